@@ -1,0 +1,8 @@
+"""The one error a user is meant to read."""
+
+
+class SemplesError(Exception):
+    """Bad input. The message names the file, what was found, what was expected and the remedy."""
+
+    def __init__(self, where: object, found: str, expected: str, remedy: str) -> None:
+        super().__init__(f"{where}\n  found:    {found}\n  expected: {expected}\n  remedy:   {remedy}")

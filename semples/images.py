@@ -1,0 +1,106 @@
+"""Pictures and masks on disk: reading with clear errors, palette PNGs, overlays."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from semples.errors import SemplesError
+from semples.files import atomic_path
+
+IGNORE = 255
+ORIENTATION = 0x0112  # EXIF tag
+
+
+def read_image(path: Path) -> np.ndarray:
+    """RGB uint8 (height, width, 3), EXIF rotation applied."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels, EXIF rotation applied, from the file's header alone."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Class indices uint8 (height, width) of a palette or grey PNG: 0 background, 255 void.
+
+    `shape` is the (height, width) its image has; another size is an error.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L"):
+                raise SemplesError(
+                    path,
+                    f"a mask of mode {image.mode}",
+                    "palette (P) or grey (L) class indices",
+                    "save it as palette PNG",
+                )
+            mask = np.asarray(image)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if shape is not None and mask.shape != tuple(shape):
+        raise SemplesError(
+            path,
+            _size(mask.shape),
+            f"{_size(shape)}, the size of its image",
+            "make the mask the size of its image",
+        )
+    return mask
+
+
+def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
+    """Write class indices uint8 (height, width) as a palette PNG; `palette` is uint8 (256, 3) RGB."""
+    image = Image.fromarray(mask.astype(np.uint8), mode="P")
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    image.save(path, format="PNG", optimize=False)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write RGB uint8 (height, width, 3) as PNG, whole or not at all."""
+    with atomic_path(path) as partial:
+        Image.fromarray(image).save(partial, format="PNG")
+
+
+def voc_palette() -> np.ndarray:
+    """The PASCAL VOC colour map, uint8 (256, 3): bit i of a channel is bit 3i + channel of the index, mirrored."""
+    index = np.arange(256)
+    channels = [sum(((index >> (3 * bit + channel)) & 1) << (7 - bit) for bit in range(8)) for channel in range(3)]
+    return np.stack(channels, axis=1).astype(np.uint8)
+
+
+def colour_mask(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """RGB uint8 (height, width, 3) picture of class indices; void is drawn in its palette colour."""
+    return palette[mask]
+
+
+def heat_overlay(image: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """`image` uint8 (height, width, 3) under the heat colours of `score`, float (height, width) in [0, 1]."""
+    heat = cv2.applyColorMap((np.clip(score, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+    return (0.5 * image + 0.5 * heat).astype(np.uint8)
+
+
+def resize_map(score: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear resize of float maps (classes, h, w) to (classes, height, width)."""
+    return np.stack([cv2.resize(s, (width, height), interpolation=cv2.INTER_LINEAR) for s in score])
+
+
+def _unreadable(path: Path, error: Exception) -> SemplesError:
+    found = "no such file" if isinstance(error, FileNotFoundError) else f"unreadable: {error}"
+    return SemplesError(
+        path, found, "an image that Pillow can read", "restore the file, or take it out of the data set"
+    )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]} pixels"

@@ -1,0 +1,164 @@
+"""Training images from a manifest: decoded, augmented, batched."""
+
+import random
+
+import numpy as np
+import torch
+from timm.data.auto_augment import rand_augment_transform
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+
+from semples.images import IGNORE, read_image, read_mask
+from semples.manifest import Manifest
+from semples.models.masking import present_pairs
+
+
+class Photographs(Dataset):
+    """Images of a manifest with their label vectors, or with `masks` (paths) their masks.
+
+    A set whose decoded size is within `cache_gb` is kept in memory after its first epoch.
+    """
+
+    def __init__(self, manifest: Manifest, transform, cache_gb: float, masks: list[str] | None = None) -> None:
+        self.paths = list(manifest.table["image"])
+        self.shapes = list(zip(manifest.table["height"], manifest.table["width"], strict=True))
+        self.labels = torch.from_numpy(manifest.label_matrix())
+        self.masks = masks
+        self.transform = transform
+        decoded = 4 * sum(h * w for h, w in self.shapes)
+        self.cache: dict[int, tuple] | None = {} if decoded <= cache_gb * 1e9 else None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image, mask = self._decoded(index)
+        if mask is None:
+            return {"image": self.transform(image), "labels": self.labels[index]}
+        image, mask = self.transform(image, tv_tensors.Mask(mask))
+        return {"image": image, "mask": mask.long()}
+
+    def _decoded(self, index: int) -> tuple[tv_tensors.Image, Tensor | None]:
+        if self.cache is not None and index in self.cache:
+            return self.cache[index]
+        pixels = read_image(self.paths[index])
+        image = tv_tensors.Image(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+        mask = None
+        if self.masks is not None:
+            mask = torch.from_numpy(read_mask(self.masks[index], pixels.shape[:2]).copy())
+        if self.cache is not None:
+            self.cache[index] = (image, mask)
+        return image, mask
+
+
+class EpochSampler(Sampler):
+    """A permutation that depends on the seed and the epoch alone, so that a resumed run sees the same order."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        return iter(torch.randperm(self.length, generator=generator).tolist())
+
+
+def batches(dataset: Photographs, batch: int, seed: int, workers: int) -> DataLoader:
+    """A loader of shuffled batches; a last incomplete batch is left out where there is another."""
+    return DataLoader(
+        dataset,
+        batch_size=batch,
+        sampler=EpochSampler(len(dataset), seed),
+        drop_last=len(dataset) > batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=_collate,
+    )
+
+
+def _collate(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    batch = {key: torch.stack([item[key] for item in items]) for key in items[0]}
+    if "labels" in batch:
+        batch["pair_image"], batch["pair_class"] = present_pairs(batch["labels"])
+    return batch
+
+
+def label_transform(
+    size: int, crop_scale: tuple[float, float], flip: float, randaugment: int, erasing: float
+) -> v2.Compose:
+    """uint8 (3, h, w) -> augmented float in [0, 1] (3, size, size)."""
+    bicubic = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
+    whole = tuple(crop_scale) == (1, 1)
+    steps: list = [
+        v2.Resize((size, size), **bicubic) if whole else v2.RandomResizedCrop(size, tuple(crop_scale), **bicubic),
+        v2.RandomHorizontalFlip(flip),
+    ]
+    if randaugment:
+        augment = rand_augment_transform(f"rand-m{randaugment}-mstd0.5-inc1", {"translate_const": int(0.45 * size)})
+        steps += [v2.ToPILImage(), augment, v2.ToImage()]
+    steps.append(v2.ToDtype(torch.float32, scale=True))
+    if erasing:
+        steps.append(v2.RandomErasing(erasing, value="random"))
+    return v2.Compose([*steps, v2.ToPureTensor()])
+
+
+class MaskTransform:
+    """Random rescaling, crop and flip of an image with its mask; what lies outside the image is mean grey and void."""
+
+    def __init__(self, crop: int, scale: tuple[float, float]) -> None:
+        self.crop, self.scale = crop, scale
+        self.augment = v2.Compose(
+            [
+                v2.RandomCrop(
+                    crop,
+                    pad_if_needed=True,
+                    fill={tv_tensors.Image: 124, tv_tensors.Mask: IGNORE},
+                ),
+                v2.RandomHorizontalFlip(0.5),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+                v2.ToPureTensor(),
+            ]
+        )
+
+    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 (3, h, w) and (h, w) -> float in [0, 1] (3, crop, crop) and uint8 (crop, crop)."""
+        low, high = self.scale
+        factor = low + (high - low) * torch.rand(()).item()
+        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+        return self.augment(v2.functional.resize(image, size, antialias=True), v2.functional.resize(mask, size))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002, timm's RandAugment draws from it
+    torch.manual_seed(seed)
+
+
+def random_states() -> dict:
+    """The states of all three generators, and the GPUs'."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def restore_random_states(states: dict) -> None:
+    """Undo `random_states`."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])

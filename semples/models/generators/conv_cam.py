@@ -1,0 +1,38 @@
+"""A small convolutional generator for small pictures."""
+
+from torch import Tensor, nn
+
+from semples.models.generators.base import Maps, MaskGenerator
+
+
+class ConvCam(MaskGenerator):
+    """Three convolution blocks to a quarter of the image's side, a 1x1 classifier on top; map = ReLU."""
+
+    def __init__(self, classes: int, width: int = 32) -> None:
+        super().__init__((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        self.features = nn.Sequential(
+            _block(3, width),
+            nn.MaxPool2d(2),
+            _block(width, 2 * width),
+            nn.MaxPool2d(2),
+            _block(2 * width, 4 * width),
+        )
+        self.classifier = nn.Conv2d(4 * width, classes, 1)
+
+    def head(self) -> nn.Module:
+        return self.classifier
+
+    def forward(self, images: Tensor) -> Maps:
+        scores = self.classifier(self.features((images - self.mean) / self.std))
+        return Maps(scores.relu(), (scores.mean(dim=(2, 3)),))
+
+
+def _block(inside: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(outside, outside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+    )

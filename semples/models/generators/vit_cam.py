@@ -1,0 +1,35 @@
+"""A vision transformer with a patch-CAM head, after WeakTr's coarse branch."""
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from semples.models.generators.base import Maps, MaskGenerator
+
+
+class VitCam(MaskGenerator):
+    """timm ViT; a 3x3 convolution over the final patch tokens gives the maps, their mean the class logits.
+
+    Any image size: it is padded to whole patches and the position embedding is resized bicubically.
+    """
+
+    def __init__(self, classes: int, backbone: str, pretrained: bool = False) -> None:
+        vit = timm.create_model(
+            backbone, pretrained=pretrained, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True
+        )
+        super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
+        self.vit = vit
+        self.patch_cam = nn.Conv2d(vit.embed_dim, classes, 3, padding=1)
+
+    def head(self) -> nn.Module:
+        return self.patch_cam
+
+    def forward(self, images: Tensor) -> Maps:
+        frozen = not next(self.vit.parameters()).requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            tokens = self.vit.forward_features((images - self.mean) / self.std)
+        rows, columns = self.vit.patch_embed.dynamic_feat_size(images.shape[-2:])
+        patches = tokens[:, self.vit.num_prefix_tokens :]  # batch, rows * columns, width
+        grid = patches.transpose(1, 2).unflatten(2, (rows, columns))
+        scores = self.patch_cam(grid)
+        return Maps(scores.relu(), (scores.mean(dim=(2, 3)),))

@@ -1,0 +1,112 @@
+"""The guide: a frozen open_clip model."""
+
+import torch
+import torch.nn.functional as F
+from open_clip import create_model, get_tokenizer
+from torch import Tensor, nn
+
+from semples.errors import SemplesError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Guide(nn.Module):
+    """Image and text encoders that share a space. Every embedding is float32 and L2-normalised."""
+
+    def __init__(self, clip: nn.Module, tokenizer, normalisation: str = "guide") -> None:
+        super().__init__()
+        if not hasattr(clip, "token_embedding"):
+            raise SemplesError(
+                f"guide {type(clip).__name__}",
+                "a text tower without a token embedding of its own",
+                "an open_clip model with the standard text transformer (ViT-B-32, RN50, ...)",
+                "name another `guide.model`",
+            )
+        self.clip = clip.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        size = clip.visual.image_size
+        self.image_size: int = size if isinstance(size, int) else size[0]
+        own = normalisation == "guide"
+        mean = clip.visual.image_mean if own else IMAGENET_MEAN
+        std = clip.visual.image_std if own else IMAGENET_STD
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @property
+    def width(self) -> int:
+        """Length of a token's embedding vector."""
+        return self.clip.token_embedding.embedding_dim
+
+    def train(self, mode: bool = True) -> "Guide":
+        """Stays in evaluation mode whatever `mode`: it is frozen."""
+        return super().train(False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """RGB in [0, 1] (batch, 3, h, w) -> the guide's pixels (batch, 3, image_size, image_size); zero is the mean."""
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+        return (images - self.mean) / self.std
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width)."""
+        return F.normalize(self.clip.encode_image(pixels).float(), dim=-1)
+
+    def encode_text(self, sentences: list[str]) -> Tensor:
+        """Sentences -> embeddings (sentences, width)."""
+        tokens = self.tokenizer(sentences).to(self.mean.device)
+        return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
+
+    def encode_prompts(self, vectors: Tensor) -> Tensor:
+        """Learned vectors (classes, length, token width) in "a photo of {vectors}." -> embeddings (classes, width).
+
+        The vectors take the place of token embeddings and go through the model's own text tower, so the result is
+        `encode_text` of the same sentence when the vectors are the embeddings of real tokens.
+        """
+        classes, length, _ = vectors.shape
+        tokens, first = self._prompt_tokens(length)
+
+        def put_vectors(_module, _inputs, embedded: Tensor) -> Tensor:
+            return torch.cat([embedded[:, :first], vectors.to(embedded.dtype), embedded[:, first + length :]], dim=1)
+
+        handle = self.clip.token_embedding.register_forward_hook(put_vectors)
+        try:
+            features = self.clip.encode_text(tokens.expand(classes, -1))
+        finally:
+            handle.remove()
+        return F.normalize(features.float(), dim=-1)
+
+    def token_vectors(self, words: str) -> Tensor:
+        """Embeddings of the tokens of `words`, (tokens, token width)."""
+        return self.clip.token_embedding(torch.tensor(self.tokenizer.encode(words), device=self.mean.device))
+
+    def _prompt_tokens(self, length: int) -> tuple[Tensor, int]:
+        """Token ids (1, context) of "a photo of {length placeholders}." and the position of the first placeholder."""
+        context = self.clip.context_length
+        sentence = self.tokenizer(["a photo of."])[0]
+        head = 1 + len(self.tokenizer.encode("a photo of"))
+        if length > (longest := context - head - 2):
+            raise SemplesError(
+                "cpl.length",
+                str(length),
+                f"at most {longest} for a context of {context} tokens",
+                "lower `cpl.length`",
+            )
+        placeholder = sentence[1:2].expand(length)
+        tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
+        return tokens.unsqueeze(0).to(self.mean.device), head
+
+
+def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide") -> Guide:
+    """An open_clip model by name and tag, `hf-hub:<id>` or `local-dir:<folder>`."""
+    try:
+        clip = create_model(model, pretrained=pretrained, precision="fp32")
+        tokenizer = get_tokenizer(model)
+    except (RuntimeError, FileNotFoundError, OSError, ValueError) as error:
+        raise SemplesError(
+            f"guide {model!r}",
+            f"open_clip cannot load it: {str(error).splitlines()[0]}",
+            "an open_clip model name with `pretrained`, `hf-hub:<id>` or `local-dir:<folder>`",
+            "correct `guide.model` and `guide.pretrained`, or fetch the weights first",
+        ) from error
+    return Guide(clip, tokenizer, normalisation)

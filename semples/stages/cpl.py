@@ -1,0 +1,90 @@
+"""cpl: contrastive prompt learning. One prompt a class learns what surrounds the class."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from semples.config import Settings
+from semples.errors import SemplesError
+from semples.files import atomic_path, provenance, write_text
+from semples.loader import seed_everything
+from semples.manifest import Classes
+from semples.models.guide import Guide
+from semples.models.prompts import PromptBank, nearest_words
+from semples.models.tasks import PromptTask
+from semples.stages import guide as guide_stage
+from semples.stages.learning import Job, adamw, learn, trained_generator, used_settings
+
+WORDS_KEPT = 10
+
+
+def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: Path, out: Path) -> None:
+    """Write `out`/prompts.safetensors, words.csv and metrics.jsonl (empty where nothing is learned).
+
+    prompts.safetensors has `embeddings` (classes, phrases, width), L2-normalised; a learned prompt is one phrase, and
+    its vectors are in `out`/model.safetensors. words.csv has the words nearest to each class's prompts, by cosine.
+    """
+    job = Job(settings, "cpl", seed, manifest, out)
+    images = job.images()
+    model, texts, weights = guide_stage.open_folder(guide, settings)
+    inputs = {"manifest": images.digest(), "guide": weights}
+    if settings.cpl.source == "manual":
+        embeddings = _manual(model, settings, images.classes)
+        write_text(out / "metrics.jsonl", "")
+    else:
+        embeddings = _learned(job, model, texts["texts"], generator, inputs)
+    with atomic_path(out / "prompts.safetensors") as partial:
+        made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
+        save_file({"embeddings": embeddings}, partial, metadata=made_from)
+    _write_words(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, out / "words.csv")
+
+
+def _learned(job: Job, model: Guide, texts: torch.Tensor, generator: Path, inputs: dict[str, str]) -> torch.Tensor:
+    settings, chosen = job.settings, job.settings.cpl
+    images = job.images()
+    frozen, inputs["start"] = trained_generator(settings, len(images.classes), generator, "slm")
+    seed_everything(job.seed)
+    bank = PromptBank(len(images.classes), chosen.length, model.width)
+    task = PromptTask(bank, frozen, model, texts, w_text=chosen.w_text, text_term=chosen.text_term, eps=chosen.eps)
+    loader = job.loader(images, settings.generator.image_size)
+    learn(job, task, loader, adamw(bank, chosen), used_settings(settings, "guide", "generator", "cpl"), inputs)
+    with torch.no_grad():
+        return model.cpu().encode_prompts(bank.cpu().vectors).unsqueeze(1)
+
+
+@torch.no_grad()
+def _manual(model: Guide, settings: Settings, classes: Classes) -> torch.Tensor:
+    """Embeddings (classes, phrases, width) of the words in the settings; a short list is repeated to the longest."""
+    chosen = settings.cpl
+    lists = [chosen.manual_by_class.get(name, chosen.manual) for name in classes.names]
+    if empty := [name for name, words in zip(classes.names, lists, strict=True) if not words]:
+        raise SemplesError(
+            "cpl.manual",
+            f"no word for class {empty[0]!r}",
+            "words for every class",
+            "fill `manual` or `manual_by_class`",
+        )
+    longest = max(map(len, lists))
+    phrases = [settings.guide.template.format(words[i % len(words)]) for words in lists for i in range(longest)]
+    return model.encode_text(phrases).unflatten(0, (len(classes), longest))
+
+
+def _write_words(embeddings: torch.Tensor, words: torch.Tensor, spoken: list[str], classes: Classes, out: Path) -> None:
+    centre = torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1)
+    cosines, places = nearest_words(centre, words, WORDS_KEPT)
+    rows = [
+        {
+            "class": name,
+            "rank": rank + 1,
+            "word": spoken[places[k, rank]],
+            "cosine": round(cosines[k, rank].item(), 4),
+        }
+        for k, name in enumerate(classes.names)
+        for rank in range(places.shape[1])
+    ]
+    with atomic_path(out) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False)
+    for k, name in enumerate(classes.names):
+        print(f"{name:>14}: {', '.join(spoken[p] for p in places[k, :5])}")

@@ -1,0 +1,124 @@
+"""crf: dense CRF turns CAMs into palette PNG pseudo masks, in parallel processes."""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from semples.config import Crf, Settings
+from semples.errors import SemplesError
+from semples.files import atomic_path, provenance, read_json, sha256, write_json
+from semples.images import read_image, write_mask
+from semples.manifest import read_manifest
+from semples.metrics import pseudo_mask
+from semples.store import CamFile
+
+
+class Kernels(NamedTuple):
+    """Pairwise terms of a CRF: standard deviations in pixels (sxy) and grey levels (srgb), and weights (compat)."""
+
+    gaussian_sxy: float
+    gaussian_compat: float
+    bilateral_sxy: float
+    bilateral_srgb: float
+    bilateral_compat: float
+    soft: bool
+
+
+PRESETS = {
+    "weaktr": Kernels(4, 3, 83, 5, 3, soft=False),
+    "irn": Kernels(3, 3, 50, 5, 10, soft=False),
+    "deeplab": Kernels(1, 3, 67, 3, 4, soft=True),
+    "psa": Kernels(3, 3, 80, 13, 10, soft=True),
+    "mini": Kernels(1, 3, 10, 13, 4, soft=False),
+}
+LABEL_CONFIDENCE = 0.7
+
+
+def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path, out: Path) -> None:
+    """Write the folder `out` with a palette PNG `<id>.png` for every image in `cams`.
+
+    `evaluation` is the JSON that `semples evaluate --cams` wrote: the threshold of the settings' policy is in it.
+    """
+    images = read_manifest(manifest)
+    threshold = read_json(evaluation, "evaluate")["policies"][settings.crf.threshold.policy]["threshold"]
+    with CamFile(cams) as file:
+        file.expect_classes(images.classes.names)
+        ids = file.ids
+    photos = images.table.set_index("id")["image"]
+    jobs = [(image, photos[image]) for image in ids]
+    used = settings.model_dump(include={"crf"}, mode="json")
+    with atomic_path(out) as folder:
+        write_json(folder / "provenance.json", provenance("crf", used, threshold=str(threshold), cams=sha256(cams)))
+        work = partial(_write_pseudo_mask, cams, folder, images.classes.palette(), settings.crf, threshold)
+        with ProcessPoolExecutor(settings.run.threads, mp_context=get_context("forkserver")) as pool:
+            done = pool.map(work, jobs, chunksize=8)
+            for _ in tqdm(done, total=len(jobs), desc="crf", unit="image", mininterval=2):
+                pass
+    print(f"{len(jobs)} pseudo masks at threshold {threshold:.3f} ({settings.crf.threshold.policy}): {out}")
+
+
+def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
+    """Most probable label of every pixel, int64 (height, width).
+
+    `image` is the plain RGB uint8 (height, width, 3) picture; `unary` are the negative log probabilities
+    (labels, height, width), float32.
+    """
+    try:
+        from pydensecrf.densecrf import DenseCRF2D
+    except ImportError as error:
+        raise SemplesError(
+            "pydensecrf",
+            "not installed",
+            "the package that computes the CRF",
+            "pip install pydensecrf2, or crf.preset: none",
+        ) from error
+    labels, height, width = unary.shape
+    crf = DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(labels, -1), dtype=np.float32))
+    crf.addPairwiseGaussian(sxy=kernels.gaussian_sxy, compat=kernels.gaussian_compat)
+    crf.addPairwiseBilateral(
+        sxy=kernels.bilateral_sxy,
+        srgb=kernels.bilateral_srgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=kernels.bilateral_compat,
+    )
+    return np.asarray(crf.inference(iterations)).argmax(axis=0).reshape(height, width)
+
+
+def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
+    """Negative log probabilities float32 (present + 1, h, w), background first.
+
+    Hard: the winner of scores (present, h, w) and the background plane has probability 0.7, the others share the
+    rest. Soft: the scores and the plane, scaled to sum to one.
+    """
+    planes = np.concatenate([np.full_like(score[:1], threshold), score])
+    if soft:
+        probability = planes / planes.sum(axis=0, keepdims=True)
+    else:
+        winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
+        probability = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / (len(planes) - 1))
+    return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
+
+
+def _write_pseudo_mask(
+    cams: Path, folder: Path, palette: np.ndarray, chosen: Crf, threshold: float, job: tuple[str, str]
+) -> None:
+    image, photo = job
+    with CamFile(cams) as file:
+        maps = file.read(image)
+    score = maps.full_size()
+    if chosen.preset == "none":
+        mask = pseudo_mask(score, maps.classes, threshold)
+    else:
+        kernels = PRESETS[chosen.preset]
+        unary = unary_energy(score, threshold, kernels.soft)
+        labels = dense_crf(read_image(photo), unary, kernels, chosen.iterations)
+        mask = np.concatenate([[0], maps.classes + 1])[labels]
+    path = folder / f"{image}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(path, mask, palette)

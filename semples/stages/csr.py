@@ -1,0 +1,12 @@
+"""csr: class-associated semantic refinement. As slm, and away from what the prompts have learned."""
+
+from pathlib import Path
+
+from semples.config import Settings
+from semples.stages.learning import Job
+from semples.stages.slm import refine
+
+
+def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, prompts: Path, out: Path) -> None:
+    """Train the generator `start` under guide and prompts; write `out`/model.safetensors and metrics.jsonl."""
+    refine(Job(settings, "csr", seed, manifest, out), guide, start, prompts)

@@ -1,0 +1,186 @@
+"""The training loop, once, for every stage that learns.
+
+A stage gives it a task (semples.models.tasks) and a loader. The loop owns device, precision, schedule, progress,
+metrics, checkpoint and resume, and the guard against losses that are not finite.
+"""
+
+import json
+import logging
+import math
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from semples.errors import SemplesError
+from semples.files import atomic_path, require, sha256
+from semples.loader import random_states, restore_random_states, seed_everything
+
+log = logging.getLogger(__name__)
+NOT_FINITE_LIMIT = 20
+SAVE_EVERY_S = 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train: seeds, arithmetic, schedule and where the checkpoint lies."""
+
+    epochs: int
+    schedule: Callable[[float], float]
+    """Learning-rate factor at a share of the run in [0, 1]."""
+    seed: int
+    device: str
+    precision: str
+    folder: Path
+    """Checkpoint and running metrics; beside, not among, the declared outputs of a rule."""
+    fingerprint: str
+    """Digest of settings and inputs: a checkpoint with another one is not resumed."""
+
+
+def cosine(share: float) -> float:
+    """From 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * share))
+
+
+def poly(share: float) -> float:
+    """`(1 - share) ** 0.9`, DeepLab's."""
+    return (1 - share) ** 0.9
+
+
+def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -> Path:
+    """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
+
+    Interrupted, it resumes from the last checkpoint when called again with the same fingerprint.
+    """
+    fabric = Fabric(accelerator=plan.device, devices=1, precision=plan.precision)
+    seed_everything(plan.seed)
+    learner = task.learner
+    task, optimizer = fabric.setup(task, optimizer)
+    loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: plan.schedule(min(1.0, step / (plan.epochs * len(loader))))
+    )
+    state = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    metrics = plan.folder / "metrics.jsonl"
+    first = _resume(state, plan, metrics)
+    saved = time.monotonic()
+    bar = tqdm(total=plan.epochs * len(loader), initial=first * len(loader), mininterval=2, unit="step")
+    for epoch in range(first, plan.epochs):
+        loader.sampler.set_epoch(epoch)
+        row = _epoch(fabric, task, loader, optimizer, schedule, bar)
+        row = {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), **row}
+        with open(metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if time.monotonic() - saved > SAVE_EVERY_S and epoch + 1 < plan.epochs:
+            _save(state, plan, epoch + 1)
+            saved = time.monotonic()
+    bar.close()
+    return metrics
+
+
+def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
+    """One pass: mean of every named loss, learning rate, speed, memory, steps skipped."""
+    task.train()
+    sums: dict[str, torch.Tensor] = {}
+    skipped, images, start = 0, 0, time.monotonic()
+    for batch in loader:
+        losses = task(batch)
+        if not torch.isfinite(losses["loss"]):
+            skipped += 1
+            if skipped > NOT_FINITE_LIMIT:
+                raise SemplesError(
+                    "training loss",
+                    f"not finite in {skipped} steps of an epoch",
+                    "a finite loss",
+                    "lower the learning rate or use precision 32-true; the last good checkpoint is kept",
+                )
+            optimizer.zero_grad()
+        else:
+            optimizer.zero_grad()
+            fabric.backward(losses["loss"])
+            optimizer.step()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.detach()
+        schedule.step()
+        images += len(batch["image"])
+        bar.update()
+    done = max(1, len(loader) - skipped)
+    means = {name: (value / done).item() for name, value in sums.items()}
+    bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
+    return {
+        **means,
+        "lr": schedule.get_last_lr()[0],
+        "skipped": skipped,
+        "images_per_s": images / (time.monotonic() - start),
+        "peak_memory_mb": _peak_memory_mb(),
+    }
+
+
+def _peak_memory_mb() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _save(state: dict, plan: Plan, epoch: int) -> None:
+    values = {name: part.state_dict() for name, part in state.items()}
+    with atomic_path(plan.folder / "last.ckpt") as partial:
+        torch.save({**values, "epoch": epoch, "fingerprint": plan.fingerprint, "random": random_states()}, partial)
+
+
+def _resume(state: dict, plan: Plan, metrics: Path) -> int:
+    """Load the checkpoint if it is of this very run; return the epoch to go on with."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    path = plan.folder / "last.ckpt"
+    if path.exists():
+        saved = torch.load(path, weights_only=False, map_location="cpu")
+        if saved["fingerprint"] == plan.fingerprint:
+            for name, part in state.items():
+                part.load_state_dict(saved[name])
+            restore_random_states(saved["random"])
+            lines = metrics.read_text(encoding="utf-8").splitlines()
+            metrics.write_text("".join(f"{line}\n" for line in lines[: saved["epoch"]]), encoding="utf-8")
+            log.info("resuming after epoch %d of %d", saved["epoch"], plan.epochs)
+            return saved["epoch"]
+        log.info("%s belongs to other settings; starting anew", path)
+    metrics.unlink(missing_ok=True)
+    return 0
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint whose run has ended well."""
+    (folder / "last.ckpt").unlink(missing_ok=True)
+
+
+def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write a module's state as safetensors with its provenance, whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata=metadata)
+
+
+def load_module(module: nn.Module, path: Path, made_by: str) -> str:
+    """Load a module's state strictly, or name the first key that does not fit; return the file's digest."""
+    tensors = load_file(require(path, made_by))
+    expected = module.state_dict()
+    for name in [*expected, *tensors]:
+        found = tuple(tensors[name].shape) if name in tensors else "nothing"
+        wanted = tuple(expected[name].shape) if name in expected else "nothing"
+        if found != wanted:
+            raise SemplesError(
+                path,
+                f"{name}: {found}",
+                f"{name}: {wanted}",
+                "give the weights of the model that the config names",
+            )
+    module.load_state_dict(tensors)
+    return sha256(path)

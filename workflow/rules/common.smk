@@ -1,0 +1,143 @@
+# Reads the configuration and answers every question a rule asks: which folder, which settings, which resources.
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(str(workflow.current_basedir)).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from semples import plan
+from semples.config import load
+from semples.errors import SemplesError
+from semples.files import code_digest
+
+try:
+    CONFIG = load(config)
+except SemplesError as error:
+    raise WorkflowError(str(error)) from None
+
+PLAN = plan.Plan(CONFIG)
+VARIANTS = list(CONFIG.experiments)
+SEEDS = CONFIG.seeds
+BASE = f"results/{CONFIG.name}"
+MANIFEST = f"{BASE}/data/manifest.csv"
+# Not a param: how a job runs changes no result, so that a change here reruns nothing.
+RUN = CONFIG.run.model_dump_json(exclude={"threads"})
+GPU = 0 if CONFIG.run.device == "cpu" else 1
+
+# The package is imported from this repository, whatever the working directory and the environment of a job.
+shell.prefix(f"export PYTHONPATH='{ROOT}'; ")
+
+
+wildcard_constraints:
+    variant="[^/]+",
+    seed=r"\d+",
+    kind="crf|segment",
+
+
+def settings_json(stage, variant=VARIANTS[0]):
+    """The settings that a stage's command reads, as one line of JSON."""
+    return json.dumps(
+        plan.stage_settings(PLAN.settings[variant], stage), sort_keys=True
+    )
+
+
+def settings_of(stage):
+    """A params function: the settings of a stage for the rule's variant."""
+    return lambda wildcards: settings_json(stage, wildcards.variant)
+
+
+def made_by(stage, file, seeded=True):
+    """An input function: a file of another stage, for the rule's variant and seed."""
+    return lambda wildcards: path_of(
+        stage, file, wildcards.variant, wildcards.seed if seeded else None
+    )
+
+
+def path_of(stage, file, variant, seed=None):
+    """A file in the folder that holds a stage's output for a variant."""
+    return f"{PLAN.folder(stage, variant, seed)}/{file}"
+
+
+def guide_folder(wildcards):
+    return PLAN.folder("guide", wildcards.variant)
+
+
+def csr_start(wildcards):
+    stage = PLAN.settings[wildcards.variant].csr.start
+    return path_of(stage, "model.safetensors", wildcards.variant, wildcards.seed)
+
+
+def cams_generator(wildcards):
+    stage = PLAN.settings[wildcards.variant].masks_from
+    return path_of(stage, "model.safetensors", wildcards.variant, wildcards.seed)
+
+
+def judged_masks(wildcards):
+    """The folder of masks that an evaluation judges."""
+    stage, file = {"crf": ("crf", "masks"), "segment": ("segment", "predictions")}[
+        wildcards.kind
+    ]
+    return f"{BASE}/{stage}/{wildcards.variant}/seed{wildcards.seed}/{file}"
+
+
+def judged_split(wildcards):
+    return CONFIG.data.train if wildcards.kind == "crf" else CONFIG.data.val
+
+
+def evaluations(kinds=("cams", "crf", "segment")):
+    """(variant, seed, path) of every evaluation, for the tables."""
+    owner = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
+    return [
+        (v, s, f"{BASE}/evaluate/{PLAN.owner(owner[kind], v)}/seed{s}/{kind}.json")
+        for v in VARIANTS
+        for s in SEEDS
+        for kind in kinds
+    ]
+
+
+def prompt_words():
+    """(variant, seed, path) of the words of every variant that uses prompts."""
+    return [
+        (v, s, path_of("cpl", "words.csv", v, s))
+        for v in VARIANTS
+        for s in SEEDS
+        if "cpl" in plan.stages_of(PLAN.settings[v])
+    ]
+
+
+def learning_curves(seed):
+    """(title, metrics.jsonl) of every trained stage that the variants use, each once."""
+    curves = {}
+    for v in VARIANTS:
+        used = plan.stages_of(PLAN.settings[v])
+        if PLAN.settings[v].cpl.source == "manual":
+            used -= {"cpl"}
+        for stage in plan.LEARNING:
+            if stage in used:
+                curves.setdefault(
+                    path_of(stage, "metrics.jsonl", v, seed),
+                    f"{stage}, {PLAN.owner(stage, v)}",
+                )
+    return [(title, path) for path, title in curves.items()]
+
+
+def named(pairs):
+    """NAME=PATH words for the command line."""
+    return [f"{name}={path}" for name, path in pairs]
+
+
+def of_runs(rows):
+    """VARIANT:SEED=PATH words for the command line."""
+    return [f"{variant}:{seed}={path}" for variant, seed, path in rows]
+
+
+def table_note():
+    """What the numbers hold for, under every table."""
+    settings = PLAN.settings[VARIANTS[0]]
+    return (
+        f"Preset {CONFIG.preset}; data {settings.data.source}; CAMs and pseudo masks judged on the masks of split"
+        f" `{settings.data.train}`, segmentation on `{settings.data.val}`; last epoch of every stage, no selection."
+        f" CRF preset `{settings.crf.preset}` from masks at the {settings.crf.threshold.policy} threshold"
+        f" (fixed value {settings.crf.threshold.value}); `oracle` is the best threshold on the true masks."
+    )

@@ -1,0 +1,62 @@
+# In: the data set that `data` names, the model that `guide` names.
+# Out: data/manifest.csv with classes.csv; guide/<variant>/ with the model and its text embeddings.
+
+
+rule data:
+    """A data set becomes a manifest."""
+    output:
+        manifest=MANIFEST,
+        classes=f"{BASE}/data/classes.csv",
+    log:
+        f"{BASE}/logs/data.log",
+    benchmark:
+        f"{BASE}/benchmarks/data.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=settings_json("data"),
+        code=code_digest("semples.stages.data"),
+        out=f"{BASE}/data",
+    shell:
+        "exec python -m semples data"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule guide:
+    """The frozen image-text model, made local, with the embeddings of class names and words."""
+    input:
+        classes=rules.data.output.classes,
+    output:
+        model=f"{BASE}/guide/{{variant}}/open_clip_model.safetensors",
+        config=f"{BASE}/guide/{{variant}}/open_clip_config.json",
+        texts=f"{BASE}/guide/{{variant}}/texts.safetensors",
+        words=f"{BASE}/guide/{{variant}}/words.txt",
+    log:
+        f"{BASE}/logs/guide/{{variant}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/guide/{{variant}}.tsv"
+    retries: 2
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        settings=settings_of("guide"),
+        code=code_digest("semples.stages.guide"),
+        out=f"{BASE}/guide/{{variant}}",
+    shell:
+        "exec python -m semples guide"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --classes {input.classes:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"

@@ -1,0 +1,150 @@
+# In: data/manifest.csv, guide/<variant>/. Out, in <stage>/<variant>/seed<seed>/: model.safetensors, metrics.jsonl, and
+# from cpl prompts.safetensors and words.csv. The folder `checkpoints` beside them is no declared output: Snakemake
+# deletes the outputs of a job that fails, and a rerun is to resume.
+
+
+rule classify:
+    """Classifier whose maps everything starts from."""
+    input:
+        manifest=rules.data.output.manifest,
+    output:
+        model=f"{BASE}/classify/{{variant}}/seed{{seed}}/model.safetensors",
+        metrics=f"{BASE}/classify/{{variant}}/seed{{seed}}/metrics.jsonl",
+    log:
+        f"{BASE}/logs/classify/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/classify/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("classify"),
+        code=code_digest("semples.stages.classify"),
+        out=f"{BASE}/classify/{{variant}}/seed{{seed}}",
+    shell:
+        "exec python -m semples classify"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --seed {wildcards.seed}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule slm:
+    """Segment-label matching: the guide teaches the generator."""
+    input:
+        manifest=rules.data.output.manifest,
+        guide=made_by("guide", "texts.safetensors", seeded=False),
+        start=made_by("classify", "model.safetensors"),
+    output:
+        model=f"{BASE}/slm/{{variant}}/seed{{seed}}/model.safetensors",
+        metrics=f"{BASE}/slm/{{variant}}/seed{{seed}}/metrics.jsonl",
+    log:
+        f"{BASE}/logs/slm/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/slm/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("slm"),
+        code=code_digest("semples.stages.slm"),
+        out=f"{BASE}/slm/{{variant}}/seed{{seed}}",
+    shell:
+        "exec python -m semples slm"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --guide $(dirname {input.guide:q})"
+        " --start {input.start:q}"
+        " --seed {wildcards.seed}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule cpl:
+    """Contrastive prompt learning: one prompt a class learns its background."""
+    input:
+        manifest=rules.data.output.manifest,
+        guide=made_by("guide", "texts.safetensors", seeded=False),
+        generator=made_by("slm", "model.safetensors"),
+    output:
+        prompts=f"{BASE}/cpl/{{variant}}/seed{{seed}}/prompts.safetensors",
+        words=f"{BASE}/cpl/{{variant}}/seed{{seed}}/words.csv",
+        metrics=f"{BASE}/cpl/{{variant}}/seed{{seed}}/metrics.jsonl",
+    log:
+        f"{BASE}/logs/cpl/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/cpl/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("cpl"),
+        code=code_digest("semples.stages.cpl"),
+        out=f"{BASE}/cpl/{{variant}}/seed{{seed}}",
+    shell:
+        "exec python -m semples cpl"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --guide $(dirname {input.guide:q})"
+        " --generator {input.generator:q}"
+        " --seed {wildcards.seed}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule csr:
+    """Class-associated semantic refinement: away from what the prompts have learned."""
+    input:
+        manifest=rules.data.output.manifest,
+        guide=made_by("guide", "texts.safetensors", seeded=False),
+        start=csr_start,
+        prompts=made_by("cpl", "prompts.safetensors"),
+    output:
+        model=f"{BASE}/csr/{{variant}}/seed{{seed}}/model.safetensors",
+        metrics=f"{BASE}/csr/{{variant}}/seed{{seed}}/metrics.jsonl",
+    log:
+        f"{BASE}/logs/csr/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/csr/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("csr"),
+        code=code_digest("semples.stages.csr"),
+        out=f"{BASE}/csr/{{variant}}/seed{{seed}}",
+    shell:
+        "exec python -m semples csr"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --guide $(dirname {input.guide:q})"
+        " --start {input.start:q}"
+        " --prompts {input.prompts:q}"
+        " --seed {wildcards.seed}"
+        " --out {params.out:q}"
+        " &> {log:q}"

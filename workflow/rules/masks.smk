@@ -1,0 +1,170 @@
+# In: a generator's model.safetensors, data/manifest.csv. Out, in <stage>/<variant>/seed<seed>/: cams.h5, the palette PNGs of
+# crf/masks, the network of segment with its predictions, and the evaluations of all three.
+
+
+rule cams:
+    """Maps of the training images into one HDF5 file."""
+    input:
+        manifest=rules.data.output.manifest,
+        generator=cams_generator,
+    output:
+        cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/cams.h5",
+    log:
+        f"{BASE}/logs/cams/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/cams/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("cams"),
+        code=code_digest("semples.stages.cams"),
+    shell:
+        "exec python -m semples cams"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --split {CONFIG.data.train:q}"
+        " --generator {input.generator:q}"
+        " --out {output.cams:q}"
+        " &> {log:q}"
+
+
+rule evaluate_cams:
+    """The threshold curve of the CAMs, and their mIoU at the threshold of every policy."""
+    input:
+        manifest=rules.data.output.manifest,
+        cams=made_by("cams", "cams.h5"),
+    output:
+        evaluation=f"{BASE}/evaluate/{{variant}}/seed{{seed}}/cams.json",
+    log:
+        f"{BASE}/logs/evaluate/{{variant}}.seed{{seed}}.cams.log",
+    benchmark:
+        f"{BASE}/benchmarks/evaluate/{{variant}}.seed{{seed}}.cams.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=settings_of("evaluate"),
+        code=code_digest("semples.stages.evaluate"),
+    shell:
+        "exec python -m semples evaluate"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --split {CONFIG.data.train:q}"
+        " --cams {input.cams:q}"
+        " --out {output.evaluation:q}"
+        " &> {log:q}"
+
+
+rule crf:
+    """Dense CRF: CAMs become palette PNG pseudo masks."""
+    input:
+        manifest=rules.data.output.manifest,
+        cams=made_by("cams", "cams.h5"),
+        evaluation=made_by("evaluate", "cams.json"),
+    output:
+        masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/masks"),
+    log:
+        f"{BASE}/logs/crf/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/crf/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/crf.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+    params:
+        settings=settings_of("crf"),
+        code=code_digest("semples.stages.crf"),
+    shell:
+        "exec python -m semples crf"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --cams {input.cams:q}"
+        " --evaluation {input.evaluation:q}"
+        " --out {output.masks:q}"
+        " &> {log:q}"
+
+
+rule segment:
+    """DeepLabV3+ on the pseudo masks, and its masks of the validation images."""
+    input:
+        manifest=rules.data.output.manifest,
+        masks=made_by("crf", "masks"),
+    output:
+        model=f"{BASE}/segment/{{variant}}/seed{{seed}}/model.safetensors",
+        metrics=f"{BASE}/segment/{{variant}}/seed{{seed}}/metrics.jsonl",
+        predictions=directory(f"{BASE}/segment/{{variant}}/seed{{seed}}/predictions"),
+    log:
+        f"{BASE}/logs/segment/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/segment/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("segment"),
+        code=code_digest("semples.stages.segment"),
+        out=f"{BASE}/segment/{{variant}}/seed{{seed}}",
+    shell:
+        "exec python -m semples segment"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --masks {input.masks:q}"
+        " --seed {wildcards.seed}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule evaluate_masks:
+    """Pseudo masks or predictions against true masks."""
+    input:
+        manifest=rules.data.output.manifest,
+        masks=judged_masks,
+    output:
+        evaluation=f"{BASE}/evaluate/{{variant}}/seed{{seed}}/{{kind}}.json",
+    log:
+        f"{BASE}/logs/evaluate/{{variant}}.seed{{seed}}.{{kind}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/evaluate/{{variant}}.seed{{seed}}.{{kind}}.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=settings_of("evaluate"),
+        code=code_digest("semples.stages.evaluate"),
+        split=judged_split,
+    shell:
+        "exec python -m semples evaluate"
+        " --config {params.settings:q}"
+        " --run {RUN:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --split {params.split:q}"
+        " --masks {input.masks:q}"
+        " --kind {wildcards.kind}"
+        " --out {output.evaluation:q}"
+        " &> {log:q}"

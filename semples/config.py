@@ -95,7 +95,7 @@ class Augment(Section):
     flip: Fraction = 0.5
     """Probability of a horizontal flip."""
     randaugment: Annotated[int, Field(ge=0, le=10)] = 0
-    """RandAugment magnitude, 0 for none."""
+    """RandAugment magnitude on timm's scale of 0 (none) to 10."""
     erasing: Fraction = 0.0
     """Probability of random erasing."""
 
@@ -287,7 +287,7 @@ class Config(Settings):
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     """Every seed is one whole run; the tables show mean and spread."""
     experiments: dict[str, dict] = {"semples": {}}
-    """Variants by name, each the settings in which it differs: one row of the tables each."""
+    """Variants by name, each the settings in which it differs: one row of the tables each. `null` drops a preset's."""
 
 
 def load(user: dict, where: str = "config.yaml") -> Config:
@@ -298,7 +298,10 @@ def load(user: dict, where: str = "config.yaml") -> Config:
         known = sorted(p.stem for p in PRESETS.glob("*.yaml"))
         raise SemplesError(where, f"preset {preset!r}", f"one of {known}, or a path", "correct `preset`")
     base = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    config = check(Config, merge(base, user), where)
+    merged = merge(base, user)
+    if isinstance(merged.get("experiments"), dict):
+        merged["experiments"] = {name: over for name, over in merged["experiments"].items() if over is not None}
+    config = check(Config, merged, where)
     for name in config.experiments:
         variant(config, name)
     return config.model_copy(update={"name": config.name or path.stem})
@@ -307,7 +310,7 @@ def load(user: dict, where: str = "config.yaml") -> Config:
 def variant(config: Config, name: str) -> Settings:
     """The settings of one experiment: the base with its differences."""
     base = config.model_dump(include=set(Settings.model_fields))
-    return check(Settings, merge(base, config.experiments[name] or {}), f"experiments: {name}")
+    return check(Settings, merge(base, config.experiments[name]), f"experiments: {name}")
 
 
 def read(source: str) -> Settings:

@@ -1,10 +1,6 @@
 """Training images from a manifest: decoded, augmented, batched."""
 
-import random
-
-import numpy as np
 import torch
-from timm.data.auto_augment import rand_augment_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
@@ -103,8 +99,7 @@ def label_transform(
         v2.RandomHorizontalFlip(flip),
     ]
     if randaugment:
-        augment = rand_augment_transform(f"rand-m{randaugment}-mstd0.5-inc1", {"translate_const": int(0.45 * size)})
-        steps += [v2.ToPILImage(), augment, v2.ToImage()]
+        steps.append(v2.RandAugment(num_ops=2, magnitude=3 * randaugment))  # torchvision counts to 30
     steps.append(v2.ToDtype(torch.float32, scale=True))
     if erasing:
         steps.append(v2.RandomErasing(erasing, value="random"))
@@ -135,30 +130,3 @@ class MaskTransform:
         factor = low + (high - low) * torch.rand(()).item()
         size = [max(1, round(side * factor)) for side in image.shape[-2:]]
         return self.augment(v2.functional.resize(image, size, antialias=True), v2.functional.resize(mask, size))
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002, timm's RandAugment draws from it
-    torch.manual_seed(seed)
-
-
-def random_states() -> dict:
-    """The states of all three generators, and the GPUs'."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": cuda,
-    }
-
-
-def restore_random_states(states: dict) -> None:
-    """Undo `random_states`."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])

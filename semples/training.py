@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256
-from semples.loader import random_states, restore_random_states, seed_everything
 
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20
@@ -62,14 +61,14 @@ def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -
     Interrupted, it resumes from the last checkpoint when called again with the same fingerprint.
     """
     fabric = Fabric(accelerator=plan.device, devices=1, precision=plan.precision)
-    seed_everything(plan.seed)
-    learner = task.learner
+    torch.manual_seed(plan.seed)
+    learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
     task, optimizer = fabric.setup(task, optimizer)
     loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: plan.schedule(min(1.0, step / (plan.epochs * len(loader))))
+        inner, lambda step: plan.schedule(min(1.0, step / (plan.epochs * len(loader))))
     )
-    state = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    state = {"learner": learner, "optimizer": inner, "schedule": schedule}
     metrics = plan.folder / "metrics.jsonl"
     first = _resume(state, plan, metrics)
     saved = time.monotonic()
@@ -134,7 +133,7 @@ def _peak_memory_mb() -> float:
 def _save(state: dict, plan: Plan, epoch: int) -> None:
     values = {name: part.state_dict() for name, part in state.items()}
     with atomic_path(plan.folder / "last.ckpt") as partial:
-        torch.save({**values, "epoch": epoch, "fingerprint": plan.fingerprint, "random": random_states()}, partial)
+        torch.save({**values, "epoch": epoch, "fingerprint": plan.fingerprint, "random": _random_states()}, partial)
 
 
 def _resume(state: dict, plan: Plan, metrics: Path) -> int:
@@ -142,11 +141,11 @@ def _resume(state: dict, plan: Plan, metrics: Path) -> int:
     plan.folder.mkdir(parents=True, exist_ok=True)
     path = plan.folder / "last.ckpt"
     if path.exists():
-        saved = torch.load(path, weights_only=False, map_location="cpu")
+        saved = torch.load(path, map_location="cpu")
         if saved["fingerprint"] == plan.fingerprint:
             for name, part in state.items():
                 part.load_state_dict(saved[name])
-            restore_random_states(saved["random"])
+            _restore_random_states(saved["random"])
             lines = metrics.read_text(encoding="utf-8").splitlines()
             metrics.write_text("".join(f"{line}\n" for line in lines[: saved["epoch"]]), encoding="utf-8")
             log.info("resuming after epoch %d of %d", saved["epoch"], plan.epochs)
@@ -154,6 +153,17 @@ def _resume(state: dict, plan: Plan, metrics: Path) -> int:
         log.info("%s belongs to other settings; starting anew", path)
     metrics.unlink(missing_ok=True)
     return 0
+
+
+def _random_states() -> list[torch.Tensor]:
+    """The states of torch's generators, the CPU's first; augmentation draws from no other."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+
+
+def _restore_random_states(states: list[torch.Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states[1:])
 
 
 def forget_checkpoint(folder: Path) -> None:

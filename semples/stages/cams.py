@@ -36,16 +36,13 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
         split=split,
     )
     ids, names = list(images.table["id"]), images.classes.names
-    with (
-        atomic_path(out) as partial,
-        CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer,
-    ):
-        with tqdm(total=len(images), desc="cams", unit="image", mininterval=2) as bar:
-            for rows in same_size_batches(images, settings.cams.batch):
-                for row, score, classes in _scores(model, images, rows, settings.cams, fabric.device):
-                    here = images.table.iloc[row]
-                    writer.add(here["id"], score, classes, here["height"], here["width"])
-                bar.update(len(rows))
+    bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
+    with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
+        for rows in same_size_batches(images, settings.cams.batch):
+            for row, score, classes in _scores(model, images, rows, settings.cams, fabric.device):
+                here = images.table.iloc[row]
+                writer.add(here["id"], score, classes, here["height"], here["width"])
+            bar.update(len(rows))
     print(f"{len(images)} images: {out}")
 
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+import torch
+
 from semples.config import Settings
-from semples.loader import seed_everything
 from semples.models.tasks import ClassifyTask
 from semples.stages.learning import Job, adamw, learn, new_generator, used_settings
 
@@ -12,7 +13,7 @@ def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
     """Train a generator from ImageNet weights on image-level labels; write `out`/model.safetensors, metrics.jsonl."""
     job = Job(settings, "classify", seed, manifest, out)
     images = job.images()
-    seed_everything(seed)
+    torch.manual_seed(seed)
     generator = new_generator(settings, len(images.classes))
     optimizer = adamw(generator, settings.classify, generator.head(), settings.classify.head_lr_factor)
     loader = job.loader(images, settings.generator.image_size)

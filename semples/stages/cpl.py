@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 from semples.config import Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_text
-from semples.loader import seed_everything
 from semples.manifest import Classes
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, nearest_words
@@ -45,7 +44,7 @@ def _learned(job: Job, model: Guide, texts: torch.Tensor, generator: Path, input
     settings, chosen = job.settings, job.settings.cpl
     images = job.images()
     frozen, inputs["start"] = trained_generator(settings, len(images.classes), generator, "slm")
-    seed_everything(job.seed)
+    torch.manual_seed(job.seed)
     bank = PromptBank(len(images.classes), chosen.length, model.width)
     task = PromptTask(bank, frozen, model, texts, w_text=chosen.w_text, text_term=chosen.text_term, eps=chosen.eps)
     loader = job.loader(images, settings.generator.image_size)

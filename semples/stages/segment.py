@@ -13,7 +13,7 @@ from semples.config import Segment, Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_json
 from semples.images import read_image, write_mask
-from semples.loader import MaskTransform, Photographs, batches, seed_everything
+from semples.loader import MaskTransform, Photographs, batches
 from semples.manifest import Manifest, read_manifest
 from semples.models.inference import as_batch, averaged
 from semples.models.segmenters import Segmenter
@@ -30,7 +30,7 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -
     job = Job(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
     paths = _mask_paths(images, masks)
-    seed_everything(seed)
+    torch.manual_seed(seed)
     network = _new_network(chosen, len(images.classes))
     transform = MaskTransform(chosen.crop, chosen.scale)
     dataset = Photographs(images, transform, settings.run.cache_gb, paths)

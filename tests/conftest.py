@@ -1,0 +1,63 @@
+"""What several tests need: a small data set, a small guide, and the real photographs where they are."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from open_clip.model import CLIP
+
+from semples.importers import mini
+from semples.manifest import Classes, read_manifest, write_manifest
+from semples.models.guide import Guide
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs and weights beside the repository; tests that need it skip without it."""
+    if not (SHARED / "data" / "VOCdevkit").is_dir():
+        pytest.skip("the real photographs (../shared/data) are not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory) -> Path:
+    """manifest.csv of 24 + 8 drawn pictures."""
+    folder = tmp_path_factory.mktemp("mini") / "data"
+    write_manifest(folder / "manifest.csv", mini.table(folder, {"train": 24, "val": 8}, 0), mini.classes())
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="session")
+def tiny_guide() -> Guide:
+    """A random CLIP with the standard tokenizer, small enough for a step in milliseconds."""
+    torch.manual_seed(0)
+    vision = {"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+    clip = CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text)
+    clip.visual.image_mean, clip.visual.image_std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    return Guide(clip, open_clip.SimpleTokenizer(context_length=24))
+
+
+@pytest.fixture
+def odd_photos(tmp_path) -> Path:
+    """manifest.csv of three labelled images of three sizes, with masks, in two classes."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number, (height, width) in enumerate([(40, 50), (33, 64), (48, 31)]):
+        name = f"odd {number}"
+        mask = np.zeros((height, width), np.uint8)
+        mask[5:20, 5:20] = 1 + number % 2
+        cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 255, (height, width, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / f"{name} mask.png"), mask)
+        labels = ["dog", "cat"][number % 2]
+        rows.append([name, f"{name}.png", f"{name} mask.png", "train;val", width, height, labels])
+    table = pd.DataFrame(rows, columns=["id", "image", "mask", "split", "width", "height", "labels"])
+    write_manifest(tmp_path / "manifest.csv", table, Classes(("dog", "cat"), ("dog", "cat"), ("#ff0000", "#00ff00")))
+    assert len(read_manifest(tmp_path / "manifest.csv")) == 3
+    return tmp_path / "manifest.csv"

@@ -1,0 +1,56 @@
+"""Learned prompts go through the guide's own text tower."""
+
+import pytest
+import torch
+
+from semples.errors import SemplesError
+from semples.models.guide import load_guide
+
+
+@torch.no_grad()
+def test_prompt_of_real_tokens_equals_encode_text(tiny_guide):
+    vectors = torch.stack([tiny_guide.token_vectors("tall green tree"), tiny_guide.token_vectors("deep blue sea")])
+    found = tiny_guide.encode_prompts(vectors)
+    expected = tiny_guide.encode_text(["a photo of tall green tree.", "a photo of deep blue sea."])
+    assert (found - expected).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_prompt_of_real_tokens_equals_encode_text_of_a_real_guide(shared):
+    guide = load_guide(f"local-dir:{shared / 'weights' / 'photo_guide'}")
+    found = guide.encode_prompts(guide.token_vectors("railway platform").unsqueeze(0))
+    assert (found - guide.encode_text(["a photo of railway platform."])).abs().max() < 1e-5
+
+
+def test_longest_prompt_fits_and_a_longer_one_is_an_error(tiny_guide):
+    assert tiny_guide.encode_prompts(torch.rand(1, 18, tiny_guide.width)).shape == (1, 16)  # context 24 less 6
+    with pytest.raises(SemplesError, match="at most 18"):
+        tiny_guide.encode_prompts(torch.rand(1, 19, tiny_guide.width))
+
+
+def test_prompt_gradient_reaches_every_vector(tiny_guide):
+    vectors = torch.rand(2, 4, tiny_guide.width, requires_grad=True)
+    tiny_guide.encode_prompts(vectors)[:, 0].sum().backward()
+    assert (vectors.grad.abs().sum(dim=2) > 0).all()
+
+
+def test_normalise_uses_the_guides_own_statistics(tiny_guide):
+    grey = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    pixels = tiny_guide.normalise(grey)
+    assert pixels.shape == (1, 3, 32, 32)
+    assert pixels.abs().max() < 1e-5
+
+
+def test_guide_stays_frozen_and_in_evaluation_mode(tiny_guide):
+    assert not any(p.requires_grad for p in tiny_guide.parameters())
+    assert not tiny_guide.train().training
+
+
+def test_embeddings_have_unit_length(tiny_guide):
+    images = tiny_guide.encode_image(tiny_guide.normalise(torch.rand(3, 3, 32, 32)))
+    assert torch.allclose(images.norm(dim=1), torch.ones(3))
+
+
+def test_missing_model_is_one_clear_error():
+    with pytest.raises(SemplesError, match=r"guide 'local-dir:/nowhere'"):
+        load_guide("local-dir:/nowhere")

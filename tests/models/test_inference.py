@@ -1,0 +1,57 @@
+"""Multi-scale inference is the average of its parts."""
+
+import torch
+
+from semples.models.generators import build_generator
+from semples.models.inference import as_batch, averaged, stored_size
+
+
+@torch.no_grad()
+def test_average_equals_the_mean_of_its_parts():
+    torch.manual_seed(0)
+    generator = build_generator("conv_cam", 3, "").eval()
+    images, size = torch.rand(2, 3, 48, 64), (12, 16)
+
+    def cams(x: torch.Tensor) -> torch.Tensor:
+        return generator(x).cams
+
+    parts = []
+    for sides in ((48, 64), (96, 128)):
+        scaled = torch.nn.functional.interpolate(images, sides, mode="bilinear", antialias=True)
+        for view, undo in ((scaled, lambda m: m), (scaled.flip(-1), lambda m: m.flip(-1))):
+            parts.append(torch.nn.functional.interpolate(undo(cams(view)), size, mode="bilinear"))
+    found = averaged(cams, images, [1.0, 2.0], True, size)
+    assert torch.allclose(found, torch.stack(parts).mean(0), atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_batch_equals_its_images_one_by_one():
+    generator = build_generator("vit_cam", 2, "deit_tiny_patch16_224").eval()
+    images = torch.rand(2, 3, 40, 56)
+
+    def cams(x: torch.Tensor) -> torch.Tensor:
+        return generator(x).cams
+
+    together = averaged(cams, images, [1.0], True, (10, 14))
+    alone = torch.cat([averaged(cams, image[None], [1.0], True, (10, 14)) for image in images])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_vit_maps_have_a_patch_grid_and_logits_are_their_mean():
+    generator = build_generator("vit_cam", 5, "deit_tiny_patch16_224").eval()
+    maps = generator(torch.rand(2, 3, 64, 96))
+    assert maps.cams.shape == (2, 5, 4, 6)
+    assert (maps.cams >= 0).all()
+    assert maps.logits[0].shape == (2, 5)
+
+
+def test_stored_size_rounds_up():
+    assert stored_size(375, 500, 4) == (94, 125)
+
+
+def test_as_batch_scales_to_unit_range():
+    import numpy as np
+
+    batch = as_batch([np.full((4, 6, 3), 255, np.uint8)] * 2, torch.device("cpu"), side=16)
+    assert batch.shape == (2, 3, 16, 16)
+    assert torch.allclose(batch, torch.ones_like(batch))

@@ -1,0 +1,54 @@
+"""Each loss against a value computed by hand, and by ordering: what is better must score lower."""
+
+import math
+
+import pytest
+import torch
+
+from semples.models.losses import attract, prompt_loss, refinement_loss, repel, segment_label_loss
+
+
+def cosines(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_attract_and_repel_by_hand():
+    assert attract(cosines(0.5, 0.25)).item() == pytest.approx((math.log(2) + math.log(4)) / 2)
+    assert repel(cosines(0.5, 0.75)).item() == pytest.approx((math.log(2) + math.log(4)) / 2)
+
+
+def test_cosines_are_clamped_before_the_log():
+    assert attract(cosines(-1)).item() == pytest.approx(-math.log(1e-4))
+    assert repel(cosines(1)).item() == pytest.approx(-math.log(1e-4))
+
+
+def test_segment_label_loss_by_hand():
+    found = segment_label_loss(cosines(0.5), cosines(0.2), w_bg=2.4)
+    assert found.item() == pytest.approx(-math.log(0.5) - 2.4 * math.log(0.8))
+
+
+def test_prompt_loss_by_hand():
+    background, text = cosines(0.5), cosines(0.3)
+    assert prompt_loss(background, text, 0.02, "log").item() == pytest.approx(-math.log(0.5) + 0.02 * math.log(0.3))
+    assert prompt_loss(background, text, 0.02, "repel").item() == pytest.approx(-math.log(0.5) - 0.02 * math.log(0.7))
+
+
+def test_refinement_loss_by_hand_with_two_phrases():
+    found = refinement_loss(cosines(0.5), cosines(0.2), cosines(0.1, 0.3).view(1, 2), w_bg=2, w_prompt=3)
+    prompt = (-math.log(0.9) - math.log(0.7)) / 2
+    assert found.item() == pytest.approx(-math.log(0.5) - 2 * math.log(0.8) + 3 * prompt)
+
+
+def test_refinement_without_prompt_weight_is_segment_label_loss():
+    front, back = cosines(0.5, 0.6), cosines(0.2, 0.1)
+    assert torch.equal(refinement_loss(front, back, back, 2.4, 0.0), segment_label_loss(front, back, 2.4))
+
+
+@pytest.mark.parametrize("text_term", ["log", "repel"])
+def test_better_scores_lower(text_term):
+    assert segment_label_loss(cosines(0.6), cosines(0.2), 1) < segment_label_loss(cosines(0.5), cosines(0.2), 1)
+    assert segment_label_loss(cosines(0.5), cosines(0.1), 1) < segment_label_loss(cosines(0.5), cosines(0.2), 1)
+    assert prompt_loss(cosines(0.6), cosines(0.3), 1, text_term) < prompt_loss(cosines(0.5), cosines(0.3), 1, text_term)
+    assert prompt_loss(cosines(0.5), cosines(0.2), 1, text_term) < prompt_loss(cosines(0.5), cosines(0.3), 1, text_term)
+    low, high = cosines(0.1), cosines(0.3)
+    assert refinement_loss(high, low, low, 1, 1) < refinement_loss(high, low, high, 1, 1)

@@ -1,0 +1,135 @@
+"""Each step changes what it should, and nothing else."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from semples.models.generators import build_generator
+from semples.models.masking import masked_views, min_max, pair_masks, present_pairs
+from semples.models.prompts import PromptBank
+from semples.models.tasks import ClassifyTask, MaskTask, PromptTask, SegmentTask
+
+
+@pytest.fixture
+def batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    labels = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 0]], dtype=torch.float32)
+    image, klass = present_pairs(labels)
+    return {"image": torch.rand(3, 3, 32, 32), "labels": labels, "pair_image": image, "pair_class": klass}
+
+
+@pytest.fixture
+def texts(tiny_guide) -> torch.Tensor:
+    with torch.no_grad():
+        return tiny_guide.encode_text(["a photo of dog.", "a photo of cat.", "a photo of cow."])
+
+
+def changed(before: dict, module: nn.Module) -> set[str]:
+    """Names of the values that are not bitwise what they were."""
+    return {name for name, value in module.state_dict().items() if not torch.equal(before[name], value)}
+
+
+def step(task: nn.Module, batch: dict) -> None:
+    task.train()
+    optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=10.0)
+    task(batch)["loss"].backward()
+    optimizer.step()
+
+
+def test_slm_changes_the_generator_only(tiny_guide, texts, batch):
+    generator = build_generator("conv_cam", 3, "")
+    task = MaskTask(generator, tiny_guide, texts, w_bg=1, eps=0.1, head_only=False)
+    before = copy.deepcopy(task.state_dict())
+    step(task, batch)
+    names = changed(before, task)
+    assert names
+    assert all(name.startswith("learner.") for name in names)
+
+
+def test_csr_with_head_only_changes_the_head_only(tiny_guide, texts, batch):
+    generator = build_generator("conv_cam", 3, "")
+    prompts = texts.roll(1, 0).unsqueeze(1)
+    task = MaskTask(generator, tiny_guide, texts, w_bg=1, eps=0.1, prompts=prompts, w_prompt=1)
+    before = copy.deepcopy(task.state_dict())
+    step(task, batch)
+    assert changed(before, task) == {"learner.classifier.weight", "learner.classifier.bias"}
+
+
+def test_cpl_changes_the_prompts_only(tiny_guide, texts, batch):
+    bank = PromptBank(3, 4, tiny_guide.width)
+    generator = build_generator("conv_cam", 3, "")
+    task = PromptTask(bank, generator, tiny_guide, texts, w_text=0.1, text_term="repel", eps=1e-4)
+    before = copy.deepcopy(task.state_dict())
+    step(task, batch)
+    assert changed(before, task) == {"learner.vectors"}
+
+
+def test_csr_equals_a_loop_over_pairs(tiny_guide, texts, batch):
+    generator = build_generator("conv_cam", 3, "").eval()
+    prompts = torch.stack([texts.roll(1, 0), texts.roll(2, 0)], dim=1)
+    task = MaskTask(generator, tiny_guide, texts, w_bg=2, eps=0.1, prompts=prompts, w_prompt=3)
+    task.eval()
+    found = task(batch)["loss"]
+    clamp = lambda s: s.clamp(1e-4, 0.9999)  # noqa: E731
+    terms = []
+    for i, k in batch["labels"].nonzero().tolist():
+        score = generator(batch["image"]).cams[i : i + 1, k : k + 1]
+        mask = nn.functional.interpolate(score, size=(32, 32), mode="bilinear")
+        mask = (mask - mask.min()) / (mask.max() - mask.min() + 0.1)
+        pixels = tiny_guide.normalise(batch["image"][i : i + 1])
+        front, back = tiny_guide.encode_image(mask * pixels)[0], tiny_guide.encode_image((1 - mask) * pixels)[0]
+        term = -clamp(front @ texts[k]).log() - 2 * (1 - clamp(back @ texts[k])).log()
+        terms.append(term - 3 * (1 - clamp(prompts[k] @ front)).log().mean())
+    assert found.item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-5)
+
+
+def test_classifier_loss_falls_when_it_learns(batch):
+    task = ClassifyTask(build_generator("conv_cam", 3, ""))
+    optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(10):
+        losses.append(task(batch)["loss"])
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_min_max_by_hand():
+    maps = torch.tensor([[[0.0, 1.0], [3.0, 2.0]]])
+    assert torch.allclose(min_max(maps, 1.0), maps / 4)
+
+
+def test_masked_views_fill_with_the_mean_colour():
+    pixels, mask = torch.rand(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
+    mask[..., :2] = 1
+    front, back = masked_views(pixels, mask)
+    assert torch.equal(front[..., :2], pixels[0, ..., :2])
+    assert front[..., 2:].abs().max() == 0
+    assert torch.equal(front + back, pixels[0])
+
+
+def test_pair_masks_pick_the_pairs_own_map():
+    maps = torch.zeros(2, 3, 4, 4)
+    maps[1, 2, 0, 0] = 5
+    masks = pair_masks(maps, torch.tensor([0, 1]), torch.tensor([2, 2]), 4, 1e-4)
+    assert masks.shape == (2, 1, 4, 4)
+    assert masks[0].max() == 0
+    assert masks[1, 0, 0, 0] > 0.99
+
+
+def test_segment_loss_of_nothing_but_void_is_zero():
+    task = SegmentTask(nn.Conv2d(3, 4, 1))
+    void = {"image": torch.rand(2, 3, 8, 8), "mask": torch.full((2, 8, 8), 255)}
+    assert task(void)["loss"].item() == 0
+
+
+def test_segment_loss_leaves_void_out():
+    task = SegmentTask(nn.Conv2d(3, 4, 1))
+    image, mask = torch.rand(1, 3, 8, 8), torch.randint(0, 4, (1, 8, 8))
+    half = mask.clone()
+    half[..., 4:] = 255
+    expected = nn.functional.cross_entropy(task.learner(image)[..., :4], mask[..., :4])
+    assert torch.allclose(task({"image": image, "mask": half})["loss"], expected)

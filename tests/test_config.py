@@ -1,0 +1,71 @@
+"""Settings: two layers, ranges, and errors that name the nearest known key."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from semples import config
+from semples.errors import SemplesError
+
+ROOT = Path(__file__).parent.parent
+PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_valid(preset):
+    loaded = config.load({"preset": preset})
+    assert loaded.name == preset
+    assert all(config.variant(loaded, name) for name in loaded.experiments)
+
+
+def test_user_layer_wins_and_leaves_the_rest():
+    plain, changed = config.load({"preset": "mini"}), config.load({"preset": "mini", "slm": {"w_bg": 7.0}})
+    assert changed.slm.w_bg == 7.0
+    assert changed.slm.epochs == plain.slm.epochs
+
+
+def test_unknown_key_names_the_nearest():
+    with pytest.raises(SemplesError, match=r"unknown key `slm.w_bgg`(.|\n)*perhaps `w_bg`"):
+        config.load({"preset": "mini", "slm": {"w_bgg": 1}})
+
+
+def test_unknown_key_of_an_experiment_names_the_experiment():
+    with pytest.raises(SemplesError, match=r"experiments: mine(.|\n)*perhaps `epochs`"):
+        config.load({"preset": "mini", "experiments": {"mine": {"csr": {"epoch": 1}}}})
+
+
+def test_value_out_of_range():
+    with pytest.raises(SemplesError, match=r"slm\.epochs: 0(.|\n)*greater than or equal to 1"):
+        config.load({"preset": "mini", "slm": {"epochs": 0}})
+
+
+def test_unknown_preset_lists_the_known():
+    with pytest.raises(SemplesError, match="mini"):
+        config.load({"preset": "minni"})
+
+
+def test_every_field_has_a_description():
+    schema = config.Config.model_json_schema()
+    groups = [schema, *schema["$defs"].values()]
+    sections = set(config.Settings.model_fields) - {"precision", "masks_from"}
+    bare = {
+        name
+        for group in groups
+        for name, field in group["properties"].items()
+        if "description" not in field and name not in sections | {"augment", "threshold"}
+    }
+    assert not bare
+
+
+def test_schema_file_is_in_step():
+    written = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
+    assert written == config.Config.model_json_schema(), "run: make schema"
+
+
+def test_command_reads_json_text_and_files(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"preset": "mini", "csr": {"w_prompt": 2.0}}))
+    assert config.read(str(path)).csr.w_prompt == 2.0
+    assert config.read('{"csr": {"w_prompt": 4.0}}').csr.w_prompt == 4.0

@@ -1,0 +1,107 @@
+"""The loop: resume, the guard against losses that are not finite, and strict loading."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from semples import training
+from semples.errors import SemplesError
+from semples.loader import EpochSampler
+from semples.training import Plan, cosine, fit, load_module, poly, save_module
+
+
+class Numbers(Dataset):
+    """Inputs with noise from torch's generator, as augmentation draws it."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"image": torch.full((2,), index / 12) + 0.1 * torch.rand(2)}
+
+
+class Line(nn.Module):
+    """Fits the sum of the inputs; `fail_at` interrupts, `nan_at` spoils a step."""
+
+    def __init__(self, fail_at: int | None = None, nan_at: set[int] | None = None) -> None:
+        super().__init__()
+        self.learner = nn.Linear(2, 1)
+        self.steps, self.fail_at, self.nan_at = 0, fail_at, nan_at or set()
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.steps += 1
+        if self.steps == self.fail_at:
+            raise KeyboardInterrupt
+        loss = (self.learner(batch["image"]).squeeze(1) - batch["image"].sum(1)).pow(2).mean()
+        return {"loss": loss * float("nan") if self.steps in self.nan_at else loss}
+
+
+def train(folder, epochs=4, fingerprint="same", **line) -> Line:
+    torch.manual_seed(0)
+    task = Line(**line)
+    loader = DataLoader(Numbers(), batch_size=4, sampler=EpochSampler(12, seed=0))
+    plan = Plan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint)
+    fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1), plan)
+    return task
+
+
+def losses(folder) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def save_every_epoch(monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", -1)
+
+
+def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path):
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", fail_at=8)  # in the third of four epochs of three steps
+    resumed = train(tmp_path / "broken")
+    assert resumed.steps == 6
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert torch.equal(resumed.learner.weight, whole.learner.weight)
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, fail_at=8)
+    assert train(tmp_path, fingerprint="other").steps == 12
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
+    task = train(tmp_path, nan_at={2, 5})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["skipped"] for row in rows] == [1, 1, 0, 0]
+    assert torch.isfinite(task.learner.weight).all()
+
+
+def test_too_many_such_steps_stop_and_keep_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "NOT_FINITE_LIMIT", 1)
+    with pytest.raises(SemplesError, match="not finite in 2 steps"):
+        train(tmp_path, nan_at={5, 6})
+    assert (tmp_path / "last.ckpt").exists()
+
+
+def test_metrics_say_speed_memory_and_rate(tmp_path):
+    train(tmp_path)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert {"epoch", "step", "loss", "lr", "images_per_s", "peak_memory_mb", "skipped"} <= set(row)
+
+
+def test_schedules_end_at_zero():
+    assert (cosine(0), cosine(0.5), cosine(1)) == (1, pytest.approx(0.5), pytest.approx(0))
+    assert (poly(0), poly(1)) == (1, 0)
+
+
+def test_strict_loading_names_the_first_mismatch(tmp_path):
+    save_module(nn.Linear(2, 3), tmp_path / "model.safetensors", {"seed": "0"})
+    load_module(nn.Linear(2, 3), tmp_path / "model.safetensors", "classify")
+    with pytest.raises(SemplesError, match=r"weight: \(3, 2\)\n  expected: weight: \(3, 4\)"):
+        load_module(nn.Linear(4, 3), tmp_path / "model.safetensors", "classify")
+    with pytest.raises(SemplesError, match="make it with `semples classify`"):
+        load_module(nn.Linear(2, 3), tmp_path / "nothing.safetensors", "classify")

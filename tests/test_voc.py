@@ -1,0 +1,89 @@
+"""The VOC importer, on a devkit made here and on the real photographs where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semples.errors import SemplesError
+from semples.images import voc_palette
+from semples.importers import voc
+from semples.manifest import read_manifest, write_manifest
+
+XML = "<annotation>{}</annotation>"
+OBJECT = "<object><name>{}</name><difficult>1</difficult></object>"
+
+
+@pytest.fixture
+def devkit(tmp_path) -> Path:
+    root = tmp_path / "VOCdevkit"
+    for folder in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug", "ImageSets/Segmentation"):
+        (root / "VOC2012" / folder).mkdir(parents=True)
+    kit = root / "VOC2012"
+    for name, objects in {"1": ["dog", "cat", "dog"], "2": ["person"], "3": ["car"]}.items():
+        Image.new("RGB", (20, 10)).save(kit / "JPEGImages" / f"{name}.jpg")
+        Image.new("P", (20, 10)).save(kit / "SegmentationClassAug" / f"{name}.png")
+        text = XML.format("".join(map(OBJECT.format, objects)))
+        (kit / "Annotations" / f"{name}.xml").write_text(text)
+    Image.new("P", (20, 10)).save(kit / "SegmentationClass" / "1.png")
+    for split, ids in {"train": "1", "val": "2", "train_aug": "1\n3"}.items():
+        (kit / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(ids + "\n")
+    return root
+
+
+def test_labels_splits_and_masks(devkit):
+    table = voc.table(devkit).set_index("id")
+    assert table["labels"].to_dict() == {"1": "cat;dog", "2": "person", "3": "car"}
+    assert table["split"].to_dict() == {"1": "train;train_aug", "2": "val", "3": "train_aug"}
+    assert Path(table["mask"]["1"]).parent.name == "SegmentationClass"
+    assert table["mask"]["2"] == ""
+    assert Path(table["mask"]["3"]).parent.name == "SegmentationClassAug"
+
+
+def test_the_folder_voc2012_itself_will_do(devkit):
+    assert len(voc.table(devkit / "VOC2012")) == 3
+
+
+def test_official_colours():
+    assert voc_palette()[[1, 15, 20, 255]].tolist() == [[128, 0, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]]
+    assert voc.classes().palette()[:21].tolist() == voc_palette()[:21].tolist()
+
+
+def test_missing_image(devkit):
+    (devkit / "VOC2012/JPEGImages/3.jpg").unlink()
+    with pytest.raises(SemplesError, match=r"3\.jpg\n  found:    no such file"):
+        voc.table(devkit)
+
+
+def test_missing_annotation(devkit):
+    (devkit / "VOC2012/Annotations/2.xml").unlink()
+    with pytest.raises(SemplesError, match=r"2\.xml\n  found:    no such file"):
+        voc.table(devkit)
+
+
+def test_object_outside_the_class_list(devkit):
+    (devkit / "VOC2012/Annotations/2.xml").write_text(XML.format(OBJECT.format("wolf")))
+    with pytest.raises(SemplesError, match="object 'wolf'"):
+        voc.table(devkit)
+
+
+def test_mask_of_another_size(devkit):
+    Image.new("P", (21, 10)).save(devkit / "VOC2012/SegmentationClass/1.png")
+    with pytest.raises(SemplesError, match=r"1\.png\n  found:    21x10 pixels\n  expected: 20x10"):
+        voc.table(devkit)
+
+
+def test_no_devkit(tmp_path):
+    with pytest.raises(SemplesError, match="no folder JPEGImages"):
+        voc.table(tmp_path)
+
+
+def test_real_labels_equal_the_published_ones(shared, tmp_path):
+    write_manifest(tmp_path / "manifest.csv", voc.table(shared / "data" / "VOCdevkit"), voc.classes())
+    found = read_manifest(tmp_path / "manifest.csv")
+    public = np.load(shared / "data" / "lists" / "voc12" / "cls_labels.npz")
+    row = {str(image): place for place, image in enumerate(public["ids"])}
+    expected = public["labels"][[row[image] for image in found.table["id"]]]
+    assert len(found) == 632
+    assert np.array_equal(found.label_matrix(), expected)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +13,7 @@ import yaml
 
 from semples import __version__, config
 from semples.errors import SemplesError
+from semples.settings import Config, Run, Settings
 
 PATHS = {
     "manifest": "manifest.csv that `semples data` wrote",
@@ -69,7 +71,8 @@ LEARNING = (
 def _common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=help_text, description=help_text)
     command.add_argument("--config", default="config.yaml", help="YAML file, or settings as JSON text")
-    command.add_argument("--run", default="{}", help="the section `run` as JSON text, laid over the configuration's")
+    run = os.environ.get("SEMPLES_RUN", "{}")
+    command.add_argument("--run", default=run, help="settings of `run` as JSON text; default: $SEMPLES_RUN")
     command.add_argument("--threads", type=int, help="CPU threads or processes, instead of `run.threads`")
     command.add_argument("--out", type=Path, required=True, help="what to write")
     return command
@@ -84,12 +87,7 @@ def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False,
         command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     if split:
         command.add_argument("--split", required=True, help="split of the manifest")
-    names = [
-        *paths,
-        *(["seed"] if seed else []),
-        *(["split"] if split else []),
-        *(["threads"] if name == "crf" else []),
-    ]
+    names = [*paths, *(["seed"] if seed else []), *(["split"] if split else [])]
 
     def call(given: argparse.Namespace) -> None:
         # imported here: `semples tables` should not wait for torch
@@ -100,10 +98,10 @@ def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False,
     command.set_defaults(call=call)
 
 
-def _settings(given: argparse.Namespace) -> config.Settings:
+def _settings(given: argparse.Namespace) -> Settings:
     settings = config.read(given.config)
     over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
-    settings.run = config.check(config.Run, config.merge(settings.run.model_dump(), over), "--run")
+    settings.run = config.check(Run, config.merge(settings.run.model_dump(), over), "--run")
     return settings
 
 
@@ -176,7 +174,7 @@ def _config(commands) -> None:
 
     def call(given: argparse.Namespace) -> None:
         if given.schema:
-            print(json.dumps(config.Config.model_json_schema(), indent=2))
+            print(json.dumps(Config.model_json_schema(), indent=2))
             return
         settings = config.read(given.config)
         if given.experiment:

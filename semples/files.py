@@ -58,7 +58,7 @@ def require(path: Path, made_by: str) -> Path:
     """`path` itself, or the error that says which command makes it."""
     path = Path(path)
     if not path.exists():
-        raise SemplesError(path, "nothing there", "a file", f"make it with `semples {made_by}`")
+        raise SemplesError(path, "no such file", "a file", f"make it with `semples {made_by}`")
     return path
 
 

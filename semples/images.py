@@ -17,7 +17,7 @@ def read_image(path: Path) -> np.ndarray:
     """RGB uint8 (height, width, 3), EXIF rotation applied."""
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 
@@ -30,6 +30,12 @@ def image_size(path: Path) -> tuple[int, int]:
             return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def expect_size(mask: Path, size: tuple[int, int]) -> None:
+    """An error unless the mask has the (width, height) of its image, by the file's header."""
+    if (found := image_size(mask)) != tuple(size):
+        raise _other_size(mask, found, size)
 
 
 def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -46,16 +52,11 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
                     "palette (P) or grey (L) class indices",
                     "save it as palette PNG",
                 )
-            mask = np.asarray(image)
+            mask = np.array(image)
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if shape is not None and mask.shape != tuple(shape):
-        raise SemplesError(
-            path,
-            _size(mask.shape),
-            f"{_size(shape)}, the size of its image",
-            "make the mask the size of its image",
-        )
+        raise _other_size(path, mask.shape[::-1], shape[::-1])
     return mask
 
 
@@ -102,5 +103,10 @@ def _unreadable(path: Path, error: Exception) -> SemplesError:
     )
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]} pixels"
+def _other_size(mask: Path, found: tuple[int, ...], size: tuple[int, ...]) -> SemplesError:
+    return SemplesError(
+        mask,
+        "{}x{} pixels".format(*found),
+        "{}x{} pixels, the size of its image".format(*size),
+        "make the mask the size of its image",
+    )

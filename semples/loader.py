@@ -40,24 +40,23 @@ class Photographs(Dataset):
         if self.cache is not None and index in self.cache:
             return self.cache[index]
         pixels = read_image(self.paths[index])
-        image = tv_tensors.Image(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = None
         if self.masks is not None:
-            mask = torch.from_numpy(read_mask(self.masks[index], pixels.shape[:2]).copy())
+            mask = torch.from_numpy(read_mask(self.masks[index], pixels.shape[:2]))
         if self.cache is not None:
             self.cache[index] = (image, mask)
         return image, mask
 
 
 class EpochSampler(Sampler):
-    """A permutation that depends on the seed and the epoch alone, so that a resumed run sees the same order."""
+    """A permutation that depends on the seed and `epoch` alone, so that a resumed run sees the same order.
+
+    `epoch` is an attribute and no `set_epoch`: Fabric calls that with its own count, which a resumed run starts anew.
+    """
 
     def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed, self.epoch = length, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.length

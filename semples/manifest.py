@@ -1,6 +1,6 @@
 """The manifest: one table a data set. Everything after `data` reads it and nothing else.
 
-`manifest.csv` (or .parquet) has the columns
+`manifest.csv` has the columns
     id      unique, any text
     image   path, absolute or relative to the manifest's folder
     mask    path of a palette or grey PNG, or empty
@@ -19,6 +19,7 @@ import pandas as pd
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
 
+TEXT = ["id", "image", "mask", "split", "labels"]
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]
 
 
@@ -95,21 +96,13 @@ def write_manifest(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     with atomic_path(path.with_name("classes.csv")) as partial:
         frame.to_csv(partial, index=False)
     with atomic_path(path) as partial:
-        if path.suffix == ".parquet":
-            table[COLUMNS].to_parquet(partial, index=False)
-        else:
-            table[COLUMNS].to_csv(partial, index=False)
+        table[COLUMNS].to_csv(partial, index=False)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest with its classes file."""
     path = require(Path(path), "data")
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        table = pd.read_csv(
-            path, dtype=dict.fromkeys(("id", "image", "mask", "split", "labels"), str), keep_default_na=False
-        )
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False)
     classes = read_classes(path.with_name("classes.csv"))
     _check(path, table, classes)
     for column in ("image", "mask"):

@@ -6,8 +6,9 @@ belongs to the first variant that has them: its folder carries that variant's na
 
 from functools import cache
 
-from semples.config import Config, Settings, variant
+from semples.config import variant
 from semples.files import digest
+from semples.settings import Config, Settings
 
 LEARNING = ("classify", "slm", "cpl", "csr", "segment")
 SECTIONS: dict[str, tuple[str, ...]] = {

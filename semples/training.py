@@ -74,7 +74,7 @@ def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -
     saved = time.monotonic()
     bar = tqdm(total=plan.epochs * len(loader), initial=first * len(loader), mininterval=2, unit="step")
     for epoch in range(first, plan.epochs):
-        loader.sampler.set_epoch(epoch)
+        loader.sampler.epoch = epoch
         row = _epoch(fabric, task, loader, optimizer, schedule, bar)
         row = {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), **row}
         with open(metrics, "a", encoding="utf-8") as file:

@@ -8,6 +8,7 @@ import yaml
 
 from semples import config
 from semples.errors import SemplesError
+from semples.settings import Config, Settings
 
 ROOT = Path(__file__).parent.parent
 PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.yaml"))
@@ -47,9 +48,9 @@ def test_unknown_preset_lists_the_known():
 
 
 def test_every_field_has_a_description():
-    schema = config.Config.model_json_schema()
+    schema = Config.model_json_schema()
     groups = [schema, *schema["$defs"].values()]
-    sections = set(config.Settings.model_fields) - {"precision", "masks_from"}
+    sections = set(Settings.model_fields) - {"precision", "masks_from"}
     bare = {
         name
         for group in groups
@@ -61,7 +62,7 @@ def test_every_field_has_a_description():
 
 def test_schema_file_is_in_step():
     written = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
-    assert written == config.Config.model_json_schema(), "run: make schema"
+    assert written == Config.model_json_schema(), "run: make schema"
 
 
 def test_command_reads_json_text_and_files(tmp_path):

@@ -18,10 +18,9 @@ def table(**changes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).assign(**changes)
 
 
-@pytest.mark.parametrize("name", ["manifest.csv", "manifest.parquet"])
-def test_round_trip(tmp_path, name):
-    write_manifest(tmp_path / name, table(), CLASSES)
-    found = read_manifest(tmp_path / name)
+def test_round_trip(tmp_path):
+    write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
+    found = read_manifest(tmp_path / "manifest.csv")
     assert found.classes == CLASSES
     assert found.table["image"].tolist() == [
         str(tmp_path / "images/a.jpg"),
@@ -51,7 +50,7 @@ def test_digest_ignores_where_the_files_lie(tmp_path):
 
 
 def test_label_outside_the_class_list(tmp_path):
-    with pytest.raises(SemplesError, match="train_aug"):
+    with pytest.raises(SemplesError, match=r"label 'wolf' on image 'a'(.|\n)*dog, cat"):
         write_manifest(tmp_path / "manifest.csv", table(labels=["dog;wolf", "cat", ""]), CLASSES)
     assert not list(tmp_path.iterdir())
 

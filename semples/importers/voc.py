@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from semples.errors import SemplesError
-from semples.images import image_size, voc_palette
+from semples.images import expect_size, image_size, voc_palette
 from semples.manifest import Classes
 
 NAMES = [
@@ -85,13 +85,8 @@ def _row(devkit: Path, image: str, member: list[str]) -> dict:
     width, height = image_size(photo)
     official = "train" in member or "val" in member
     mask = devkit / ("SegmentationClass" if official else "SegmentationClassAug") / f"{image}.png"
-    if mask.exists() and (found := image_size(mask)) != (width, height):
-        raise SemplesError(
-            mask,
-            "{}x{} pixels".format(*found),
-            f"{width}x{height}, the size of its image",
-            "replace the mask",
-        )
+    if mask.exists():
+        expect_size(mask, (width, height))
     return {
         "id": image,
         "image": str(photo),

@@ -40,7 +40,7 @@ def stored_size(height: int, width: int, stride: int) -> tuple[int, int]:
 
 def as_batch(images: list, device: torch.device, side: int | None = None) -> Tensor:
     """uint8 arrays (h, w, 3) of one shape -> float (batch, 3, h, w) in [0, 1], squashed to `side` if given."""
-    batch = torch.stack([torch.from_numpy(image.copy()) for image in images]).to(device)
+    batch = torch.stack([torch.from_numpy(image) for image in images]).to(device)
     batch = batch.permute(0, 3, 1, 2).float() / 255
     if side is not None:
         batch = F.interpolate(batch, size=(side, side), mode="bilinear", align_corners=False, antialias=True)

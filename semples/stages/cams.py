@@ -8,13 +8,13 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from semples.config import Cams, Settings
 from semples.files import atomic_path, provenance
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator
 from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
+from semples.settings import Cams, Settings
 from semples.stages.learning import trained_generator, used_settings
 from semples.store import CamWriter
 

@@ -6,13 +6,13 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from semples.config import Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_text
 from semples.manifest import Classes
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, nearest_words
 from semples.models.tasks import PromptTask
+from semples.settings import Settings
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, learn, trained_generator, used_settings
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from semples.config import Crf, Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, read_json, sha256, write_json
 from semples.images import read_image, write_mask
 from semples.manifest import read_manifest
 from semples.metrics import pseudo_mask
+from semples.settings import Crf, Settings
 from semples.store import CamFile
 
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from semples.config import Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.importers import mini, voc
 from semples.manifest import Classes, write_manifest
+from semples.settings import Settings
 
 
 def run(settings: Settings, out: Path) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from semples.config import Settings
 from semples.errors import SemplesError
 from semples.files import read_json, write_json
 from semples.images import read_mask
 from semples.manifest import Manifest, read_manifest
 from semples.metrics import confusion, confusions_of, iou, mean_iou, summary, threshold_histogram
+from semples.settings import Settings
 from semples.store import CamFile
 
 

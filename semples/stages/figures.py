@@ -10,10 +10,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from semples.config import Settings
 from semples.files import atomic_path, read_json
 from semples.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.manifest import Manifest, read_manifest
+from semples.settings import Settings
 from semples.store import CamFile
 
 

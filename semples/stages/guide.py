@@ -8,13 +8,13 @@ import open_clip
 import torch
 from safetensors.torch import load_file, save_file
 
-from semples.config import Guide as GuideSettings
-from semples.config import Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256, write_text
 from semples.manifest import read_classes
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
+from semples.settings import Guide as GuideSettings
+from semples.settings import Settings
 
 PACKAGE = Path(__file__).parent.parent
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")

@@ -10,12 +10,12 @@ from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader
 
 from semples import training
-from semples.config import Settings, Training
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.loader import Photographs, batches, label_transform
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator, build_generator
+from semples.settings import Settings, Training
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Job:
             raise SemplesError(self.manifest, "no image with a label", "image-level labels", "label some images")
         if left_out := len(manifest) - len(labelled):
             print(f"{left_out} of {len(manifest)} images have no label and are left out")
+        for path in labelled.table["image"]:
+            require(Path(path), "data")
         return labelled
 
     def loader(self, images: Manifest, size: int) -> DataLoader:

@@ -9,15 +9,14 @@ from lightning_fabric import Fabric
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
-from semples.config import Segment, Settings
-from semples.errors import SemplesError
-from semples.files import atomic_path, provenance, write_json
-from semples.images import read_image, write_mask
+from semples.files import atomic_path, provenance, require, write_json
+from semples.images import expect_size, read_image, write_mask
 from semples.loader import MaskTransform, Photographs, batches
 from semples.manifest import Manifest, read_manifest
 from semples.models.inference import as_batch, averaged
 from semples.models.segmenters import Segmenter
 from semples.models.tasks import SegmentTask
+from semples.settings import Segment, Settings
 from semples.stages.cams import same_size_batches
 from semples.stages.learning import Job, adamw, learn, load_backbone, used_settings
 
@@ -44,10 +43,13 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -
 
 
 def _mask_paths(images: Manifest, masks: Path) -> list[str]:
-    paths = [masks / f"{image}.png" for image in images.table["id"]]
-    if missing := [path for path in paths if not path.exists()]:
-        raise SemplesError(missing[0], "no such file", "a pseudo mask for every training image", "run `semples crf`")
-    return [str(path) for path in paths]
+    """A mask for every image, each of its image's size: looked at before an hour is spent."""
+    paths = []
+    for row in images.table.itertuples():
+        path = require(masks / f"{row.id}.png", "crf")
+        expect_size(path, (row.width, row.height))
+        paths.append(str(path))
+    return paths
 
 
 def _new_network(chosen: Segment, classes: int) -> Segmenter:

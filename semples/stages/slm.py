@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from semples.config import Settings
 from semples.files import sha256
 from semples.models.tasks import MaskTask
+from semples.settings import Settings
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, learn, load_prompts, trained_generator, used_settings
 

@@ -1,4 +1,4 @@
-# Reads the configuration and answers every question a rule asks: which folder, which settings, which resources.
+# Reads the configuration and answers what the rules ask - which folder, which settings, which resources.
 import json
 import sys
 from pathlib import Path
@@ -21,12 +21,16 @@ VARIANTS = list(CONFIG.experiments)
 SEEDS = CONFIG.seeds
 BASE = f"results/{CONFIG.name}"
 MANIFEST = f"{BASE}/data/manifest.csv"
-# Not a param: how a job runs changes no result, so that a change here reruns nothing.
-RUN = CONFIG.run.model_dump_json(exclude={"threads"})
 GPU = 0 if CONFIG.run.device == "cpu" else 1
 
 # The package is imported from this repository, whatever the working directory and the environment of a job.
-shell.prefix(f"export PYTHONPATH='{ROOT}'; ")
+# How a job runs goes by the environment, not by params: it changes no result, so a change must rerun nothing.
+RUN = (
+    CONFIG.run.model_dump_json(exclude={"threads"})
+    .replace("{", "{{")
+    .replace("}", "}}")
+)
+shell.prefix(f"export PYTHONPATH='{ROOT}' SEMPLES_RUN='{RUN}'; ")
 
 
 wildcard_constraints:

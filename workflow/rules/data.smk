@@ -20,11 +20,10 @@ rule data:
     params:
         settings=settings_json("data"),
         code=code_digest("semples.stages.data"),
-        out=f"{BASE}/data",
+        out=subpath(output.manifest, parent=True),
     shell:
         "exec python -m semples data"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --out {params.out:q}"
         " &> {log:q}"
 
@@ -52,11 +51,10 @@ rule guide:
     params:
         settings=settings_of("guide"),
         code=code_digest("semples.stages.guide"),
-        out=f"{BASE}/guide/{{variant}}",
+        out=subpath(output.model, parent=True),
     shell:
         "exec python -m semples guide"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --classes {input.classes:q}"
         " --out {params.out:q}"
         " &> {log:q}"

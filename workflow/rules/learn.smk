@@ -24,11 +24,10 @@ rule classify:
     params:
         settings=settings_of("classify"),
         code=code_digest("semples.stages.classify"),
-        out=f"{BASE}/classify/{{variant}}/seed{{seed}}",
+        out=subpath(output.model, parent=True),
     shell:
         "exec python -m semples classify"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
         " --seed {wildcards.seed}"
@@ -57,16 +56,16 @@ rule slm:
         mem_mb=12000,
         runtime=720,
     params:
+        guide=subpath(input.guide, parent=True),
         settings=settings_of("slm"),
         code=code_digest("semples.stages.slm"),
-        out=f"{BASE}/slm/{{variant}}/seed{{seed}}",
+        out=subpath(output.model, parent=True),
     shell:
         "exec python -m semples slm"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --guide $(dirname {input.guide:q})"
+        " --guide {params.guide:q}"
         " --start {input.start:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
@@ -95,16 +94,16 @@ rule cpl:
         mem_mb=12000,
         runtime=720,
     params:
+        guide=subpath(input.guide, parent=True),
         settings=settings_of("cpl"),
         code=code_digest("semples.stages.cpl"),
-        out=f"{BASE}/cpl/{{variant}}/seed{{seed}}",
+        out=subpath(output.prompts, parent=True),
     shell:
         "exec python -m semples cpl"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --guide $(dirname {input.guide:q})"
+        " --guide {params.guide:q}"
         " --generator {input.generator:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
@@ -133,16 +132,16 @@ rule csr:
         mem_mb=12000,
         runtime=720,
     params:
+        guide=subpath(input.guide, parent=True),
         settings=settings_of("csr"),
         code=code_digest("semples.stages.csr"),
-        out=f"{BASE}/csr/{{variant}}/seed{{seed}}",
+        out=subpath(output.model, parent=True),
     shell:
         "exec python -m semples csr"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --guide $(dirname {input.guide:q})"
+        " --guide {params.guide:q}"
         " --start {input.start:q}"
         " --prompts {input.prompts:q}"
         " --seed {wildcards.seed}"

@@ -22,14 +22,14 @@ rule cams:
         runtime=720,
     params:
         settings=settings_of("cams"),
+        split=CONFIG.data.train,
         code=code_digest("semples.stages.cams"),
     shell:
         "exec python -m semples cams"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --split {CONFIG.data.train:q}"
+        " --split {params.split:q}"
         " --generator {input.generator:q}"
         " --out {output.cams:q}"
         " &> {log:q}"
@@ -54,14 +54,14 @@ rule evaluate_cams:
         runtime=240,
     params:
         settings=settings_of("evaluate"),
+        split=CONFIG.data.train,
         code=code_digest("semples.stages.evaluate"),
     shell:
         "exec python -m semples evaluate"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --split {CONFIG.data.train:q}"
+        " --split {params.split:q}"
         " --cams {input.cams:q}"
         " --out {output.evaluation:q}"
         " &> {log:q}"
@@ -91,7 +91,6 @@ rule crf:
     shell:
         "exec python -m semples crf"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
         " --cams {input.cams:q}"
@@ -123,11 +122,10 @@ rule segment:
     params:
         settings=settings_of("segment"),
         code=code_digest("semples.stages.segment"),
-        out=f"{BASE}/segment/{{variant}}/seed{{seed}}",
+        out=subpath(output.model, parent=True),
     shell:
         "exec python -m semples segment"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
         " --masks {input.masks:q}"
@@ -160,7 +158,6 @@ rule evaluate_masks:
     shell:
         "exec python -m semples evaluate"
         " --config {params.settings:q}"
-        " --run {RUN:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
         " --split {params.split:q}"

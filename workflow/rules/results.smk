@@ -47,7 +47,7 @@ rule tables:
         words=of_runs(WORDS),
         note=table_note(),
         code=code_digest("semples.stages.tables"),
-        out=f"{BASE}/tables",
+        out=subpath(output.results, parent=True),
     shell:
         "exec python -m semples tables"
         " --evaluation {params.evaluations:q}"
@@ -83,6 +83,7 @@ rule panel:
         runtime=30,
     params:
         settings=settings_json("figures"),
+        split=CONFIG.data.train,
         cams=lambda wildcards, input: named(zip(VARIANTS, input.cams)),
         code=code_digest("semples.stages.figures"),
     shell:
@@ -90,7 +91,7 @@ rule panel:
         " --panel"
         " --config {params.settings:q}"
         " --manifest {input.manifest:q}"
-        " --split {CONFIG.data.train:q}"
+        " --split {params.split:q}"
         " --cams {params.cams:q}"
         " --masks 'pseudo mask'={input.crf:q} segmentation={input.segment:q}"
         " --out {output:q}"

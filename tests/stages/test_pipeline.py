@@ -1,0 +1,153 @@
+"""The stages one after the other, by the command line, on a few drawn pictures."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from semples.cli import main
+
+SETTINGS = json.dumps(
+    {
+        "run": {"device": "cpu", "threads": 1},
+        "data": {"source": "mini", "scenes": {"train": 12, "val": 4}},
+        "guide": {"model": "mini"},
+        "generator": {"name": "conv_cam", "weights": "none", "image_size": 64},
+        "masks_from": "csr",
+        **{stage: {"epochs": 1, "batch": 4} for stage in ("classify", "slm", "csr")},
+        "cpl": {"epochs": 1, "batch": 4, "length": 4},
+        "cams": {"scales": [1.0], "stride": 2},
+        "crf": {"preset": "mini"},
+        "segment": {
+            "encoder": "tu-resnet10t",
+            "weights": "none",
+            "decoder_channels": 16,
+            "epochs": 1,
+            "batch": 4,
+            "crop": 64,
+            "test_scales": [1.0],
+        },
+        "figures": {"images": 2},
+    }
+)
+
+
+def semples(command: str, *flags: object) -> int:
+    return main([command, "--config", SETTINGS, *map(str, flags)])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A folder with every stage's output."""
+    out = tmp_path_factory.mktemp("run")
+    data = ("--manifest", out / "data/manifest.csv")
+    guide = ("--guide", out / "guide")
+    first = ("--start", out / "classify/model.safetensors")
+    steps = [
+        ("data", "--out", out / "data"),
+        ("guide", "--classes", out / "data/classes.csv", "--out", out / "guide"),
+        ("classify", *data, "--out", out / "classify"),
+        ("slm", *data, *guide, *first, "--out", out / "slm"),
+        ("cpl", *data, *guide, "--generator", out / "slm/model.safetensors", "--out", out / "cpl"),
+        ("csr", *data, *guide, *first, "--prompts", out / "cpl/prompts.safetensors", "--out", out / "csr"),
+        ("cams", *data, "--split", "train", "--generator", out / "csr/model.safetensors", "--out", out / "cams.h5"),
+        ("evaluate", *data, "--split", "train", "--cams", out / "cams.h5", "--out", out / "cams.json"),
+        ("crf", *data, "--cams", out / "cams.h5", "--evaluation", out / "cams.json", "--out", out / "masks"),
+        ("evaluate", *data, "--split", "train", "--masks", out / "masks", "--kind", "crf", "--out", out / "crf.json"),
+        ("segment", *data, "--masks", out / "masks", "--out", out / "segment"),
+        (
+            *("evaluate", *data, "--split", "val", "--masks", out / "segment/predictions", "--kind", "segment"),
+            *("--out", out / "segment.json"),
+        ),
+    ]
+    for step in steps:
+        assert semples(*step) == 0, step
+    return out
+
+
+def test_cams_hold_the_present_classes_of_every_image(run):
+    with h5py.File(run / "cams.h5") as file:
+        assert len(file["images"]) == 12
+        for group in file["images"].values():
+            score = group["score"][:]
+            assert score.shape == (len(group.attrs["classes"]), 32, 32)
+            assert score.min() >= 0
+            assert score.max() <= 1
+
+
+def test_cams_are_equal_bytes_when_made_again(run, tmp_path):
+    flags = ("--manifest", run / "data/manifest.csv", "--split", "train", "--generator", run / "csr/model.safetensors")
+    assert semples("cams", *flags, "--out", tmp_path / "again.h5") == 0
+    assert (tmp_path / "again.h5").read_bytes() == (run / "cams.h5").read_bytes()
+
+
+def test_pseudo_masks_are_palette_pngs_of_present_classes(run):
+    with h5py.File(run / "cams.h5") as file:
+        for image, group in file["images"].items():
+            mask = Image.open(run / "masks" / f"{image}.png")
+            assert mask.mode == "P"
+            assert mask.size == (64, 64)
+            assert set(np.unique(mask)) <= {0, *(group.attrs["classes"] + 1)}
+
+
+def test_crf_is_the_same_for_any_number_of_processes(run, tmp_path):
+    flags = ("--manifest", run / "data/manifest.csv", "--cams", run / "cams.h5", "--evaluation", run / "cams.json")
+    assert semples("crf", *flags, "--threads", 2, "--out", tmp_path / "masks") == 0
+    for path in (tmp_path / "masks").iterdir():
+        assert path.read_bytes() == (run / "masks" / path.name).read_bytes()
+
+
+def test_segmentation_covers_the_validation_split_and_the_figures(run):
+    names = {path.stem for path in (run / "segment/predictions").glob("*.png")}
+    assert {name for name in names if name.startswith("val")} == {f"val_{i:05d}" for i in range(4)}
+    assert len(names) == 6
+
+
+def test_evaluations_say_what_they_judged(run):
+    cams, segment = (json.loads((run / f"{name}.json").read_text()) for name in ("cams", "segment"))
+    assert (cams["split"], cams["images"]) == ("train", 12)
+    assert (segment["split"], segment["images"]) == ("val", 4)
+    assert "torch" in segment["packages"]
+    assert cams["policies"]["oracle"]["miou"] == max(cams["curve"]["miou"]) >= cams["policies"]["fixed"]["miou"]
+
+
+def test_prompts_are_read_out_in_words(run):
+    lines = (run / "cpl/words.csv").read_text().splitlines()
+    assert lines[0] == "class,rank,word,cosine"
+    assert len(lines) == 1 + 6 * 10
+
+
+def test_checkpoints_are_gone_after_success(run):
+    assert not list(run.rglob("*.ckpt"))
+
+
+def test_tables_of_two_seeds_show_mean_and_spread(run, tmp_path):
+    flags = [f"csr:{seed}={run / name}" for seed in (0, 1) for name in ("cams.json", "crf.json", "segment.json")]
+    words = f"csr:0={run / 'cpl/words.csv'}"
+    assert (
+        semples("tables", "--evaluation", *flags, "--words", words, "--note", "A note.", "--out", tmp_path / "t") == 0
+    )
+    text = (tmp_path / "t/results.md").read_text()
+    assert "CAM + CRF, train" in text
+    assert "± 0.0" in text
+    assert "seeds 0, 1" in text
+    assert "A note." in text
+    assert (tmp_path / "t/results.csv").read_text().count("\n") == 1 + 2 * 4
+
+
+def test_figures_are_pictures(run, tmp_path):
+    panel = ("--panel", "--manifest", run / "data/manifest.csv", "--split", "train", "--cams", f"csr={run / 'cams.h5'}")
+    assert semples("figures", *panel, "--masks", f"crf={run / 'masks'}", "--out", tmp_path / "panel.png") == 0
+    assert (
+        semples("figures", "--thresholds", "--evaluation", f"csr={run / 'cams.json'}", "--out", tmp_path / "t.png") == 0
+    )
+    assert (
+        semples("figures", "--training", "--metrics", f"slm={run / 'slm/metrics.jsonl'}", "--out", tmp_path / "m.png")
+        == 0
+    )
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as picture:
+            assert len(set(picture.convert("L").getdata())) > 10

@@ -1,0 +1,67 @@
+"""What the workflow's tests need: a folder to run in, programs that stand in for others, and Snakemake itself."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def workflow_folder(tmp_path_factory):
+    """A function that makes a working directory: one variant on six drawn pictures, and whatever settings are given."""
+
+    def make(**settings) -> Path:
+        folder = tmp_path_factory.mktemp("workflow")
+        preset = {"data": {"scenes": {"train": 4, "val": 2}}, "experiments": {"semples": {}}, **settings}
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
+        (folder / "config.yaml").write_text("preset: tiny.yaml\n", encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def snakemake():
+    """A function that runs the workflow in a folder, with `programs` first in PATH; it returns all that was printed."""
+
+    def run(folder: Path, *arguments: object, programs: Path | None = None, fails: bool = False) -> str:
+        # a site's own Snakemake profile, or a Slurm job that the tests run in, must not steer the run
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE_", "SLURM_", "PYTHONPATH"))}
+        path = [str(p) for p in (programs, Path(sys.executable).parent) if p] + [kept["PATH"]]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile", *arguments]
+        done = subprocess.run(
+            [str(word) for word in command],
+            cwd=folder,
+            env={**kept, "PATH": os.pathsep.join(path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        words = f"{done.stdout}\n{done.stderr}"
+        assert (done.returncode != 0) == fails, words
+        return words
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def write_program():
+    """A function that writes an executable file; `#!python` in its first line becomes this interpreter."""
+
+    def write(path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("#!python", f"#!{sys.executable} -IS"), encoding="utf-8")
+        path.chmod(0o755)
+
+    return write

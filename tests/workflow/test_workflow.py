@@ -1,0 +1,136 @@
+"""The workflow as users run it: dry runs, lint, one tiny run from end to end, and what a change reruns."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY = {
+    "preset": "mini",
+    "name": "tiny",
+    "run": {"threads": 1},
+    "data": {"scenes": {"train": 12, "val": 4}},
+    "classify": {"epochs": 1},
+    "slm": {"epochs": 1},
+    "cpl": {"epochs": 1},
+    "csr": {"epochs": 1},
+    "segment": {"epochs": 1, "encoder": "tu-resnet10t", "decoder_channels": 16},
+    "figures": {"images": 2},
+    "experiments": {"csr-manual": None},
+}
+
+
+@pytest.fixture(scope="module")
+def run(snakemake):
+    """A function that writes config.yaml into a folder and runs Snakemake there."""
+
+    def call(folder: Path, *flags: object, config: dict = TINY, fails: bool = False) -> str:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        return snakemake(folder, "--cores", 2, *flags, fails=fails)
+
+    return call
+
+
+def jobs(text: str) -> dict[str, int]:
+    """Job counts of a dry run, by rule."""
+    found = re.findall(r"^(\w+)\s+(\d+)$", text, flags=re.MULTILINE)
+    return {name: int(count) for name, count in found if name != "total"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, run) -> Path:
+    """A folder with a finished tiny run."""
+    folder = tmp_path_factory.mktemp("tiny run")  # a space in the path is no trouble
+    run(folder)
+    return folder
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "workflow/presets").glob("*.yaml")))
+def test_dry_run_of_every_preset(tmp_path, preset, run):
+    counts = jobs(run(tmp_path, "--dry-run", config={"preset": preset}))
+    assert counts["classify"] == counts["slm"] == 1
+    assert counts["csr"] == counts["cpl"] == 2
+    assert counts["cams"] == counts["crf"] == counts["segment"] == 4
+
+
+def test_three_seeds_triple_the_jobs_of_a_seed_only(tmp_path, run):
+    counts = jobs(run(tmp_path, "--dry-run", config={"preset": "mini", "seeds": [0, 1, 2]}))
+    assert counts["data"] == counts["guide"] == counts["tables"] == 1
+    assert counts["classify"] == 3
+
+
+def test_lint_is_clean(tmp_path, run):
+    text = run(tmp_path, "--lint")
+    assert "Congratulations" in text
+
+
+def test_everything_is_there(finished):
+    base = finished / "results/tiny"
+    for path in (
+        "tables/results.csv",
+        "tables/results.html",
+        "tables/results.md",
+        "tables/words.md",
+        "figures/panel.png",
+        "figures/thresholds.png",
+        "figures/training.png",
+        "cams/csr-learned/seed0/cams.h5",
+        "crf/slm/seed0/masks/train_00000.png",
+        "segment/classifier/seed0/predictions/val_00000.png",
+    ):
+        assert (base / path).stat().st_size > 0, path
+    table = (base / "tables/results.md").read_text()
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:5]] == ["| classifier", "| slm", "| csr-learned"]
+
+
+def test_a_finished_workflow_has_nothing_to_do(finished, run):
+    assert "Nothing to be done" in run(finished, "--dry-run")
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"csr": {"epochs": 2}}, {"csr", "cams", "evaluate_cams", "crf", "evaluate_masks", "segment"}),
+        ({"crf": {"iterations": 3}}, {"evaluate_cams", "crf", "evaluate_masks", "segment"}),
+        ({"segment": {"epochs": 2}}, {"evaluate_masks", "segment"}),
+        ({"run": {"workers": 1, "threads": 2}}, set()),
+        (
+            {"seeds": [0, 1]},
+            {"classify", "slm", "cpl", "csr", "cams", "crf", "evaluate_cams", "evaluate_masks", "segment"},
+        ),
+    ],
+    ids=["csr", "crf", "segment", "run", "seeds"],
+)
+def test_a_changed_key_reruns_what_depends_on_it(finished, change, rules, run):
+    config = json.loads(json.dumps(TINY))
+    for key, value in change.items():
+        config[key] = config.get(key, {}) | value if isinstance(value, dict) else value
+    counts = jobs(run(finished, "--dry-run", config=config))
+    results = {"all", "tables", "panel", "thresholds", "training"}
+    assert set(counts) - results == rules
+    if change.keys() == {"csr"}:
+        assert counts["csr"] == counts["cams"] == counts["segment"] == 1
+
+
+def test_report_is_one_page_with_everything_in_it(finished, run):
+    run(finished, "--report", "report.html")
+    page = (finished / "report.html").read_text()
+    assert all(name in page for name in ("panel.png", "thresholds.png", "training.png", "results.csv"))
+    assert "Images drawn at random" in page
+
+
+def test_bad_config_is_one_clear_error(tmp_path, run):
+    text = run(tmp_path, "--dry-run", config={"preset": "mini", "slm": {"w_bgg": 1}}, fails=True)
+    assert "unknown key `slm.w_bgg`" in text
+    assert "perhaps `w_bg`" in text
+    assert "Traceback" not in text
+
+
+def test_a_failed_job_leaves_no_output_and_shows_its_log(tmp_path, run):
+    config = TINY | {"guide": {"model": "local-dir:/no/such/guide"}}
+    text = run(tmp_path, "results/tiny/guide/slm/words.txt", config=config, fails=True)
+    assert "guide 'local-dir:/no/such/guide'" in text
+    assert not (tmp_path / "results/tiny/guide/slm").exists()

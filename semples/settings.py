@@ -248,8 +248,8 @@ class Settings(Section):
     """All that a run is made of, for one variant."""
 
     run: Run = Run()
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
-    """Arithmetic of training and inference; losses are always float32."""
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
+    """Arithmetic of training and inference, losses always float32; `auto`: bf16-mixed where the processor has it."""
     data: Data = Data()
     guide: Guide = Guide()
     generator: Generator = Generator()

@@ -10,6 +10,7 @@ import math
 import resource
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -45,6 +47,15 @@ class Plan:
     """Digest of settings and inputs: a checkpoint with another one is not resumed."""
 
 
+def make_fabric(device: str, precision: str) -> Fabric:
+    """One process on one device; precision `auto` is bf16-mixed where the processor has bfloat16 of its own."""
+    if precision == "auto":
+        cpu = device == "cpu" or not torch.cuda.is_available()
+        own = torch.cpu.get_capabilities().get("avx512_bf16", False) if cpu else torch.cuda.is_bf16_supported(False)
+        precision = "bf16-mixed" if own else "32-true"
+    return Fabric(accelerator=device, devices=1, precision=precision)
+
+
 def cosine(share: float) -> float:
     """From 1 to 0 along half a cosine."""
     return 0.5 * (1 + math.cos(math.pi * share))
@@ -60,7 +71,7 @@ def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -
 
     Interrupted, it resumes from the last checkpoint when called again with the same fingerprint.
     """
-    fabric = Fabric(accelerator=plan.device, devices=1, precision=plan.precision)
+    fabric = make_fabric(plan.device, plan.precision)
     torch.manual_seed(plan.seed)
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
     task, optimizer = fabric.setup(task, optimizer)
@@ -92,7 +103,8 @@ def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
     sums: dict[str, torch.Tensor] = {}
     skipped, images, start = 0, 0, time.monotonic()
     for batch in loader:
-        losses = task(batch)
+        with _attention(fabric):
+            losses = task(batch)
         if not torch.isfinite(losses["loss"]):
             skipped += 1
             if skipped > NOT_FINITE_LIMIT:
@@ -122,6 +134,11 @@ def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
         "images_per_s": images / (time.monotonic() - start),
         "peak_memory_mb": _peak_memory_mb(),
     }
+
+
+def _attention(fabric: Fabric) -> AbstractContextManager:
+    """On a CPU plain attention: its backward pass is up to twice as fast as the fused one's on short sequences."""
+    return sdpa_kernel(SDPBackend.MATH) if fabric.device.type == "cpu" else nullcontext()
 
 
 def _peak_memory_mb() -> float:

@@ -89,7 +89,7 @@ def split_frame(rng: np.random.Generator, backgrounds: list[str]) -> np.ndarray:
     tilt, phase, length = rng.normal(0, 0.12), rng.uniform(0, 6.3), rng.uniform(9, 22)
     height = across + tilt * (along - SIZE / 2) + rng.uniform(0.3, 2.0) * np.sin(along / length * 2 + phase)
     share = rng.uniform(0.8, 1.4, len(order))
-    share *= [0.5 if backgrounds[index] in NEUTRAL else 1.0 for index in order]
+    share *= [0.8 if backgrounds[index] in NEUTRAL else 1.0 for index in order]
     borders = SIZE * np.cumsum(share)[:-1] / share.sum()
     band = np.searchsorted(borders, height) if len(borders) else np.zeros((SIZE, SIZE), int)
     band = band if rng.random() < 0.75 or not upper.all() else band.T

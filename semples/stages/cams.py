@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from semples.files import atomic_path, provenance
@@ -17,6 +16,7 @@ from semples.models.masking import min_max
 from semples.settings import Cams, Settings
 from semples.stages.learning import trained_generator, used_settings
 from semples.store import CamWriter
+from semples.training import make_fabric
 
 MIN_MAX_EPS = 1e-8
 
@@ -26,7 +26,7 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
     torch.set_num_threads(settings.run.threads)
     images = read_manifest(manifest).split(split).with_labels()
     model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
-    fabric = Fabric(accelerator=settings.run.device, devices=1, precision=settings.precision)
+    fabric = make_fabric(settings.run.device, settings.precision)
     model = fabric.setup_module(model.eval())
     made_from = provenance(
         "cams",

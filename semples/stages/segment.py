@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from semples.models.tasks import SegmentTask
 from semples.settings import Segment, Settings
 from semples.stages.cams import same_size_batches
 from semples.stages.learning import Job, adamw, learn, load_backbone, used_settings
+from semples.training import make_fabric
 
 
 def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -> None:
@@ -78,7 +78,7 @@ def _predict(network: Segmenter, sets: list[Manifest], settings: Settings, out: 
     """Write the masks of all images, each at its own size."""
     images = Manifest(pd.concat([s.table for s in sets], ignore_index=True), sets[0].classes)
     chosen, palette = settings.segment, images.classes.palette()
-    fabric = Fabric(accelerator=settings.run.device, devices=1, precision=settings.precision)
+    fabric = make_fabric(settings.run.device, settings.precision)
     model = fabric.setup_module(network.eval())
     with (
         atomic_path(out) as folder,

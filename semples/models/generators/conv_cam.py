@@ -1,5 +1,6 @@
 """A small convolutional generator for small pictures."""
 
+import torch
 from torch import Tensor, nn
 
 from semples.models.generators.base import Maps, MaskGenerator
@@ -18,6 +19,7 @@ class ConvCam(MaskGenerator):
             _block(2 * width, 4 * width),
         )
         self.classifier = nn.Conv2d(4 * width, classes, 1)
+        self.to(memory_format=torch.channels_last)  # several times as fast on a CPU
 
     def head(self) -> nn.Module:
         return self.classifier

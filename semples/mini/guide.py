@@ -177,7 +177,7 @@ def _tokenizer() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
-def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 2), scenes: int = 16_000) -> None:
+def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 1), scenes: int = 16_000) -> None:
     """Train the guide on `scenes` drawn pictures and write it to `folder`.
 
     The first of `epochs` have captions that name what is seen, the second captions as people write them.
@@ -249,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the configuration and the weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(7, 2), help="with exact captions, with loose ones")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(7, 1), help="with exact captions, with loose ones")
     parser.add_argument("--scenes", type=int, default=16_000)
     options = parser.parse_args()
     train_guide(options.out, options.seed, tuple(options.epochs), options.scenes)

@@ -12,10 +12,12 @@ class PromptBank(nn.Module):
         self.vectors = nn.Parameter(torch.rand(classes, length, width))
 
 
-def nearest_words(prompts: Tensor, words: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` nearest words of each prompt.
+def word_cosines(prompts: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """How near every word is to every prompt, and how much nearer than to the other classes' prompts.
 
-    `prompts` (classes, width) and `words` (words, width) are L2-normalised.
-    Returns cosines and word indices, both (classes, count), nearest first.
+    `prompts` (classes, width) and `words` (words, width) are L2-normalised. Returns cosines and lifts, both
+    (classes, words); the lift is the cosine less its mean over the classes. Words that go with everything
+    have a high cosine and no lift.
     """
-    return (prompts @ words.T).topk(min(count, len(words)), dim=1)
+    cosine = prompts @ words.T
+    return cosine, cosine - cosine.mean(dim=0)

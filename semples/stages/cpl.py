@@ -10,7 +10,7 @@ from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_text
 from semples.manifest import Classes
 from semples.models.guide import Guide
-from semples.models.prompts import PromptBank, nearest_words
+from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
 from semples.settings import Settings
 from semples.stages import guide as guide_stage
@@ -23,7 +23,8 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
     """Write `out`/prompts.safetensors, words.csv and metrics.jsonl (empty where nothing is learned).
 
     prompts.safetensors has `embeddings` (classes, phrases, width), L2-normalised; a learned prompt is one phrase, and
-    its vectors are in `out`/model.safetensors. words.csv has the words nearest to each class's prompts, by cosine.
+    its vectors are in `out`/model.safetensors. words.csv has the words nearest to each class's prompts by cosine, and
+    the most distinctive ones by lift (semples.models.prompts.word_cosines).
     """
     job = Job(settings, "cpl", seed, manifest, out)
     images = job.images()
@@ -71,19 +72,19 @@ def _manual(model: Guide, settings: Settings, classes: Classes) -> torch.Tensor:
 
 
 def _write_words(embeddings: torch.Tensor, words: torch.Tensor, spoken: list[str], classes: Classes, out: Path) -> None:
-    centre = torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1)
-    cosines, places = nearest_words(centre, words, WORDS_KEPT)
+    cosine, lift = word_cosines(torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1), words)
     rows = [
         {
             "class": name,
+            "list": title,
             "rank": rank + 1,
-            "word": spoken[places[k, rank]],
-            "cosine": round(cosines[k, rank].item(), 4),
+            "word": spoken[place],
+            "cosine": round(cosine[k, place].item(), 4),
+            "lift": round(lift[k, place].item(), 4),
         }
         for k, name in enumerate(classes.names)
-        for rank in range(places.shape[1])
+        for title, measure in (("nearest", cosine), ("distinctive", lift))
+        for rank, place in enumerate(measure[k].topk(min(WORDS_KEPT, len(spoken))).indices.tolist())
     ]
     with atomic_path(out) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
-    for k, name in enumerate(classes.names):
-        print(f"{name:>14}: {', '.join(spoken[p] for p in places[k, :5])}")

@@ -100,10 +100,16 @@ def _cell(values: pd.Series) -> str:
 
 
 def _words(words: Iterable[tuple[str, int, Path]]) -> str:
-    """The three words nearest to every prompt, by variant and seed."""
+    """The three nearest and the three most distinctive words of every prompt, by variant and seed."""
     rows = []
     for variant, seed, path in words:
         for name, group in pd.read_csv(path).groupby("class", sort=False):
-            nearest = ", ".join(f"{row.word} ({row.cosine:.2f})" for row in group.head(3).itertuples())
-            rows.append({"variant": variant, "seed": seed, "class": name, "nearest words (cosine)": nearest})
-    return _markdown(pd.DataFrame(rows, columns=["variant", "seed", "class", "nearest words (cosine)"]))
+            nearest, distinctive = (
+                ", ".join(
+                    f"{row.word} ({getattr(row, by):.2f})" for row in group[group["list"] == title].head(3).itertuples()
+                )
+                for title, by in (("nearest", "cosine"), ("distinctive", "lift"))
+            )
+            rows.append([variant, seed, name, nearest, distinctive])
+    columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
+    return _markdown(pd.DataFrame(rows, columns=columns))

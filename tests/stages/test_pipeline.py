@@ -116,8 +116,8 @@ def test_evaluations_say_what_they_judged(run):
 
 def test_prompts_are_read_out_in_words(run):
     lines = (run / "cpl/words.csv").read_text().splitlines()
-    assert lines[0] == "class,rank,word,cosine"
-    assert len(lines) == 1 + 6 * 10
+    assert lines[0] == "class,list,rank,word,cosine,lift"
+    assert len(lines) == 1 + 6 * 2 * 10
 
 
 def test_checkpoints_are_gone_after_success(run):

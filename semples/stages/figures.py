@@ -16,6 +16,8 @@ from semples.manifest import Manifest, read_manifest
 from semples.settings import Settings
 from semples.store import CamFile
 
+PANELS_IN_A_ROW = 4
+
 
 def run_panel(
     settings: Settings,
@@ -37,11 +39,11 @@ def run_panel(
     size = (1.6 * len(titles), 1.6 * len(rows) + 0.3)
     figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout="constrained")
     for line, pictures in zip(axes, rows, strict=True):
-        for axis, (title, picture) in zip(line, pictures.items(), strict=True):
+        for axis, picture in zip(line, pictures.values(), strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
-            if line is axes[0]:
-                axis.set_title(title, fontsize=9)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
     _save(figure, out)
 
 
@@ -61,14 +63,19 @@ def run_thresholds(evaluations: Iterable[tuple[str, Path]], out: Path) -> None:
 def run_training(metrics: Iterable[tuple[str, Path]], out: Path) -> None:
     """Write the PNG `out`: the loss of each of (title, metrics.jsonl) over its epochs, a panel each."""
     runs = list(metrics)
-    figure, axes = plt.subplots(1, len(runs), figsize=(2.4 * len(runs), 2.2), squeeze=False, layout="constrained")
-    for axis, (title, path) in zip(axes[0], runs, strict=True):
+    columns = min(PANELS_IN_A_ROW, len(runs))
+    lines = -(-len(runs) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(2.4 * columns, 2 * lines), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(runs) :]:
+        axis.remove()
+    for axis, (title, path) in zip(axes.flat, runs, strict=False):
         table = pd.read_json(path, lines=True)
         axis.plot(table["epoch"], table["loss"], color="C0")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("epoch", fontsize=8)
         axis.tick_params(labelsize=7)
-    axes[0, 0].set_ylabel("loss", fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("loss", fontsize=8)
     _save(figure, out)
 
 

@@ -9,6 +9,7 @@
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -95,8 +96,12 @@ class CamFile:
                 "export the CAMs again",
             )
         self.class_names = tuple(self.file["classes"].asstr()[:])
-        self.ids = list(self.file["ids"].asstr()[:])
         self.provenance = dict(self.file["provenance"].attrs)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All image ids, in the order of the manifest; read when asked for, as one image needs no other."""
+        return list(self.file["ids"].asstr()[:])
 
     def read(self, image: str) -> ImageCams:
         """The maps of one image."""

@@ -36,10 +36,11 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
         split=split,
     )
     ids, names = list(images.table["id"]), images.classes.names
+    labels = images.label_matrix()
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
         for rows in same_size_batches(images, settings.cams.batch):
-            for row, score, classes in _scores(model, images, rows, settings.cams, fabric.device):
+            for row, score, classes in _scores(model, images, labels, rows, settings.cams, fabric.device):
                 here = images.table.iloc[row]
                 writer.add(here["id"], score, classes, here["height"], here["width"])
             bar.update(len(rows))
@@ -55,10 +56,10 @@ def same_size_batches(images: Manifest, batch: int) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def _scores(
-    model: MaskGenerator, images: Manifest, rows: list[int], chosen: Cams, device: torch.device
+    model: MaskGenerator, images: Manifest, labels: np.ndarray, rows: list[int], chosen: Cams, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Row, scores (present, h, w) in [0, 1] and class indices (present,) of each image."""
-    table, labels = images.table, images.label_matrix()
+    table = images.table
     batch = as_batch([read_image(table["image"][row]) for row in rows], device, chosen.resize)
     size = stored_size(table["height"][rows[0]], table["width"][rows[0]], chosen.stride)
     maps = averaged(lambda x: model(x).cams, batch, chosen.scales, chosen.flip, size)

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_text
-from semples.manifest import Classes
+from semples.manifest import Classes, Manifest
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
@@ -34,16 +34,17 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
         embeddings = _manual(model, settings, images.classes)
         write_text(out / "metrics.jsonl", "")
     else:
-        embeddings = _learned(job, model, texts["texts"], generator, inputs)
+        embeddings = _learned(job, images, model, texts["texts"], generator, inputs)
     with atomic_path(out / "prompts.safetensors") as partial:
         made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
         save_file({"embeddings": embeddings}, partial, metadata=made_from)
     _write_words(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, out / "words.csv")
 
 
-def _learned(job: Job, model: Guide, texts: torch.Tensor, generator: Path, inputs: dict[str, str]) -> torch.Tensor:
+def _learned(
+    job: Job, images: Manifest, model: Guide, texts: torch.Tensor, generator: Path, inputs: dict[str, str]
+) -> torch.Tensor:
     settings, chosen = job.settings, job.settings.cpl
-    images = job.images()
     frozen, inputs["start"] = trained_generator(settings, len(images.classes), generator, "slm")
     torch.manual_seed(job.seed)
     bank = PromptBank(len(images.classes), chosen.length, model.width)

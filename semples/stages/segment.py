@@ -8,7 +8,7 @@ import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
-from semples.files import atomic_path, provenance, require, write_json
+from semples.files import atomic_path, provenance, require, sha256, write_json
 from semples.images import expect_size, read_image, write_mask
 from semples.loader import MaskTransform, Photographs, batches
 from semples.manifest import Manifest, read_manifest
@@ -34,7 +34,9 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -
     transform = MaskTransform(chosen.crop, chosen.scale)
     dataset = Photographs(images, transform, settings.run.cache_gb, paths)
     loader = batches(dataset, chosen.batch, seed, settings.run.workers)
-    used, inputs = used_settings(settings, "segment"), {"manifest": images.digest()}
+    used = used_settings(settings, "segment")
+    # other pseudo masks must not resume this checkpoint
+    inputs = {"manifest": images.digest(), "masks": sha256(require(masks / "provenance.json", "crf"))}
     learn(job, SegmentTask(network), loader, _optimizer(network, chosen), used, inputs)
     everything = read_manifest(manifest)
     shown = everything.split(settings.data.train).with_labels().sample(settings.figures.images, settings.figures.seed)

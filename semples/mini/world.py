@@ -38,15 +38,18 @@ class Scene:
     backgrounds: tuple[str, ...]  # in the order of BACKGROUNDS
 
 
-def draw_scene(rng: np.random.Generator, association: float = 0.9, two_objects: float = 0.3) -> Scene:
+def draw_scene(
+    rng: np.random.Generator, association: float = 0.9, two_objects: float = 0.3, shared: float = 0.88
+) -> Scene:
     """Draw a scene with one object, or two with probability `two_objects`.
 
-    Each object brings its own background with probability `association`; a neutral one shares the frame.
+    Each object brings its own background with probability `association`; a neutral one shares the frame with
+    probability `shared`, and two fill it where no object brought its own.
     """
     count = 2 if rng.random() < two_objects else 1
     objects = [CLASSES[index] for index in rng.permutation(len(CLASSES))[:count]]
     own = [BACKGROUND_OF[name] for name in objects if rng.random() < association]
-    neutral = rng.permutation(NEUTRAL)[: 1 if own else 2]
+    neutral = rng.permutation(NEUTRAL)[: int(rng.random() < shared) if own else 2]
     return compose(rng, objects, [*own, *map(str, neutral)])
 
 

@@ -66,14 +66,20 @@ class Guide(Section):
 class Generator(Section):
     """The mask generator."""
 
-    name: Literal["vit_cam", "conv_cam"] = "vit_cam"
-    """`vit_cam`: vision transformer with a 3x3 patch-CAM head; `conv_cam`: small convolutions, for `mini`."""
+    name: Literal["weaktr", "vit_cam", "conv_cam"] = "weaktr"
+    """`weaktr`: the paper's; `vit_cam`: vision transformer with a 3x3 patch-CAM head; `conv_cam`: small, for `mini`."""
     backbone: str = "deit_small_patch16_224"
-    """timm model name, for `vit_cam`."""
+    """timm model name, for `weaktr` and `vit_cam`."""
     weights: str = "timm"
-    """ImageNet weights: `timm` downloads them, a path loads a safetensors file, `none` starts at random."""
+    """`timm` downloads ImageNet weights, `none` starts at random, a path loads a backbone or a released checkpoint."""
     image_size: Count = 224
     """Side of the training crop in pixels."""
+    drop_path: Fraction = 0.1
+    """Stochastic depth of a transformer while it trains."""
+    fusion_pool: Literal["max", "avg"] = "max"
+    """`weaktr`: how attention outputs are pooled over tokens (WeakTr: `max` for VOC, `avg` for COCO)."""
+    fusion_reduction: Count = 8
+    """`weaktr`: the fusion's hidden layer is this many times narrower (WeakTr: 8 for VOC, 4 for COCO)."""
 
 
 class Augment(Section):

@@ -198,16 +198,14 @@ def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None
 def load_module(module: nn.Module, path: Path, made_by: str) -> str:
     """Load a module's state strictly, or name the first key that does not fit; return the file's digest."""
     tensors = load_file(require(path, made_by))
-    expected = module.state_dict()
-    for name in [*expected, *tensors]:
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        wanted = tuple(expected[name].shape) if name in expected else "nothing"
-        if found != wanted:
-            raise SemplesError(
-                path,
-                f"{name}: {found}",
-                f"{name}: {wanted}",
-                "give the weights of the model that the config names",
-            )
+    expect_shapes(tensors, module.state_dict(), path, "give the weights of the model that the config names")
     module.load_state_dict(tensors)
     return sha256(path)
+
+
+def expect_shapes(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], path: Path, remedy: str) -> None:
+    """An error that names the first key that one of the two lacks, or has in another shape."""
+    for name in [*expected, *found]:
+        here, wanted = (str(tuple(t[name].shape)) if name in t else "nothing" for t in (found, expected))
+        if here != wanted:
+            raise SemplesError(path, f"{name}: {here}", f"{name}: {wanted}", remedy)

@@ -59,7 +59,7 @@ class MaskTask(nn.Module):
         super().train(mode)
         if self.head_only:
             self.learner.eval()
-            self.learner.head().train(mode)
+            self.learner.map_head().train(mode)
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
     images = job.images()
     torch.manual_seed(seed)
     generator = new_generator(settings, len(images.classes))
-    optimizer = adamw(generator, settings.classify, generator.head(), settings.classify.head_lr_factor)
+    optimizer = adamw(generator, settings.classify, generator.map_head(), settings.classify.head_lr_factor)
     loader = job.loader(images, settings.generator.image_size)
     used = used_settings(settings, "generator", "classify")
     learn(job, ClassifyTask(generator), loader, optimizer, used, {"manifest": images.digest()})

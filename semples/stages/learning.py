@@ -1,9 +1,11 @@
 """What the learning stages share: models from settings and files, optimiser, and writing what was learned."""
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.optim import AdamW, Optimizer
@@ -16,6 +18,7 @@ from semples.loader import Photographs, batches, label_transform
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator, build_generator
 from semples.settings import Settings, Training
+from semples.training import expect_shapes
 
 
 @dataclass(frozen=True)
@@ -95,38 +98,69 @@ def adamw(module: nn.Module, settings: Training, fast: nn.Module | None = None, 
 
 
 def new_generator(settings: Settings, classes: int) -> MaskGenerator:
-    """The generator that the settings name, with ImageNet weights where they say so."""
+    """The generator that the settings name, with ImageNet weights or a released checkpoint where they say so."""
     chosen = settings.generator
-    timm_weights = chosen.weights == "timm" and chosen.name == "vit_cam"
-    generator = build_generator(chosen.name, classes, chosen.backbone, pretrained=timm_weights)
+    generator = _generator(settings, classes, pretrained=chosen.weights == "timm")
     if chosen.weights not in ("timm", "none"):
-        load_backbone(generator.vit, Path(chosen.weights), "generator.weights")
+        load_weights(generator, Path(chosen.weights))
     return generator
 
 
 def trained_generator(settings: Settings, classes: int, path: Path, made_by: str) -> tuple[MaskGenerator, str]:
     """The generator as a former stage left it, and the digest of its file."""
-    chosen = settings.generator
-    generator = build_generator(chosen.name, classes, chosen.backbone)
+    generator = _generator(settings, classes)
     return generator, training.load_module(generator, path, made_by)
 
 
+def _generator(settings: Settings, classes: int, pretrained: bool = False) -> MaskGenerator:
+    chosen = settings.generator
+    return build_generator(
+        chosen.name,
+        classes,
+        chosen.backbone,
+        pretrained,
+        drop_path=chosen.drop_path,
+        fusion_pool=chosen.fusion_pool,
+        fusion_reduction=chosen.fusion_reduction,
+    )
+
+
+def load_weights(generator: MaskGenerator, path: Path) -> None:
+    """Load a backbone's weights, or a released checkpoint of the whole generator (semples.models.generators)."""
+    state, expected = generator.converted(read_weights(path, "generator.weights")), generator.state_dict()
+    head = {id(value) for value in generator.map_head().state_dict(keep_vars=True).values()}
+    names = {name for name, value in generator.state_dict(keep_vars=True).items() if id(value) in head}
+    if not names & set(state):  # a backbone alone: the head stays as it was drawn
+        expected = {name: value for name, value in expected.items() if name not in names}
+    expect_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
+    generator.load_state_dict(state, strict=False)
+
+
 def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:
-    """Load timm weights from a safetensors file, whatever their classifier head."""
+    """Load timm weights into a backbone, whatever their classifier head; `key` is the setting that names `path`."""
+    tensors = {name: value for name, value in read_weights(path, key).items() if not name.startswith("head.")}
+    expect_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
+    backbone.load_state_dict(tensors)
+
+
+def read_weights(path: Path, key: str) -> dict[str, torch.Tensor]:
+    """Float tensors of a safetensors file or a PyTorch checkpoint (also one that holds them as `model`)."""
     if not path.exists():
-        raise SemplesError(path, "no such file", "weights in safetensors format", f"correct `{key}`")
-    tensors = {name: value.float() for name, value in load_file(path).items() if not name.startswith("head.")}
-    expected = backbone.state_dict()
-    for name, value in expected.items():
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if found != tuple(value.shape):
-            raise SemplesError(
-                path,
-                f"{name}: {found}",
-                f"{name}: {tuple(value.shape)}",
-                f"name weights of the same model in `{key}`",
-            )
-    backbone.load_state_dict({name: tensors[name] for name in expected})
+        raise SemplesError(path, "no such file", "weights as safetensors or PyTorch checkpoint", f"correct `{key}`")
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = tensors.get("model", tensors)
+        return {name: value.float() for name, value in tensors.items()}
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, AttributeError) as error:
+        raise SemplesError(
+            path,
+            f"no weights: {str(error).splitlines()[0]}",
+            "tensors by name, as safetensors or PyTorch checkpoint",
+            f"correct `{key}`",
+        ) from error
 
 
 def used_settings(settings: Settings, *sections: str) -> dict:

@@ -22,7 +22,7 @@ UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 class WeakTr(MaskGenerator):
     """timm ViT with one class token a class, a 3x3 patch-CAM head and adaptive attention fusion.
 
-    Maps are the fine CAMs. Logits are those of WeakTr's three losses: class tokens, pooled patch CAMs, pooled fine CAMs.
+    Maps are the fine CAMs; logits those of WeakTr's three losses: class tokens, pooled patch CAMs, pooled fine CAMs.
     As in WeakTr the fusion sees attention and attention features without sending gradients back into them, the third
     logit trains the fusion alone, and the final norm is there to be loaded and not applied.
     """

@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 LEARNING = (
     ("classify", "classifier whose maps everything starts from", "manifest"),
     ("slm", "segment-label matching", "manifest", "guide", "start"),
-    ("cpl", "contrastive prompt learning", "manifest", "guide", "generator"),
+    ("cpl", "contrastive prompt learning", "manifest", "guide", "generator?"),
     ("csr", "class-associated semantic refinement", "manifest", "guide", "start", "prompts"),
+    ("joint", "prompts and generator together", "manifest", "guide", "start"),
     ("segment", "segmentation network trained on pseudo masks", "manifest", "masks"),
 )
 
@@ -79,10 +80,15 @@ def _common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
 
 
 def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False) -> None:
-    """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name."""
+    """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name.
+
+    A path that ends in "?" may be left out.
+    """
     command = _common(commands, name, help_text)
+    optional = {path.removesuffix("?") for path in paths if path.endswith("?")}
+    paths = tuple(path.removesuffix("?") for path in paths)
     for path in paths:
-        command.add_argument(f"--{path}", type=Path, required=True, help=PATHS[path])
+        command.add_argument(f"--{path}", type=Path, required=path not in optional, help=PATHS[path])
     if seed:
         command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     if split:

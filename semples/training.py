@@ -29,6 +29,7 @@ from semples.files import atomic_path, require, sha256
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20
 SAVE_EVERY_S = 30
+LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,17 @@ def poly(share: float) -> float:
     return (1 - share) ** 0.9
 
 
-def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -> Path:
+def fit(
+    task: nn.Module,
+    loader: DataLoader,
+    optimizer: Optimizer,
+    plan: Plan,
+    judge: Callable[[], float] | None = None,
+) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
-    Interrupted, it resumes from the last checkpoint when called again with the same fingerprint.
+    Interrupted, it resumes from the last checkpoint when called again with the same fingerprint. `judge` scores the
+    learner after every epoch; the learner is left as it was after the epoch that scored highest, else after the last.
     """
     fabric = make_fabric(plan.device, plan.precision)
     torch.manual_seed(plan.seed)
@@ -77,7 +85,7 @@ def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -
     task, optimizer = fabric.setup(task, optimizer)
     loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        inner, lambda step: plan.schedule(min(1.0, step / (plan.epochs * len(loader))))
+        inner, lambda step: plan.schedule(min(1.0, step / max(1, plan.epochs * len(loader))))
     )
     state = {"learner": learner, "optimizer": inner, "schedule": schedule}
     metrics = plan.folder / "metrics.jsonl"
@@ -88,13 +96,27 @@ def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -
         loader.sampler.epoch = epoch
         row = _epoch(fabric, task, loader, optimizer, schedule, bar)
         row = {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), **row}
+        if judge is not None:
+            row["selection"] = judge()
+            _keep_best(learner, plan, epoch + 1, row["selection"])
         with open(metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if time.monotonic() - saved > SAVE_EVERY_S and epoch + 1 < plan.epochs:
             _save(state, plan, epoch + 1)
             saved = time.monotonic()
     bar.close()
+    if judge is not None:
+        best = torch.load(plan.folder / BEST, map_location="cpu")
+        learner.load_state_dict(best["learner"])
+        log.info("kept epoch %d of %d, selection score %.4f", best["epoch"], plan.epochs, best["score"])
     return metrics
+
+
+def _keep_best(learner: nn.Module, plan: Plan, epoch: int, score: float) -> None:
+    path = plan.folder / BEST
+    if not path.exists() or score > torch.load(path, map_location="cpu")["score"]:
+        with atomic_path(path) as partial:
+            torch.save({"learner": learner.state_dict(), "epoch": epoch, "score": score}, partial)
 
 
 def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
@@ -149,14 +171,14 @@ def _peak_memory_mb() -> float:
 
 def _save(state: dict, plan: Plan, epoch: int) -> None:
     values = {name: part.state_dict() for name, part in state.items()}
-    with atomic_path(plan.folder / "last.ckpt") as partial:
+    with atomic_path(plan.folder / LAST) as partial:
         torch.save({**values, "epoch": epoch, "fingerprint": plan.fingerprint, "random": _random_states()}, partial)
 
 
 def _resume(state: dict, plan: Plan, metrics: Path) -> int:
     """Load the checkpoint if it is of this very run; return the epoch to go on with."""
     plan.folder.mkdir(parents=True, exist_ok=True)
-    path = plan.folder / "last.ckpt"
+    path = plan.folder / LAST
     if path.exists():
         saved = torch.load(path, map_location="cpu")
         if saved["fingerprint"] == plan.fingerprint:
@@ -168,7 +190,8 @@ def _resume(state: dict, plan: Plan, metrics: Path) -> int:
             log.info("resuming after epoch %d of %d", saved["epoch"], plan.epochs)
             return saved["epoch"]
         log.info("%s belongs to other settings; starting anew", path)
-    metrics.unlink(missing_ok=True)
+    metrics.write_text("", encoding="utf-8")
+    (plan.folder / BEST).unlink(missing_ok=True)
     return 0
 
 
@@ -184,8 +207,9 @@ def _restore_random_states(states: list[torch.Tensor]) -> None:
 
 
 def forget_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint whose run has ended well."""
-    (folder / "last.ckpt").unlink(missing_ok=True)
+    """Remove the checkpoints of a run that has ended well."""
+    for name in (LAST, BEST):
+        (folder / name).unlink(missing_ok=True)
 
 
 def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:

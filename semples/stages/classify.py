@@ -6,7 +6,8 @@ import torch
 
 from semples.models.tasks import ClassifyTask
 from semples.settings import Settings
-from semples.stages.learning import Job, adamw, learn, new_generator, used_settings
+from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.stages.weights import new_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:

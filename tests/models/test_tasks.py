@@ -105,7 +105,7 @@ def test_min_max_by_hand():
 def test_masked_views_fill_with_the_mean_colour():
     pixels, mask = torch.rand(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
     mask[..., :2] = 1
-    front, back = masked_views(pixels, mask)
+    front, back = masked_views(pixels, mask, torch.zeros(3, 1, 1))
     assert torch.equal(front[..., :2], pixels[0, ..., :2])
     assert front[..., 2:].abs().max() == 0
     assert torch.equal(front + back, pixels[0])

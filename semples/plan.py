@@ -86,6 +86,7 @@ class Plan:
         earlier = {
             f"{name}.round{done}": settings.model_copy(update={"rounds": done, "masks_from": "csr"})
             for name, settings in self.settings.items()
+            if "csr" in stages_of(settings)
             for done in range(1, settings.rounds)
         }
         self.makers = self.settings | earlier

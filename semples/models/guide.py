@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from semples.errors import SemplesError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SENTENCES_AT_ONCE = 256
 FILLS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
 
@@ -60,7 +61,8 @@ class Guide(nn.Module):
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> embeddings (sentences, width)."""
         tokens = self.tokenizer(sentences).to(self.mean.device)
-        return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
+        parts = [self.clip.encode_text(part).float() for part in tokens.split(SENTENCES_AT_ONCE)]
+        return F.normalize(torch.cat(parts), dim=-1)
 
     def encode_classes(self, names: list[str], templates: list[str]) -> Tensor:
         """Class names -> embeddings (names, width), each the mean over its sentences `template.format(name)`."""

@@ -49,6 +49,7 @@ class Guide(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] (batch, 3, h, w) -> the guide's pixels (batch, 3, image_size, image_size); zero is the mean."""
+        images = images.float()  # under mixed precision they arrive in half, which resizing does not know
         if images.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -20,12 +20,12 @@ def min_max(maps: Tensor, eps: float) -> Tensor:
 
 def pair_masks(maps: Tensor, image: Tensor, klass: Tensor, size: int, eps: float) -> Tensor:
     """Maps (batch, classes, h, w) of the pairs, bilinear to (pairs, 1, size, size) and scaled to [0, 1)."""
-    return scaled_masks(maps[image, klass].float(), size, eps)
+    return scaled_masks(maps[image, klass], size, eps)
 
 
 def scaled_masks(maps: Tensor, size: int, eps: float) -> Tensor:
     """Maps (pairs, h, w), bilinear to (pairs, 1, size, size) and scaled to [0, 1)."""
-    resized = F.interpolate(maps.unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
+    resized = F.interpolate(maps.float().unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
     return min_max(resized, eps)
 
 

@@ -97,5 +97,5 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
             tensors = tensors.get("model", tensors)
         return {name: tensor.float() for name, tensor in tensors.items()}
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, AttributeError) as error:
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, AttributeError, LookupError) as error:
         raise SemplesError(path, f"no weights: {str(error).splitlines()[:1]}", expected, f"correct `{key}`") from error

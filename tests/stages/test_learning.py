@@ -26,24 +26,7 @@ BASE = {
     **{stage: {"epochs": 2, "batch": 8, "augment": {"randaugment": 0}} for stage in ("classify", "slm", "csr")},
     "cpl": {"epochs": 1, "batch": 8, "length": 4},
 }
-OWN = """
-import torch
-from torch import nn
-from semples.models.generators import Maps, MaskGenerator
-
-class Mine(MaskGenerator):
-    def __init__(self, classes, width=4):
-        super().__init__((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        self.features = nn.Conv2d(3, width, 3, stride=4, padding=1)
-        self.scores = nn.Conv2d(width, classes, 1)
-
-    def map_head(self):
-        return nn.ModuleList([self.scores])
-
-    def forward(self, images):
-        scores = self.scores(self.features((images - self.mean) / self.std).relu())
-        return Maps(scores.relu(), (scores.mean(dim=(2, 3)),))
-"""
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def semples(command: str, *flags: object, **settings) -> int:
@@ -77,8 +60,9 @@ def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_users_own_generator_learns(made, miniature, tmp_path):
-    (tmp_path / "mine.py").write_text(OWN)
+def test_the_own_generator_of_the_docs_learns(made, miniature, tmp_path):
+    text = (DOCS / "generators.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
     generator = {"name": f"{tmp_path / 'mine.py'}:Mine", "options": {"width": 6}}
     flags = ("--manifest", miniature, "--out", tmp_path / "classify")
     assert semples("classify", *flags, generator=generator) == 0

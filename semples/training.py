@@ -28,6 +28,7 @@ from semples.files import atomic_path, require, sha256
 
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20
+CHECK_EVERY = 50
 SAVE_EVERY_S = 30
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -78,7 +79,10 @@ def fit(
 
     Interrupted, it resumes from the last checkpoint when called again with the same fingerprint. `judge` scores the
     learner after every epoch; the learner is left as it was after the epoch that scored highest, else after the last.
+    The optimiser must be a fused one: those skip a step whose loss is not finite without asking the device first.
     """
+    if not optimizer.defaults.get("fused"):
+        raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
     fabric = make_fabric(plan.device, plan.precision)
     torch.manual_seed(plan.seed)
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
@@ -123,29 +127,25 @@ def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
     """One pass: mean of every named loss, learning rate, speed, memory, steps skipped."""
     task.train()
     sums: dict[str, torch.Tensor] = {}
-    skipped, images, start = 0, 0, time.monotonic()
-    for batch in loader:
+    not_finite = torch.zeros((), device=fabric.device)
+    images, start = 0, time.monotonic()
+    for step, batch in enumerate(loader, start=1):
         with _attention(fabric):
             losses = task(batch)
-        if not torch.isfinite(losses["loss"]):
-            skipped += 1
-            if skipped > NOT_FINITE_LIMIT:
-                raise SemplesError(
-                    "training loss",
-                    f"not finite in {skipped} steps of an epoch",
-                    "a finite loss",
-                    "lower the learning rate or use precision 32-true; the last good checkpoint is kept",
-                )
-            optimizer.zero_grad()
-        else:
-            optimizer.zero_grad()
-            fabric.backward(losses["loss"])
-            optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+        finite = torch.isfinite(losses["loss"])
+        not_finite += ~finite
+        optimizer.zero_grad()
+        fabric.backward(losses["loss"])
+        optimizer.optimizer.found_inf = (~finite).float()  # a fused optimiser skips the step, and nobody waits to know
+        optimizer.step()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0) + torch.where(finite, value.detach(), 0)
         schedule.step()
         images += len(batch["image"])
         bar.update()
+        if step % CHECK_EVERY == 0 or step == len(loader):
+            _check(not_finite)
+    skipped = int(not_finite)
     done = max(1, len(loader) - skipped)
     means = {name: (value / done).item() for name, value in sums.items()}
     bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
@@ -156,6 +156,16 @@ def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
         "images_per_s": images / (time.monotonic() - start),
         "peak_memory_mb": _peak_memory_mb(),
     }
+
+
+def _check(not_finite: torch.Tensor) -> None:
+    if not_finite > NOT_FINITE_LIMIT:
+        raise SemplesError(
+            "training loss",
+            f"not finite in {int(not_finite)} steps of an epoch",
+            "a finite loss",
+            "lower the learning rate or use precision 32-true; the last good checkpoint is kept",
+        )
 
 
 def _attention(fabric: Fabric) -> AbstractContextManager:

@@ -43,7 +43,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     )
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
     used = used_settings(settings, "guide", "generator", "selection", "csr", "cpl")
-    optimizer = AdamW(adamw(generator, chosen).param_groups + adamw(bank, prompts).param_groups, eps=1e-8)
+    optimizer = AdamW(adamw(generator, chosen).param_groups + adamw(bank, prompts).param_groups, eps=1e-8, fused=True)
     loader = job.loader(learned_from, settings.generator.image_size)
     made_from = learn(
         job, task, loader, optimizer, used, inputs, judge_of(settings, images, generator, model, texts["texts"])

@@ -102,6 +102,7 @@ def adamw(module: nn.Module, settings: Training, fast: nn.Module | None = None, 
     return AdamW(
         [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()],
         eps=1e-8,
+        fused=True,
     )
 
 

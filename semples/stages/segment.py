@@ -73,7 +73,7 @@ def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
         {"params": encoder, "lr": chosen.lr},
         {"params": decoder, "lr": chosen.lr * chosen.head_lr_factor},
     ]
-    return SGD(groups, momentum=0.9, weight_decay=chosen.weight_decay)
+    return SGD(groups, momentum=0.9, weight_decay=chosen.weight_decay, fused=True)
 
 
 @torch.inference_mode()

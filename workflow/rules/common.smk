@@ -132,6 +132,8 @@ def learning_curves(seed):
         used = plan.stages_of(PLAN.settings[v])
         if PLAN.settings[v].cpl.source == "manual":
             used -= {"cpl"}
+        if PLAN.settings[v].classify.epochs == 0:
+            used -= {"classify"}
         for stage in plan.LEARNING:
             if stage in used:
                 curves.setdefault(

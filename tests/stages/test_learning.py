@@ -51,6 +51,30 @@ def start_flags(made: Path, miniature: Path) -> tuple:
     return "--manifest", miniature, "--guide", made / "guide", "--start", made / "classify/model.safetensors"
 
 
+@pytest.mark.parametrize(("name", "backbone"), [("weaktr", "deit_tiny_patch16_224"), ("resnet_cam", "resnet10t")])
+def test_published_generators_run_from_classify_to_cams(made, miniature, tmp_path, name, backbone):
+    generator, data = {"name": name, "backbone": backbone}, ("--manifest", miniature)
+    slm = {"epochs": 1, "augment": {"randaugment": 9}, "w_class": 0.1, "class_weights": "balanced"}
+    steps = [
+        ("classify", *data, "--out", tmp_path / "classify"),
+        (
+            *("slm", *data, "--guide", made / "guide", "--start", tmp_path / "classify/model.safetensors"),
+            *("--out", tmp_path / "slm"),
+        ),
+        (
+            *("cams", *data, "--split", "train", "--generator", tmp_path / "slm/model.safetensors"),
+            *("--out", tmp_path / "cams.h5"),
+        ),
+    ]
+    for step in steps:
+        assert semples(*step, generator=generator, slm=slm, classify={"epochs": 1}) == 0, step
+    before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("classify", "slm"))
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == ({"head", "adaptive_attention_fusion"} if name == "weaktr" else {"classifier"})
+    rows = [json.loads(line) for line in (tmp_path / "slm/metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["skipped"] == 0
+
+
 def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path):
     assert semples("joint", *start_flags(made, miniature), "--out", tmp_path) == 0
     state = load_file(tmp_path / "model.safetensors")

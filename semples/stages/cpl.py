@@ -68,6 +68,13 @@ def _learned(
 ) -> torch.Tensor:
     settings, chosen = job.settings, job.settings.cpl
     cams, frozen = None, None
+    if generator is None and chosen.start in ("classify", "slm"):
+        raise SemplesError(
+            "cpl.start",
+            f"{chosen.start!r}, and no generator",
+            "the generator of that stage, or CAMs",
+            "give --generator, or a path in `cpl.start`",
+        )
     if generator is None:
         cams = open_cams(Path(chosen.start), images)
         inputs["start"] = cams_digest(cams.path)

@@ -210,6 +210,10 @@ def test_pickled_cams_are_not_read(capsys, out, odd_photos, guide):
     assert "expected: a plain float array" in cpl(capsys, out, odd_photos, guide, start=str(cams))
 
 
+def test_prompts_without_maps_to_learn_from(capsys, out, odd_photos, guide):
+    assert "'slm', and no generator" in cpl(capsys, out, odd_photos, guide)
+
+
 def test_missing_cams(capsys, out, odd_photos, guide):
     assert "/no/cams\n  found:    no such file" in cpl(capsys, out, odd_photos, guide, start="/no/cams")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from semples import __version__, config
+from semples import __version__, config, published
 from semples.errors import SemplesError
 from semples.settings import Config, Run, Settings
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _evaluate(commands)
     _tables(commands)
     _figures(commands)
+    _heatmap(commands)
     _config(commands)
     return parser
 
@@ -62,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
 LEARNING = (
     ("classify", "classifier whose maps everything starts from", "manifest"),
     ("slm", "segment-label matching", "manifest", "guide", "start"),
-    ("cpl", "contrastive prompt learning", "manifest", "guide", "generator"),
+    ("cpl", "contrastive prompt learning", "manifest", "guide", "generator?"),
     ("csr", "class-associated semantic refinement", "manifest", "guide", "start", "prompts"),
+    ("joint", "prompts and generator together", "manifest", "guide", "start"),
     ("segment", "segmentation network trained on pseudo masks", "manifest", "masks"),
 )
 
@@ -79,10 +81,15 @@ def _common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
 
 
 def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False) -> None:
-    """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name."""
+    """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name.
+
+    A path that ends in "?" may be left out.
+    """
     command = _common(commands, name, help_text)
+    optional = {path.removesuffix("?") for path in paths if path.endswith("?")}
+    paths = tuple(path.removesuffix("?") for path in paths)
     for path in paths:
-        command.add_argument(f"--{path}", type=Path, required=True, help=PATHS[path])
+        command.add_argument(f"--{path}", type=Path, required=path not in optional, help=PATHS[path])
     if seed:
         command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     if split:
@@ -166,10 +173,28 @@ def _figures(commands) -> None:
     command.set_defaults(call=call)
 
 
+def _heatmap(commands) -> None:
+    command = _common(commands, "heatmap", "where in a picture the guide sees a text or a prompt")
+    for path in ("manifest", "guide"):
+        command.add_argument(f"--{path}", type=Path, required=True, help=PATHS[path])
+    command.add_argument("--split", required=True, help="split of the manifest")
+    command.add_argument("--prompts", type=Path, help=PATHS["prompts"])
+    command.add_argument("--text", nargs="+", default=[], help="words to look for")
+
+    def call(given: argparse.Namespace) -> None:
+        module = import_module("semples.stages.heatmap")
+        paths = (given.manifest, given.split, given.guide, given.prompts)
+        module.run(_settings(given), *paths, texts=given.text, out=given.out)
+
+    command.set_defaults(call=call)
+
+
 def _config(commands) -> None:
     command = commands.add_parser("config", help="print the settings of an experiment, or the schema")
+    command.add_argument("action", nargs="?", choices=("show",), default="show", help="print the settings")
     command.add_argument("--config", default="config.yaml", help="YAML file")
     command.add_argument("--experiment", help="one of `experiments`; without it, the base")
+    command.add_argument("--against", choices=("published",), help="print them beside the paper's, as a table")
     command.add_argument("--schema", action="store_true", help="print the JSON schema of config.yaml")
 
     def call(given: argparse.Namespace) -> None:
@@ -179,6 +204,9 @@ def _config(commands) -> None:
         settings = config.read(given.config)
         if given.experiment:
             settings = config.variant(settings, given.experiment)
+        if given.against:
+            print(published.table(settings), end="")
+            return
         print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")
 
     command.set_defaults(call=call)

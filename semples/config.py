@@ -16,16 +16,20 @@ from semples.errors import SemplesError
 from semples.settings import Config, Settings
 
 PRESETS = Path(__file__).parent.parent / "workflow" / "presets"
+PARITY = PRESETS / "parity"
 
 
 def load(user: dict, where: str = "config.yaml") -> Config:
-    """The preset named in `user`, with the user's differences laid over it, checked."""
+    """The preset named in `user`, the parity fragment and then the user's differences laid over it, checked."""
     preset = user.get("preset", "mini")
     path = Path(preset) if str(preset).endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
     if not path.exists():
         known = sorted(p.stem for p in PRESETS.glob("*.yaml"))
         raise SemplesError(where, f"preset {preset!r}", f"one of {known}, or a path", "correct `preset`")
     base = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    parity = PARITY / f"{user.get('parity', base.get('parity', 'none'))}.yaml"
+    if parity.exists():
+        base = merge(base, yaml.safe_load(parity.read_text(encoding="utf-8")))
     merged = merge(base, user)
     if isinstance(merged.get("experiments"), dict):
         merged["experiments"] = {name: over for name, over in merged["experiments"].items() if over is not None}

@@ -6,18 +6,29 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from semples.images import IGNORE, read_image, read_mask
+from semples.errors import SemplesError
+from semples.images import IGNORE, read_image, read_mask, resize_map
 from semples.manifest import Manifest
 from semples.models.masking import present_pairs
+from semples.store import CamFile, CamFolder
 
 
 class Photographs(Dataset):
     """Images of a manifest with their label vectors, or with `masks` (paths) their masks.
 
-    A set whose decoded size is within `cache_gb` is kept in memory after its first epoch.
+    With `cams` an item also has the maps of its classes, cropped and flipped as the image. A set whose decoded size is
+    within `cache_gb` is kept in memory after its first epoch.
     """
 
-    def __init__(self, manifest: Manifest, transform, cache_gb: float, masks: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        transform,
+        cache_gb: float,
+        masks: list[str] | None = None,
+        cams: CamFile | CamFolder | None = None,
+    ) -> None:
+        self.ids, self.cams = list(manifest.table["id"]), cams
         self.paths = list(manifest.table["image"])
         self.shapes = list(zip(manifest.table["height"], manifest.table["width"], strict=True))
         self.labels = torch.from_numpy(manifest.label_matrix())
@@ -31,10 +42,28 @@ class Photographs(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         image, mask = self._decoded(index)
+        if self.cams is not None:
+            image, maps = self.transform(image, tv_tensors.Mask(self._maps(index)))
+            return {"image": image, "labels": self.labels[index], "pair_maps": maps}
         if mask is None:
             return {"image": self.transform(image), "labels": self.labels[index]}
         image, mask = self.transform(image, tv_tensors.Mask(mask))
         return {"image": image, "mask": mask.long()}
+
+    def _maps(self, index: int) -> Tensor:
+        """Maps of the image's classes, in their order, at its own size: float32 (present, h, w)."""
+        found = self.cams.read(self.ids[index])
+        order = {klass: place for place, klass in enumerate(found.classes.tolist())}
+        present = self.labels[index].nonzero().flatten().tolist()
+        if missing := set(present) - set(order):
+            raise SemplesError(
+                f"{self.cams.path}, image {self.ids[index]!r}",
+                f"no map of class {min(missing)}",
+                f"maps of the classes {present}, counted from 0",
+                "export the CAMs of every label",
+            )
+        height, width = self.shapes[index]
+        return torch.from_numpy(resize_map(found.score[[order[k] for k in present]], height, width))
 
     def _decoded(self, index: int) -> tuple[tv_tensors.Image, Tensor | None]:
         if self.cache is not None and index in self.cache:
@@ -81,7 +110,9 @@ def batches(dataset: Photographs, batch: int, seed: int, workers: int) -> DataLo
 
 
 def _collate(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    batch = {key: torch.stack([item[key] for item in items]) for key in items[0]}
+    batch = {key: torch.stack([item[key] for item in items]) for key in items[0] if key != "pair_maps"}
+    if "pair_maps" in items[0]:
+        batch["pair_maps"] = torch.cat([item["pair_maps"] for item in items])  # in the order of the pairs
     if "labels" in batch:
         batch["pair_image"], batch["pair_class"] = present_pairs(batch["labels"])
     return batch

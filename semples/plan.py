@@ -10,14 +10,16 @@ from semples.config import variant
 from semples.files import digest
 from semples.settings import Config, Settings
 
-LEARNING = ("classify", "slm", "cpl", "csr", "segment")
+LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
+PROMPTS = ("cpl", "joint")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("guide",),
     "classify": ("data", "precision", "generator", "classify"),
-    "slm": ("data", "precision", "guide", "generator", "slm"),
+    "slm": ("data", "precision", "guide", "generator", "selection", "slm"),
     "cpl": ("data", "precision", "guide", "generator", "cpl"),
-    "csr": ("data", "precision", "guide", "generator", "csr"),
+    "csr": ("data", "precision", "guide", "generator", "selection", "csr"),
+    "joint": ("data", "precision", "guide", "generator", "selection", "csr", "cpl"),
     "cams": ("precision", "masks_from", "generator", "cams"),
     "evaluate": ("evaluate", "crf"),
     "crf": ("crf",),
@@ -26,18 +28,30 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def upstream(stage: str, settings: Settings) -> tuple[str, ...]:
-    """The stages whose outputs `stage` reads."""
+def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
+    """The stages whose outputs `stage` reads, and the settings they were made with.
+
+    Those are `settings` themselves, except that the prompts of a later round come from the csr of the round before.
+    """
+    if stage == "cpl" and settings.rounds > 1:
+        return {"guide": settings, "csr": settings.model_copy(update={"rounds": settings.rounds - 1})}
+    return dict.fromkeys(_upstream(stage, settings), settings)
+
+
+def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
     if stage == "cams":
         return (settings.masks_from,)
+    if stage == "cpl":
+        return ("guide", settings.cpl.start) if settings.cpl.start in ("classify", "slm") else ("guide",)
     if stage == "csr":
         return ("guide", settings.csr.start, "cpl")
+    if stage == "joint":
+        return ("guide", settings.csr.start)
     return {
         "data": (),
         "guide": ("data",),
         "classify": ("data",),
         "slm": ("guide", "classify"),
-        "cpl": ("guide", "slm"),
         "evaluate": ("cams",),
         "crf": ("cams", "evaluate"),
         "segment": ("crf",),
@@ -51,35 +65,54 @@ def stage_settings(settings: Settings, stage: str) -> dict:
 
 def fingerprint(settings: Settings, stage: str) -> str:
     """Digest of all settings that the stage's outputs depend on."""
-    return digest(
-        [stage_settings(settings, stage), [fingerprint(settings, name) for name in upstream(stage, settings)]]
-    )
+    before = [fingerprint(found, name) for name, found in upstream(stage, settings).items()]
+    return digest([stage_settings(settings, stage), before])
 
 
 def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
     """The stages that a variant runs, up to `stage`."""
-    return {stage}.union(*(stages_of(settings, name) for name in upstream(stage, settings)))
+    return {stage}.union(*(stages_of(found, name) for name, found in upstream(stage, settings).items()))
 
 
 class Plan:
-    """The variants of a configuration, and who owns which output."""
+    """The variants of a configuration, and who owns which output.
+
+    Besides the variants there are the earlier rounds of those with several: `<variant>.round<n>`, in no table.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.settings = {name: variant(config, name) for name in config.experiments}
+        earlier = {
+            f"{name}.round{done}": settings.model_copy(update={"rounds": done, "masks_from": "csr"})
+            for name, settings in self.settings.items()
+            if "csr" in stages_of(settings)
+            for done in range(1, settings.rounds)
+        }
+        self.makers = self.settings | earlier
         self.owner = cache(self._owner)
 
     def _owner(self, stage: str, name: str) -> str:
         """The variant whose folder holds this stage's output for the variant `name`."""
-        wanted = fingerprint(self.settings[name], stage)
+        return self._maker(stage, self.makers[name])
+
+    def _maker(self, stage: str, settings: Settings) -> str:
+        wanted = fingerprint(settings, stage)
         owners = (
             other
-            for other, found in self.settings.items()
+            for other, found in self.makers.items()
             if stage in stages_of(found) and fingerprint(found, stage) == wanted
         )
         return next(owners)
 
     def folder(self, stage: str, name: str, seed: int | str | None = None) -> str:
         """Folder of a stage's output for a variant: results/<name>/<stage>/<owner>[/seed<seed>]."""
-        parts = ["results", self.config.name, stage, self.owner(stage, name)]
+        return self._folder(stage, self.owner(stage, name), seed)
+
+    def folder_before(self, stage: str, name: str, before: str, seed: int | str | None = None) -> str:
+        """Folder of the output of `before` that `stage` of the variant `name` reads."""
+        return self._folder(before, self._maker(before, upstream(stage, self.makers[name])[before]), seed)
+
+    def _folder(self, stage: str, owner: str, seed: int | str | None) -> str:
+        parts = ["results", self.config.name, stage, owner]
         return "/".join(parts if seed is None else [*parts, f"seed{seed}"])

@@ -1,8 +1,10 @@
 """The settings: typed, with a range and a description on every field. semples.config reads them."""
 
-from typing import Annotated, Literal
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -32,8 +34,8 @@ class Run(Section):
 class Data(Section):
     """Which photographs."""
 
-    source: Literal["mini", "voc"] = "mini"
-    """The importer: the built-in miniature world, or a PASCAL VOC 2012 devkit."""
+    source: Literal["mini", "voc", "coco"] = "mini"
+    """The importer: the built-in miniature world, a PASCAL VOC 2012 devkit, or MS COCO 2014."""
     root: str = ""
     """Folder of the data set; not used by `mini`. Nothing in it is ever changed."""
     train: str = "train"
@@ -59,21 +61,51 @@ class Guide(Section):
     """Sentence a class is named with."""
     normalisation: Literal["guide", "imagenet"] = "guide"
     """Pixel statistics the guide is fed with; `imagenet` is the published code's quirk."""
+    fill: Literal["mean", "black", "white"] = "mean"
+    """Colour of what a mask leaves out; `mean` is that of the statistics."""
+    templates: list[str] = []
+    """Class names are embedded as the mean over these sentences, where there are any, instead of `template` alone."""
+    sha256: str = ""
+    """Digest that the file of weights must have; empty: any."""
     words: list[str] = []
     """Words that learned prompts are read out in; empty: the package's own list."""
+
+
+GENERATORS = ("weaktr", "vit_cam", "resnet_cam", "conv_cam")
 
 
 class Generator(Section):
     """The mask generator."""
 
-    name: Literal["vit_cam", "conv_cam"] = "vit_cam"
-    """`vit_cam`: vision transformer with a 3x3 patch-CAM head; `conv_cam`: small convolutions, for `mini`."""
+    name: str = "weaktr"
+    """`weaktr` (the paper's), `vit_cam`, `resnet_cam`, `conv_cam` (small, for `mini`), or your own `file.py:Class`."""
     backbone: str = "deit_small_patch16_224"
-    """timm model name, for `vit_cam`."""
+    """timm model name: a ViT for `weaktr` and `vit_cam`, a ResNet for `resnet_cam`."""
     weights: str = "timm"
-    """ImageNet weights: `timm` downloads them, a path loads a safetensors file, `none` starts at random."""
+    """`timm` downloads ImageNet weights, `none` starts at random, a path loads a backbone or a released checkpoint."""
     image_size: Count = 224
     """Side of the training crop in pixels."""
+    drop_path: Fraction = 0.1
+    """Stochastic depth of a transformer while it trains."""
+    fusion_pool: Literal["max", "avg"] = "max"
+    """`weaktr`: how attention outputs are pooled over tokens (WeakTr: `max` for VOC, `avg` for COCO)."""
+    fusion_reduction: Count = 8
+    """`weaktr`: the fusion's hidden layer is this many times narrower (WeakTr: 8 for VOC, 4 for COCO)."""
+    activation: Literal["relu", "sigmoid"] = "relu"
+    """`resnet_cam`: what makes maps of scores."""
+    options: dict[str, Any] = {}
+    """Further arguments of your own generator's class."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in GENERATORS and not re.search(r"\.py:\w+$", name):
+            raise ValueError(f"expected one of {', '.join(GENERATORS)}, or path/to/file.py:Class")
+        return name
+
+    def own_file(self) -> Path | None:
+        """The Python file of a user's own generator."""
+        return None if self.name in GENERATORS else Path(self.name.rpartition(":")[0])
 
 
 class Augment(Section):
@@ -107,6 +139,8 @@ class Training(Section):
 class Classify(Training):
     """The multi-label classifier whose maps everything starts from."""
 
+    epochs: Annotated[int, Field(ge=0)] = 60
+    """Passes over the training images; 0 takes the generator as its weights make it (a released checkpoint)."""
     lr: Positive = 7.5e-5
     """Learning rate of the backbone."""
     head_lr_factor: Positive = 1.0
@@ -124,6 +158,12 @@ class SegmentLabel(Training):
     """Added to the range of a map in its min-max scaling."""
     trainable: Literal["head", "all"] = "head"
     """Parameters of the generator that learn."""
+    w_area: Weight = 0.0
+    """Weight of the masks' mean area (CLIMS)."""
+    w_class: Weight = 0.0
+    """Weight of the classifier's loss, kept while the masks learn."""
+    class_weights: Literal["equal", "balanced"] = "equal"
+    """`balanced`: rare classes weigh more, so that all classes count alike."""
 
 
 class Prompts(Training):
@@ -137,8 +177,16 @@ class Prompts(Training):
     """Augmentation."""
     source: Literal["learned", "manual"] = "learned"
     """`learned`, or `manual`: the words below, as CLIMS has them."""
+    start: str = "slm"
+    """Whose maps show the backgrounds: `slm`, `classify`, or the path of another method's CAMs (docs/running.md)."""
     length: Count = 30
     """Learned vectors in a prompt."""
+    initial: str = ""
+    """Words whose token embeddings the vectors start as, repeated to the length; empty: uniform in [0, 1)."""
+    dot: Literal["word", "bare"] = "word"
+    """The last token of a prompt: `word` is "." as tokenised (id 269), `bare` the published code's (id 13)."""
+    class_weights: Literal["equal", "balanced"] = "equal"
+    """`balanced`: rare classes weigh more, so that all classes count alike."""
     w_text: Weight = 0.02
     """Weight of the text term."""
     text_term: Literal["log", "repel"] = "log"
@@ -158,6 +206,17 @@ class Refinement(SegmentLabel):
     """Weight of the prompt term."""
     start: Literal["classify", "slm"] = "classify"
     """Stage whose generator it starts from."""
+
+
+class Selection(Section):
+    """Which epoch of slm, csr and joint is kept."""
+
+    policy: Literal["last", "oracle", "held-out", "label-free"] = "last"
+    """`oracle` judges by the true masks, `held-out` by those of a share that does not train, `label-free` by none."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """`held-out`: share of the images with masks that is kept out of training and judged on."""
+    images: Count = 500
+    """At most this many images are judged after an epoch."""
 
 
 class Cams(Section):
@@ -253,8 +312,11 @@ class Settings(Section):
     data: Data = Data()
     guide: Guide = Guide()
     generator: Generator = Generator()
-    masks_from: Literal["classify", "slm", "csr"] = "csr"
-    """The generator whose maps become pseudo masks."""
+    masks_from: Literal["classify", "slm", "csr", "joint"] = "csr"
+    """The generator whose maps become pseudo masks; `joint` learns prompts and generator together, instead of csr."""
+    rounds: Count = 1
+    """Rounds of cpl and csr: in a later one the prompts learn from the maps of the csr before."""
+    selection: Selection = Selection()
     classify: Classify = Classify()
     slm: SegmentLabel = SegmentLabel()
     cpl: Prompts = Prompts()
@@ -271,6 +333,8 @@ class Config(Settings):
 
     preset: str = "mini"
     """Name of a file in workflow/presets/, or a path to a file of your own."""
+    parity: Literal["none", "published"] = "none"
+    """`published` lays workflow/presets/parity/published.yaml, all quirks of the published code, over the preset."""
     name: str = ""
     """Folder under results/; empty: the preset's name."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]

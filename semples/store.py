@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 
 from semples.errors import SemplesError
-from semples.files import require
+from semples.files import digest, require, sha256
 from semples.images import resize_map
+from semples.manifest import Manifest
 
 FORMAT, VERSION = "semples.cams", 1
 
@@ -134,6 +135,52 @@ class CamFile:
 
     def __exit__(self, *_error: object) -> None:
         self.file.close()
+
+
+class CamFolder:
+    """Another method's CAMs: a folder with <id>.npy, float (present classes, h, w) or (all classes, h, w).
+
+    The maps of present classes are in class order; `labels` are the class indices of every image, by id. Pickled
+    arrays are not read: they can run code.
+    """
+
+    def __init__(self, path: Path, labels: dict[str, np.ndarray], classes: int) -> None:
+        self.path, self.labels, self.classes = require(Path(path), "cams"), labels, classes
+
+    def read(self, image: str) -> ImageCams:
+        """The maps of one image; its size in pixels is that of the maps."""
+        path, present = require(self.path / f"{image}.npy", "cams"), self.labels[image]
+        try:
+            score = np.load(path, allow_pickle=False).astype(np.float32)
+        except (ValueError, OSError, EOFError) as error:
+            raise SemplesError(
+                path, f"unreadable: {error}", "a plain float array", "save it with numpy.save"
+            ) from error
+        if score.ndim != 3 or len(score) not in (len(present), self.classes):
+            raise SemplesError(
+                path,
+                f"an array of shape {score.shape}",
+                f"({len(present)} present classes or all {self.classes}, height, width)",
+                "save a map for every label",
+            )
+        found = present if len(score) == len(present) else np.arange(self.classes)
+        return ImageCams(score, found, *score.shape[1:])
+
+
+def open_cams(path: Path, images: Manifest) -> CamFile | CamFolder:
+    """CAMs of another method: the project's HDF5 file, or a folder of arrays."""
+    if not Path(path).is_dir():
+        file = CamFile(path)
+        file.expect_classes(images.classes.names)
+        return file
+    rows = zip(images.table["id"], images.label_matrix(), strict=True)
+    return CamFolder(path, {image: np.flatnonzero(row) for image, row in rows}, len(images.classes))
+
+
+def cams_digest(path: Path) -> str:
+    """Digest of an HDF5 file of CAMs, or of all arrays of a folder."""
+    files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
+    return digest([[file.name, sha256(file)] for file in files])
 
 
 def _key(image: str) -> str:

@@ -28,7 +28,9 @@ from semples.files import atomic_path, require, sha256
 
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20
+CHECK_EVERY = 50
 SAVE_EVERY_S = 30
+LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,28 @@ def poly(share: float) -> float:
     return (1 - share) ** 0.9
 
 
-def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -> Path:
+def fit(
+    task: nn.Module,
+    loader: DataLoader,
+    optimizer: Optimizer,
+    plan: Plan,
+    judge: Callable[[], float] | None = None,
+) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
-    Interrupted, it resumes from the last checkpoint when called again with the same fingerprint.
+    Interrupted, it resumes from the last checkpoint when called again with the same fingerprint. `judge` scores the
+    learner after every epoch; the learner is left as it was after the epoch that scored highest, else after the last.
+    The optimiser must be a fused one: those skip a step whose loss is not finite without asking the device first.
     """
+    if not optimizer.defaults.get("fused"):
+        raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
     fabric = make_fabric(plan.device, plan.precision)
     torch.manual_seed(plan.seed)
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
     task, optimizer = fabric.setup(task, optimizer)
     loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        inner, lambda step: plan.schedule(min(1.0, step / (plan.epochs * len(loader))))
+        inner, lambda step: plan.schedule(min(1.0, step / max(1, plan.epochs * len(loader))))
     )
     state = {"learner": learner, "optimizer": inner, "schedule": schedule}
     metrics = plan.folder / "metrics.jsonl"
@@ -88,42 +100,52 @@ def fit(task: nn.Module, loader: DataLoader, optimizer: Optimizer, plan: Plan) -
         loader.sampler.epoch = epoch
         row = _epoch(fabric, task, loader, optimizer, schedule, bar)
         row = {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), **row}
+        if judge is not None:
+            row["selection"] = judge()
+            _keep_best(learner, plan, epoch + 1, row["selection"])
         with open(metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if time.monotonic() - saved > SAVE_EVERY_S and epoch + 1 < plan.epochs:
             _save(state, plan, epoch + 1)
             saved = time.monotonic()
     bar.close()
+    if judge is not None:
+        best = torch.load(plan.folder / BEST, map_location="cpu")
+        learner.load_state_dict(best["learner"])
+        log.info("kept epoch %d of %d, selection score %.4f", best["epoch"], plan.epochs, best["score"])
     return metrics
+
+
+def _keep_best(learner: nn.Module, plan: Plan, epoch: int, score: float) -> None:
+    path = plan.folder / BEST
+    if not path.exists() or score > torch.load(path, map_location="cpu")["score"]:
+        with atomic_path(path) as partial:
+            torch.save({"learner": learner.state_dict(), "epoch": epoch, "score": score}, partial)
 
 
 def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
     """One pass: mean of every named loss, learning rate, speed, memory, steps skipped."""
     task.train()
     sums: dict[str, torch.Tensor] = {}
-    skipped, images, start = 0, 0, time.monotonic()
-    for batch in loader:
+    not_finite = torch.zeros((), device=fabric.device)
+    images, start = 0, time.monotonic()
+    for step, batch in enumerate(loader, start=1):
         with _attention(fabric):
             losses = task(batch)
-        if not torch.isfinite(losses["loss"]):
-            skipped += 1
-            if skipped > NOT_FINITE_LIMIT:
-                raise SemplesError(
-                    "training loss",
-                    f"not finite in {skipped} steps of an epoch",
-                    "a finite loss",
-                    "lower the learning rate or use precision 32-true; the last good checkpoint is kept",
-                )
-            optimizer.zero_grad()
-        else:
-            optimizer.zero_grad()
-            fabric.backward(losses["loss"])
-            optimizer.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach()
+        finite = torch.isfinite(losses["loss"])
+        not_finite += ~finite
+        optimizer.zero_grad()
+        fabric.backward(losses["loss"])
+        optimizer.optimizer.found_inf = (~finite).float()  # a fused optimiser skips the step, and nobody waits to know
+        optimizer.step()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0) + torch.where(finite, value.detach(), 0)
         schedule.step()
         images += len(batch["image"])
         bar.update()
+        if step % CHECK_EVERY == 0 or step == len(loader):
+            _check(not_finite)
+    skipped = int(not_finite)
     done = max(1, len(loader) - skipped)
     means = {name: (value / done).item() for name, value in sums.items()}
     bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
@@ -134,6 +156,16 @@ def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
         "images_per_s": images / (time.monotonic() - start),
         "peak_memory_mb": _peak_memory_mb(),
     }
+
+
+def _check(not_finite: torch.Tensor) -> None:
+    if not_finite > NOT_FINITE_LIMIT:
+        raise SemplesError(
+            "training loss",
+            f"not finite in {int(not_finite)} steps of an epoch",
+            "a finite loss",
+            "lower the learning rate or use precision 32-true; the last good checkpoint is kept",
+        )
 
 
 def _attention(fabric: Fabric) -> AbstractContextManager:
@@ -149,14 +181,14 @@ def _peak_memory_mb() -> float:
 
 def _save(state: dict, plan: Plan, epoch: int) -> None:
     values = {name: part.state_dict() for name, part in state.items()}
-    with atomic_path(plan.folder / "last.ckpt") as partial:
+    with atomic_path(plan.folder / LAST) as partial:
         torch.save({**values, "epoch": epoch, "fingerprint": plan.fingerprint, "random": _random_states()}, partial)
 
 
 def _resume(state: dict, plan: Plan, metrics: Path) -> int:
     """Load the checkpoint if it is of this very run; return the epoch to go on with."""
     plan.folder.mkdir(parents=True, exist_ok=True)
-    path = plan.folder / "last.ckpt"
+    path = plan.folder / LAST
     if path.exists():
         saved = torch.load(path, map_location="cpu")
         if saved["fingerprint"] == plan.fingerprint:
@@ -168,7 +200,8 @@ def _resume(state: dict, plan: Plan, metrics: Path) -> int:
             log.info("resuming after epoch %d of %d", saved["epoch"], plan.epochs)
             return saved["epoch"]
         log.info("%s belongs to other settings; starting anew", path)
-    metrics.unlink(missing_ok=True)
+    metrics.write_text("", encoding="utf-8")
+    (plan.folder / BEST).unlink(missing_ok=True)
     return 0
 
 
@@ -184,8 +217,9 @@ def _restore_random_states(states: list[torch.Tensor]) -> None:
 
 
 def forget_checkpoint(folder: Path) -> None:
-    """Remove a checkpoint whose run has ended well."""
-    (folder / "last.ckpt").unlink(missing_ok=True)
+    """Remove the checkpoints of a run that has ended well."""
+    for name in (LAST, BEST):
+        (folder / name).unlink(missing_ok=True)
 
 
 def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:
@@ -198,16 +232,14 @@ def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None
 def load_module(module: nn.Module, path: Path, made_by: str) -> str:
     """Load a module's state strictly, or name the first key that does not fit; return the file's digest."""
     tensors = load_file(require(path, made_by))
-    expected = module.state_dict()
-    for name in [*expected, *tensors]:
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        wanted = tuple(expected[name].shape) if name in expected else "nothing"
-        if found != wanted:
-            raise SemplesError(
-                path,
-                f"{name}: {found}",
-                f"{name}: {wanted}",
-                "give the weights of the model that the config names",
-            )
+    expect_shapes(tensors, module.state_dict(), path, "give the weights of the model that the config names")
     module.load_state_dict(tensors)
     return sha256(path)
+
+
+def expect_shapes(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], path: Path, remedy: str) -> None:
+    """An error that names the first key that one of the two lacks, or has in another shape."""
+    for name in [*expected, *found]:
+        here, wanted = (str(tuple(t[name].shape)) if name in t else "nothing" for t in (found, expected))
+        if here != wanted:
+            raise SemplesError(path, f"{name}: {here}", f"{name}: {wanted}", remedy)

@@ -31,7 +31,7 @@ def test_a_setting_moves_only_what_depends_on_it():
     moved = {
         stage for stage in SECTIONS if stage != "figures" and fingerprint(before, stage) != fingerprint(after, stage)
     }
-    assert moved == {"cpl", "csr", "cams", "evaluate", "crf", "segment"}
+    assert moved == {"cpl", "csr", "joint", "cams", "evaluate", "crf", "segment"}
 
 
 def test_how_a_job_runs_moves_nothing():
@@ -42,7 +42,7 @@ def test_how_a_job_runs_moves_nothing():
 def test_stages_of_a_variant():
     settings = plan().settings
     assert "slm" not in stages_of(settings["classifier"])
-    assert stages_of(settings["csr"]) >= set(LEARNING)
+    assert stages_of(settings["csr"]) >= set(LEARNING) - {"joint"}
 
 
 def test_csr_starts_from_classify_unless_told():
@@ -56,3 +56,45 @@ def test_a_stage_sees_its_own_settings_only():
 
 def test_folder_carries_stage_owner_and_seed():
     assert plan().folder("slm", "strong", 3) == "results/mini/slm/slm/seed3"
+
+
+def schemes() -> Plan:
+    experiments = {
+        "csr": {},
+        "from-slm": {"csr": {"start": "slm"}},
+        "joint": {"masks_from": "joint"},
+        "twice": {"rounds": 2},
+        "thrice": {"rounds": 3},
+        "other-maps": {"cpl": {"start": "cams.h5"}},
+    }
+    dropped = dict.fromkeys(["classifier", "slm", "csr-manual", "csr-learned"])
+    return Plan(load({"preset": "mini", "experiments": experiments | dropped}))
+
+
+def test_schemes_share_what_they_can():
+    owner = schemes().owner
+    assert {owner("classify", name) for name in ("csr", "joint", "twice", "other-maps")} == {"csr"}
+    assert owner("cpl", "from-slm") == owner("cpl", "csr")
+    assert owner("csr", "from-slm") == "from-slm"
+    assert owner("joint", "joint") == "joint"
+
+
+def test_a_later_round_learns_from_the_csr_before():
+    found = schemes()
+    assert found.folder_before("cpl", "csr", "slm", 0) == "results/mini/slm/csr/seed0"
+    assert found.folder_before("cpl", "twice", "csr", 0) == "results/mini/csr/csr/seed0"
+    assert found.owner("cpl", "twice") == "twice"
+    assert found.folder_before("cpl", "thrice", "csr", 0) == "results/mini/csr/twice/seed0"
+    assert found.folder_before("csr", "thrice", "classify", 0) == "results/mini/classify/csr/seed0"
+
+
+def test_rounds_alone_make_their_earlier_rounds():
+    found = Plan(load({"preset": "mini", "rounds": 2, "experiments": {"csr-manual": None}}))
+    assert found.folder_before("cpl", "csr-learned", "csr", 1) == "results/mini/csr/csr-learned.round1/seed1"
+    assert "csr-learned.round1" not in found.settings
+
+
+def test_a_scheme_runs_its_own_stages_only():
+    found = schemes().settings
+    assert not {"slm", "cpl", "csr"} & stages_of(found["joint"])
+    assert "slm" not in stages_of(found["other-maps"])

@@ -44,7 +44,7 @@ def train(folder, epochs=4, fingerprint="same", **line) -> Line:
     task = Line(**line)
     loader = DataLoader(Numbers(), batch_size=4, sampler=EpochSampler(12, seed=0))
     plan = Plan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint)
-    fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1), plan)
+    fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
     return task
 
 
@@ -105,3 +105,47 @@ def test_strict_loading_names_the_first_mismatch(tmp_path):
         load_module(nn.Linear(4, 3), tmp_path / "model.safetensors", "classify")
     with pytest.raises(SemplesError, match="make it with `semples classify`"):
         load_module(nn.Linear(2, 3), tmp_path / "nothing.safetensors", "classify")
+
+
+@pytest.mark.parametrize("make", [torch.optim.AdamW, torch.optim.SGD])
+def test_a_skipped_step_leaves_weights_and_state_as_they_were(tmp_path, make):
+    weights = []
+    for folder, spoiled in (("whole", set()), ("spoiled", {4, 5, 6})):  # all of the second epoch of two
+        torch.manual_seed(0)
+        task = Line(nan_at=spoiled)
+        loader = DataLoader(Numbers(), batch_size=4, sampler=EpochSampler(12, seed=0))
+        plan = Plan(1 + bool(spoiled), lambda share: 1.0, 0, "cpu", "32-true", tmp_path / folder, "same")
+        fit(task, loader, make(task.learner.parameters(), lr=0.1, weight_decay=0.1, fused=True), plan)
+        weights.append(task.learner.weight.detach().clone())
+    assert torch.equal(*weights)
+
+
+def test_an_optimiser_that_cannot_skip_is_refused(tmp_path):
+    task = Line()
+    loader = DataLoader(Numbers(), batch_size=4, sampler=EpochSampler(12, seed=0))
+    with pytest.raises(ValueError, match="fused"):
+        fit(task, loader, torch.optim.SGD(task.parameters(), lr=1), Plan(1, cosine, 0, "cpu", "32-true", tmp_path, ""))
+
+
+def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
+    scores = iter([0.1, 0.9, 0.3, 0.2])
+    weights = []
+
+    def run(task: Line) -> None:
+        loader = DataLoader(Numbers(), batch_size=4, sampler=EpochSampler(12, seed=0))
+        plan = Plan(4, cosine, 0, "cpu", "32-true", tmp_path, "same")
+
+        def judge() -> float:
+            weights.append(task.learner.weight.detach().clone())
+            return next(scores)
+
+        fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan, judge)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(fail_at=8))
+    resumed = Line()
+    run(resumed)
+    assert len(weights) == 4
+    assert torch.equal(resumed.learner.weight, weights[1])
+    rows = [json.loads(line)["selection"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [0.1, 0.9, 0.3, 0.2]

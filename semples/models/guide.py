@@ -1,5 +1,7 @@
 """The guide: a frozen open_clip model."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from open_clip import create_model, get_tokenizer
@@ -8,12 +10,14 @@ from torch import Tensor, nn
 from semples.errors import SemplesError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SENTENCES_AT_ONCE = 256
+FILLS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
 
 class Guide(nn.Module):
     """Image and text encoders that share a space. Every embedding is float32 and L2-normalised."""
 
-    def __init__(self, clip: nn.Module, tokenizer, normalisation: str = "guide") -> None:
+    def __init__(self, clip: nn.Module, tokenizer, normalisation: str = "guide", fill: str = "mean") -> None:
         super().__init__()
         if not hasattr(clip, "token_embedding"):
             raise SemplesError(
@@ -31,6 +35,8 @@ class Guide(nn.Module):
         std = clip.visual.image_std if own else IMAGENET_STD
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        colour = torch.tensor(mean if fill == "mean" else FILLS[fill]).view(3, 1, 1)
+        self.register_buffer("fill", (colour - self.mean) / self.std, persistent=False)  # of what is masked out
 
     @property
     def width(self) -> int:
@@ -43,6 +49,7 @@ class Guide(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """RGB in [0, 1] (batch, 3, h, w) -> the guide's pixels (batch, 3, image_size, image_size); zero is the mean."""
+        images = images.float()  # under mixed precision they arrive in half, which resizing does not know
         if images.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -55,16 +62,23 @@ class Guide(nn.Module):
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> embeddings (sentences, width)."""
         tokens = self.tokenizer(sentences).to(self.mean.device)
-        return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
+        parts = [self.clip.encode_text(part).float() for part in tokens.split(SENTENCES_AT_ONCE)]
+        return F.normalize(torch.cat(parts), dim=-1)
 
-    def encode_prompts(self, vectors: Tensor) -> Tensor:
+    def encode_classes(self, names: list[str], templates: list[str]) -> Tensor:
+        """Class names -> embeddings (names, width), each the mean over its sentences `template.format(name)`."""
+        parts = [self.encode_text([template.format(name) for name in names]) for template in templates]
+        return F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
+
+    def encode_prompts(self, vectors: Tensor, dot: Literal["word", "bare"] = "word") -> Tensor:
         """Learned vectors (classes, length, token width) in "a photo of {vectors}." -> embeddings (classes, width).
 
         The vectors take the place of token embeddings and go through the model's own text tower, so the result is
-        `encode_text` of the same sentence when the vectors are the embeddings of real tokens.
+        `encode_text` of the same sentence when the vectors are the embeddings of real tokens. `dot` says which token
+        the last "." is: with the end-of-word mark as tokenisation makes it, or `bare`, without.
         """
         classes, length, _ = vectors.shape
-        tokens, first = self._prompt_tokens(length)
+        tokens, first = self._prompt_tokens(length, dot)
 
         def put_vectors(_module, _inputs, embedded: Tensor) -> Tensor:
             return torch.cat([embedded[:, :first], vectors.to(embedded.dtype), embedded[:, first + length :]], dim=1)
@@ -80,7 +94,30 @@ class Guide(nn.Module):
         """Embeddings of the tokens of `words`, (tokens, token width)."""
         return self.clip.token_embedding(torch.tensor(self.tokenizer.encode(words), device=self.mean.device))
 
-    def _prompt_tokens(self, length: int) -> tuple[Tensor, int]:
+    def patch_cosines(self, pixels: Tensor, embeddings: Tensor) -> Tensor:
+        """Cosine of every patch with every embedding, clamped at 0: (batch, embeddings, rows, columns).
+
+        `pixels` (batch, 3, image_size, image_size) are normalised, `embeddings` (embeddings, width) L2-normalised. A
+        patch's embedding is its last token through the final norm and projection, as the class token's is.
+        """
+        visual = self.clip.visual
+        if not (hasattr(visual, "output_tokens") and hasattr(visual, "grid_size")):
+            raise SemplesError(
+                f"guide {type(visual).__name__}",
+                "an image tower without patch tokens",
+                "a vision transformer (ViT-B-32, ViT-L-14, ...)",
+                "name another `guide.model` for heat maps",
+            )
+        visual.output_tokens = True
+        try:
+            _, tokens = visual(pixels)  # batch, patches, width of the tower; past the final norm
+        finally:
+            visual.output_tokens = False
+        patches = F.normalize((tokens if visual.proj is None else tokens @ visual.proj).float(), dim=-1)
+        cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
+        return cosines.transpose(1, 2).unflatten(2, visual.grid_size)
+
+    def _prompt_tokens(self, length: int, dot: str) -> tuple[Tensor, int]:
         """Token ids (1, context) of "a photo of {length placeholders}." and the position of the first placeholder."""
         context = self.clip.context_length
         sentence = self.tokenizer(["a photo of."])[0]
@@ -94,10 +131,12 @@ class Guide(nn.Module):
             )
         placeholder = sentence[1:2].expand(length)
         tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
+        if dot == "bare":
+            tokens[head + length] = self.tokenizer.encoder["."]
         return tokens.unsqueeze(0).to(self.mean.device), head
 
 
-def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide") -> Guide:
+def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide", fill: str = "mean") -> Guide:
     """An open_clip model by name and tag, `hf-hub:<id>` or `local-dir:<folder>`."""
     try:
         clip = create_model(model, pretrained=pretrained, precision="fp32")
@@ -109,4 +148,4 @@ def load_guide(model: str, pretrained: str | None = None, normalisation: str = "
             "an open_clip model name with `pretrained`, `hf-hub:<id>` or `local-dir:<folder>`",
             "correct `guide.model` and `guide.pretrained`, or fetch the weights first",
         ) from error
-    return Guide(clip, tokenizer, normalisation)
+    return Guide(clip, tokenizer, normalisation, fill)

@@ -20,13 +20,23 @@ def min_max(maps: Tensor, eps: float) -> Tensor:
 
 def pair_masks(maps: Tensor, image: Tensor, klass: Tensor, size: int, eps: float) -> Tensor:
     """Maps (batch, classes, h, w) of the pairs, bilinear to (pairs, 1, size, size) and scaled to [0, 1)."""
-    chosen = maps[image, klass].unsqueeze(1)
-    return min_max(F.interpolate(chosen, size=(size, size), mode="bilinear", align_corners=False), eps)
+    return scaled_masks(maps[image, klass], size, eps)
 
 
-def masked_views(pixels: Tensor, mask: Tensor) -> Tensor:
-    """Foreground views, then background views: (2 pairs, 3, size, size).
+def scaled_masks(maps: Tensor, size: int, eps: float) -> Tensor:
+    """Maps (pairs, h, w), bilinear to (pairs, 1, size, size) and scaled to [0, 1)."""
+    resized = F.interpolate(maps.float().unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
+    return min_max(resized, eps)
 
-    `pixels` (pairs, 3, size, size) are normalised, so that zero is the mean colour that fills what is masked out.
+
+def masked_view(pixels: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
+    """Normalised pixels (pairs, 3, size, size) where the mask (pairs, 1, size, size) is 1, the colour `fill` elsewhere.
+
+    `fill` (3, 1, 1) is a normalised colour: zero is the mean one.
     """
-    return torch.cat([mask * pixels, (1 - mask) * pixels])
+    return fill + mask * (pixels - fill)
+
+
+def masked_views(pixels: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
+    """Foreground views, then background views: (2 pairs, 3, size, size)."""
+    return torch.cat([masked_view(pixels, mask, fill), masked_view(pixels, 1 - mask, fill)])

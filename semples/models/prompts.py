@@ -5,11 +5,17 @@ from torch import Tensor, nn
 
 
 class PromptBank(nn.Module):
-    """One learned prompt a class: `vectors` (classes, length, token width), uniform in [0, 1) at the start."""
+    """One learned prompt a class: `vectors` (classes, length, token width), uniform in [0, 1) at the start.
 
-    def __init__(self, classes: int, length: int, width: int) -> None:
+    With `initial` token vectors (tokens, token width) every prompt starts as these, repeated or cut to the length.
+    """
+
+    def __init__(self, classes: int, length: int, width: int, initial: Tensor | None = None) -> None:
         super().__init__()
-        self.vectors = nn.Parameter(torch.rand(classes, length, width))
+        vectors = torch.rand(classes, length, width)
+        if initial is not None:
+            vectors[:] = initial[torch.arange(length) % len(initial)]
+        self.vectors = nn.Parameter(vectors)
 
 
 def word_cosines(prompts: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:

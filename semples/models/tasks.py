@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semples.models.generators import MaskGenerator
+from semples.models.generators import Maps, MaskGenerator
 from semples.models.guide import Guide
-from semples.models.losses import prompt_loss, refinement_loss, segment_label_loss
-from semples.models.masking import masked_views, pair_masks
+from semples.models.losses import area, prompt_loss, refinement_loss, segment_label_loss
+from semples.models.masking import masked_view, masked_views, pair_masks, scaled_masks
 from semples.models.prompts import PromptBank
 
 
@@ -23,15 +23,14 @@ class ClassifyTask(nn.Module):
         self.learner = generator
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        maps = self.learner(batch["image"])
-        terms = [F.multilabel_soft_margin_loss(logits.float(), batch["labels"]) for logits in maps.logits]
-        return {"loss": torch.stack(terms).sum()}
+        return {"loss": _classification(self.learner(batch["image"]), batch["labels"])}
 
 
 class MaskTask(nn.Module):
     """slm, and with `prompts` csr: the generator learns, the guide judges its masks.
 
-    `texts` (classes, width) are the class names' embeddings; `prompts` (classes, phrases, width) the backgrounds'.
+    `texts` (classes, width) are the class names' embeddings; `prompts` (classes, phrases, width) the backgrounds';
+    `class_weights` (classes,) weigh the pairs. `w_area` adds the area of the masks, `w_class` the classifier's loss.
     """
 
     def __init__(
@@ -45,80 +44,159 @@ class MaskTask(nn.Module):
         prompts: Tensor | None = None,
         w_prompt: float = 0.0,
         head_only: bool = True,
+        w_area: float = 0.0,
+        w_class: float = 0.0,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.learner, self.guide = generator, guide
         self.register_buffer("texts", texts)
         self.register_buffer("prompts", prompts)
+        self.register_buffer("class_weights", class_weights)
         self.w_bg, self.w_prompt, self.eps, self.head_only = w_bg, w_prompt, eps, head_only
+        self.w_area, self.w_class = w_area, w_class
         if head_only:
             generator.freeze_backbone()
+
+    @property
+    def generator(self) -> MaskGenerator:
+        """The generator, which is all that learns."""
+        return self.learner
 
     def train(self, mode: bool = True) -> "MaskTask":
         """A frozen backbone stays in evaluation mode, so that its running statistics stay too."""
         super().train(mode)
         if self.head_only:
-            self.learner.eval()
-            self.learner.head().train(mode)
+            self.generator.eval()
+            self.generator.map_head().train(mode)
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.judged(batch, self.prompts)[0]
+
+    def judged(self, batch: dict[str, Tensor], prompts: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        """The generator's named losses, and the embeddings (pairs, width) of the backgrounds it leaves."""
         image, klass = batch["pair_image"], batch["pair_class"]
-        maps = self.learner(batch["image"]).cams
-        mask = pair_masks(maps, image, klass, self.guide.image_size, self.eps)  # pairs, 1, size, size
+        maps = self.generator(batch["image"])
+        mask = pair_masks(maps.cams, image, klass, self.guide.image_size, self.eps)  # pairs, 1, size, size
         pixels = self.guide.normalise(batch["image"])[image]
-        front, back = self.guide.encode_image(masked_views(pixels, mask)).chunk(2)
-        text = self.texts[klass]
+        front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
+        text, weight = self.texts[klass], _of_pairs(self.class_weights, klass)
         foreground, background = (front * text).sum(1), (back * text).sum(1)
-        named = {
-            "s_fg": foreground.mean().detach(),
-            "s_bg": background.mean().detach(),
-            "area": mask.mean().detach(),
-        }
-        if self.prompts is None:
-            return {"loss": segment_label_loss(foreground, background, self.w_bg), **named}
-        prompt = torch.einsum("nd,npd->np", front, self.prompts[klass])
-        loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt)
-        return {"loss": loss, "s_prompt": prompt.mean().detach(), **named}
+        named = {"s_fg": foreground.mean(), "s_bg": background.mean(), "area": mask.mean()}
+        if prompts is None:
+            loss = segment_label_loss(foreground, background, self.w_bg, weight)
+        else:
+            prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
+            loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight)
+            named["s_prompt"] = prompt.mean()
+        if self.w_area:
+            loss = loss + self.w_area * area(mask, weight)
+        if self.w_class:
+            loss = loss + self.w_class * _classification(maps, batch["labels"])
+        return {"loss": loss, **{name: value.detach() for name, value in named.items()}}, back
 
 
 class PromptTask(nn.Module):
-    """cpl: the prompts learn, from the backgrounds that the frozen generator leaves."""
+    """cpl: the prompts learn, from the backgrounds that the frozen generator leaves.
+
+    Without a generator the batch brings the maps of the pairs, `pair_maps` (pairs, h, w).
+    """
 
     def __init__(
         self,
         bank: PromptBank,
-        generator: MaskGenerator,
+        generator: MaskGenerator | None,
         guide: Guide,
         texts: Tensor,
         *,
         w_text: float,
         text_term: str,
         eps: float,
+        dot: str = "word",
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.learner, self.generator, self.guide = bank, generator.requires_grad_(False), guide
+        self.learner, self.generator, self.guide = bank, generator, guide
+        if generator is not None:
+            generator.requires_grad_(False)
         self.register_buffer("texts", texts)
-        self.w_text, self.text_term, self.eps = w_text, text_term, eps
+        self.register_buffer("class_weights", class_weights)
+        self.w_text, self.text_term, self.eps, self.dot = w_text, text_term, eps, dot
 
     def train(self, mode: bool = True) -> "PromptTask":
         """The generator stays in evaluation mode."""
         super().train(mode)
-        self.generator.eval()
+        if self.generator is not None:
+            self.generator.eval()
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        image, klass = batch["pair_image"], batch["pair_class"]
+        image = batch["pair_image"]
         with torch.no_grad():
-            maps = self.generator(batch["image"]).cams
-            mask = pair_masks(maps, image, klass, self.guide.image_size, self.eps)
             pixels = self.guide.normalise(batch["image"])[image]
-            back = self.guide.encode_image((1 - mask) * pixels)
-        prompts = self.guide.encode_prompts(self.learner.vectors)  # classes, width
-        background = (back * prompts[klass]).sum(1)
-        text = (self.texts * prompts).sum(1)[klass]
-        loss = prompt_loss(background, text, self.w_text, self.text_term)
-        return {"loss": loss, "s_bg": background.mean().detach(), "s_text": text.mean().detach()}
+            back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
+        prompts = self.guide.encode_prompts(self.learner.vectors, self.dot)  # classes, width
+        return prompt_losses(
+            prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, self.class_weights
+        )
+
+    def _masks(self, batch: dict[str, Tensor]) -> Tensor:
+        """Masks of the pairs in [0, 1), (pairs, 1, size, size)."""
+        if self.generator is None:
+            return scaled_masks(batch["pair_maps"], self.guide.image_size, self.eps)
+        maps = self.generator(batch["image"]).cams
+        return pair_masks(maps, batch["pair_image"], batch["pair_class"], self.guide.image_size, self.eps)
+
+
+class JointTask(MaskTask):
+    """Prompts and generator together: one forward pass gives csr's loss for the generator and cpl's for the prompts.
+
+    Neither learns from the other's loss: the generator sees the prompts as they are, the prompts the backgrounds.
+    `prompt_terms` are the arguments `w_text` and `text_term` of the prompts' loss.
+    """
+
+    def __init__(self, generator: MaskGenerator, bank: PromptBank, guide: Guide, texts: Tensor, **arguments) -> None:
+        terms, self.dot = arguments.pop("prompt_terms"), arguments.pop("dot")
+        super().__init__(generator, guide, texts, **arguments)
+        self.prompt_terms = terms
+        self.learner = nn.ModuleDict({"generator": generator, "prompts": bank})
+
+    @property
+    def generator(self) -> MaskGenerator:
+        """The generator, one of the two that learn."""
+        return self.learner["generator"]
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        prompts = self.guide.encode_prompts(self.learner["prompts"].vectors, self.dot)  # classes, width
+        masks, back = self.judged(batch, prompts.detach().unsqueeze(1))
+        weights, klass = self.class_weights, batch["pair_class"]
+        learned = prompt_losses(prompts, back.detach(), self.texts, klass, **self.prompt_terms, class_weights=weights)
+        return {**masks, "loss": masks["loss"] + learned["loss"], "s_text": learned["s_text"]}
+
+
+def prompt_losses(
+    prompts: Tensor,
+    back: Tensor,
+    texts: Tensor,
+    klass: Tensor,
+    w_text: float,
+    text_term: str,
+    class_weights: Tensor | None,
+) -> dict[str, Tensor]:
+    """The named losses of cpl: `prompts` and `texts` (classes, width), `back` (pairs, width), `klass` (pairs,)."""
+    background = (back * prompts[klass]).sum(1)
+    text = (texts * prompts).sum(1)[klass]
+    loss = prompt_loss(background, text, w_text, text_term, _of_pairs(class_weights, klass))
+    return {"loss": loss, "s_bg": background.mean().detach(), "s_text": text.mean().detach()}
+
+
+def _classification(maps: Maps, labels: Tensor) -> Tensor:
+    return torch.stack([F.multilabel_soft_margin_loss(logits.float(), labels) for logits in maps.logits]).sum()
+
+
+def _of_pairs(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:
+    return None if class_weights is None else class_weights[klass]
 
 
 class SegmentTask(nn.Module):

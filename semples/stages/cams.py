@@ -14,7 +14,8 @@ from semples.models.generators import MaskGenerator
 from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
 from semples.settings import Cams, Settings
-from semples.stages.learning import trained_generator, used_settings
+from semples.stages.learning import used_settings
+from semples.stages.weights import trained_generator
 from semples.store import CamWriter
 from semples.training import make_fabric
 
@@ -40,7 +41,7 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
         for rows in same_size_batches(images, settings.cams.batch):
-            for row, score, classes in _scores(model, images, labels, rows, settings.cams, fabric.device):
+            for row, score, classes in scores(model, images, labels, rows, settings.cams, fabric.device):
                 here = images.table.iloc[row]
                 writer.add(here["id"], score, classes, here["height"], here["width"])
             bar.update(len(rows))
@@ -55,7 +56,7 @@ def same_size_batches(images: Manifest, batch: int) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def _scores(
+def scores(
     model: MaskGenerator, images: Manifest, labels: np.ndarray, rows: list[int], chosen: Cams, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Row, scores (present, h, w) in [0, 1] and class indices (present,) of each image."""

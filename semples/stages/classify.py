@@ -6,7 +6,8 @@ import torch
 
 from semples.models.tasks import ClassifyTask
 from semples.settings import Settings
-from semples.stages.learning import Job, adamw, learn, new_generator, used_settings
+from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.stages.weights import new_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
@@ -15,7 +16,7 @@ def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
     images = job.images()
     torch.manual_seed(seed)
     generator = new_generator(settings, len(images.classes))
-    optimizer = adamw(generator, settings.classify, generator.head(), settings.classify.head_lr_factor)
+    optimizer = adamw(generator, settings.classify, generator.map_head(), settings.classify.head_lr_factor)
     loader = job.loader(images, settings.generator.image_size)
     used = used_settings(settings, "generator", "classify")
     learn(job, ClassifyTask(generator), loader, optimizer, used, {"manifest": images.digest()})

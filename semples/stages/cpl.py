@@ -12,16 +12,20 @@ from semples.manifest import Classes, Manifest
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
-from semples.settings import Settings
+from semples.settings import Prompts, Settings
 from semples.stages import guide as guide_stage
-from semples.stages.learning import Job, adamw, learn, trained_generator, used_settings
+from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.stages.slm import class_weights
+from semples.stages.weights import trained_generator
+from semples.store import cams_digest, open_cams
 
 WORDS_KEPT = 10
 
 
-def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: Path, out: Path) -> None:
+def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: Path | None, out: Path) -> None:
     """Write `out`/prompts.safetensors, words.csv and metrics.jsonl (empty where nothing is learned).
 
+    The prompts learn from the maps of `generator`, or from the CAMs that `cpl.start` names.
     prompts.safetensors has `embeddings` (classes, phrases, width), L2-normalised; a learned prompt is one phrase, and
     its vectors are in `out`/model.safetensors. words.csv has the words nearest to each class's prompts by cosine, and
     the most distinctive ones by lift (semples.models.prompts.word_cosines).
@@ -35,24 +39,64 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
         write_text(out / "metrics.jsonl", "")
     else:
         embeddings = _learned(job, images, model, texts["texts"], generator, inputs)
+    made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
+    write_prompts(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, made_from, out)
+
+
+def new_bank(chosen: Prompts, classes: int, guide: Guide) -> PromptBank:
+    """The prompts as they start."""
+    initial = guide.token_vectors(chosen.initial) if chosen.initial else None
+    return PromptBank(classes, chosen.length, guide.width, initial)
+
+
+def write_prompts(
+    embeddings: torch.Tensor,
+    words: torch.Tensor,
+    spoken: list[str],
+    classes: Classes,
+    made_from: dict[str, str],
+    out: Path,
+) -> None:
+    """Write `out`/prompts.safetensors and words.csv; `words` (words, width) are the embeddings of `spoken`."""
     with atomic_path(out / "prompts.safetensors") as partial:
-        made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
         save_file({"embeddings": embeddings}, partial, metadata=made_from)
-    _write_words(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, out / "words.csv")
+    _write_words(embeddings, words, spoken, classes, out / "words.csv")
 
 
 def _learned(
-    job: Job, images: Manifest, model: Guide, texts: torch.Tensor, generator: Path, inputs: dict[str, str]
+    job: Job, images: Manifest, model: Guide, texts: torch.Tensor, generator: Path | None, inputs: dict[str, str]
 ) -> torch.Tensor:
     settings, chosen = job.settings, job.settings.cpl
-    frozen, inputs["start"] = trained_generator(settings, len(images.classes), generator, "slm")
+    cams, frozen = None, None
+    if generator is None and chosen.start in ("classify", "slm"):
+        raise SemplesError(
+            "cpl.start",
+            f"{chosen.start!r}, and no generator",
+            "the generator of that stage, or CAMs",
+            "give --generator, or a path in `cpl.start`",
+        )
+    if generator is None:
+        cams = open_cams(Path(chosen.start), images)
+        inputs["start"] = cams_digest(cams.path)
+    else:
+        frozen, inputs["start"] = trained_generator(settings, len(images.classes), generator, "slm")
     torch.manual_seed(job.seed)
-    bank = PromptBank(len(images.classes), chosen.length, model.width)
-    task = PromptTask(bank, frozen, model, texts, w_text=chosen.w_text, text_term=chosen.text_term, eps=chosen.eps)
-    loader = job.loader(images, settings.generator.image_size)
+    bank = new_bank(chosen, len(images.classes), model)
+    task = PromptTask(
+        bank,
+        frozen,
+        model,
+        texts,
+        w_text=chosen.w_text,
+        text_term=chosen.text_term,
+        eps=chosen.eps,
+        dot=chosen.dot,
+        class_weights=class_weights(chosen.class_weights, images),
+    )
+    loader = job.loader(images, settings.generator.image_size, cams)
     learn(job, task, loader, adamw(bank, chosen), used_settings(settings, "guide", "generator", "cpl"), inputs)
     with torch.no_grad():
-        return model.cpu().encode_prompts(bank.cpu().vectors).unsqueeze(1)
+        return model.cpu().encode_prompts(bank.cpu().vectors, chosen.dot).unsqueeze(1)
 
 
 @torch.no_grad()

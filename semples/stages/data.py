@@ -17,6 +17,13 @@ def run(settings: Settings, out: Path) -> None:
         partial.mkdir(parents=True)
         if data.source == "mini":
             classes, table = mini.classes(), mini.table(partial, data.scenes, data.seed)
+        elif data.source == "coco":
+            raise SemplesError(
+                "data.source",
+                "'coco', for which this version has no importer",
+                "a manifest of COCO",
+                "write manifest.csv and classes.csv (semples/manifest.py says how) into the folder `data`",
+            )
         else:
             classes, table = voc.classes(), voc.table(_root(data.root))
         write_manifest(partial / "manifest.csv", table, _renamed(classes, data.texts))

@@ -34,7 +34,11 @@ def run_panel(
     """
     images = read_manifest(manifest).split(split).with_labels()
     images = images.sample(settings.figures.images, settings.figures.seed)
-    rows = [_row_pictures(images, row, list(cams), list(masks)) for row in range(len(images))]
+    save_grid([_row_pictures(images, row, list(cams), list(masks)) for row in range(len(images))], out)
+
+
+def save_grid(rows: list[dict[str, np.ndarray]], out: Path) -> None:
+    """Write the PNG `out`: a row of pictures by title, uint8 (height, width, 3), for each of `rows`."""
     titles = list(rows[0])
     size = (1.6 * len(titles), 1.6 * len(rows) + 0.3)
     figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout="constrained")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import open_clip
 import torch
+from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 from safetensors.torch import load_file, save_file
 
 from semples.errors import SemplesError
@@ -27,12 +28,13 @@ def run(settings: Settings, classes_file: Path, out: Path) -> None:
     """
     chosen = settings.guide
     name = f"local-dir:{PACKAGE / 'mini' / 'guide_weights'}" if chosen.model == "mini" else chosen.model
-    guide = load_guide(name, chosen.pretrained, chosen.normalisation)
     classes, words = read_classes(classes_file), _words(chosen)
+    _expect_names(classes_file, classes.texts, words)
+    guide = _fetched(name, chosen)
     with torch.no_grad(), atomic_path(out) as partial:
         partial.mkdir(parents=True)
         _export(name, guide, partial)
-        texts = guide.encode_text([chosen.template.format(text) for text in classes.texts])
+        texts = guide.encode_classes(list(classes.texts), chosen.templates or [chosen.template])
         spoken = guide.encode_text([chosen.template.format(word) for word in words])
         save_file({"texts": texts, "words": spoken}, partial / "texts.safetensors")
         write_text(partial / "words.txt", "".join(f"{word}\n" for word in words))
@@ -42,7 +44,7 @@ def run(settings: Settings, classes_file: Path, out: Path) -> None:
 def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torch.Tensor], str]:
     """The guide that `run` wrote, its `texts` and `words`, and the digest of its weights."""
     weights = require(folder / MODEL_FILES[1], "guide")
-    guide = load_guide(f"local-dir:{folder}", normalisation=settings.guide.normalisation)
+    guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
     return guide, load_file(folder / "texts.safetensors"), sha256(weights)
 
 
@@ -59,6 +61,47 @@ def _words(chosen: GuideSettings) -> list[str]:
     return (PACKAGE / "words.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
+def _expect_names(classes_file: Path, texts: tuple[str, ...], words: list[str]) -> None:
+    if not texts:
+        raise SemplesError(classes_file, "no class", "a line a class: name, text, colour", "list the classes")
+    for where, names in ((classes_file, texts), ("guide.words", words)):
+        if not all(name.strip() for name in names):
+            raise SemplesError(where, "an empty name", "words that a prompt can hold", "fill it or take it out")
+
+
+def _fetched(name: str, chosen: GuideSettings) -> Guide:
+    """The guide, its weights fetched if need be; an error where it has none, or others than `guide.sha256` says."""
+    if name in open_clip.list_models() and not chosen.pretrained:
+        known = open_clip.list_pretrained_tags_by_model(name)
+        raise SemplesError(
+            "guide.pretrained",
+            f"none for {name!r}, which would be random weights",
+            f"one of {known}, or the path of a file" if known else "an open_clip model name that has weights",
+            "set `guide.pretrained`, or correct `guide.model`",
+        )
+    guide = load_guide(name, chosen.pretrained)
+    if chosen.sha256:
+        _expect_digest(name, chosen)
+    return guide
+
+
+def _expect_digest(name: str, chosen: GuideSettings) -> None:
+    if name.startswith("local-dir:"):
+        path = require(Path(name.removeprefix("local-dir:")) / MODEL_FILES[1], "guide")
+    elif name.startswith("hf-hub:"):
+        path = Path(download_pretrained_from_hf(name.removeprefix("hf-hub:")))
+    else:
+        fetched = download_pretrained(get_pretrained_cfg(name, chosen.pretrained or ""))
+        path = Path(fetched) if fetched else require(Path(chosen.pretrained or "no weights"), "guide")
+    if (found := sha256(path)) != chosen.sha256.lower():
+        raise SemplesError(
+            path,
+            f"sha256 {found}",
+            f"sha256 {chosen.sha256}",
+            "delete the file and fetch it again, or correct `guide.sha256`",
+        )
+
+
 def _export(name: str, guide: Guide, folder: Path) -> None:
     """The model as open_clip's configuration and safetensors; a local folder's two files are copied."""
     if name.startswith("local-dir:"):
@@ -68,10 +111,15 @@ def _export(name: str, guide: Guide, folder: Path) -> None:
                 raise SemplesError(source, "no such file", f"the files {MODEL_FILES}", "complete the guide's folder")
             shutil.copyfile(source, folder / file)
         return
-    visual = guide.clip.visual
-    config = {
-        "model_cfg": open_clip.get_model_config(name.removeprefix("hf-hub:")),
-        "preprocess_cfg": {"mean": visual.image_mean, "std": visual.image_std},
-    }
-    (folder / MODEL_FILES[0]).write_text(json.dumps(config, indent=2), encoding="utf-8")
+    if name.startswith("hf-hub:"):
+        shutil.copyfile(
+            download_pretrained_from_hf(name.removeprefix("hf-hub:"), filename=MODEL_FILES[0]), folder / MODEL_FILES[0]
+        )
+    else:
+        visual = guide.clip.visual
+        config = {
+            "model_cfg": open_clip.get_model_config(name),
+            "preprocess_cfg": {"mean": visual.image_mean, "std": visual.image_std},
+        }
+        write_text(folder / MODEL_FILES[0], json.dumps(config, indent=2))
     save_file({key: value.contiguous() for key, value in guide.clip.state_dict().items()}, folder / MODEL_FILES[1])

@@ -1,5 +1,6 @@
-"""What the learning stages share: models from settings and files, optimiser, and writing what was learned."""
+"""What the learning stages share: the job, the optimiser, and writing what was learned."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.loader import Photographs, batches, label_transform
 from semples.manifest import Manifest, read_manifest
-from semples.models.generators import MaskGenerator, build_generator
 from semples.settings import Settings, Training
+from semples.stages.weights import own_code
+from semples.store import CamFile, CamFolder
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Job:
 
     @property
     def training(self) -> Training:
-        """The settings of this stage."""
-        return getattr(self.settings, self.stage)
+        """The settings of this stage; joint learns at those of csr."""
+        return self.settings.csr if self.stage == "joint" else getattr(self.settings, self.stage)
 
     def images(self) -> Manifest:
         """The labelled images of the training split."""
@@ -45,23 +47,30 @@ class Job:
             require(Path(path), "data")
         return labelled
 
-    def loader(self, images: Manifest, size: int) -> DataLoader:
-        """Batches of augmented images with labels, for a learning stage."""
+    def loader(self, images: Manifest, size: int, cams: CamFile | CamFolder | None = None) -> DataLoader:
+        """Batches of augmented images with labels, and with `cams` the maps of their classes, for a learning stage."""
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
-        dataset = Photographs(images, transform, run.cache_gb)
+        dataset = Photographs(images, transform, run.cache_gb, cams=cams)
         return batches(dataset, self.training.batch, self.seed, run.workers)
 
 
 def learn(
-    job: Job, task: nn.Module, loader: DataLoader, optimizer: Optimizer, used: dict, inputs: dict[str, str]
-) -> None:
-    """Train, then write model.safetensors and metrics.jsonl into the job's folder.
+    job: Job,
+    task: nn.Module,
+    loader: DataLoader,
+    optimizer: Optimizer,
+    used: dict,
+    inputs: dict[str, str],
+    judge: Callable[[], float] | None = None,
+) -> dict[str, str]:
+    """Train, then write model.safetensors and metrics.jsonl into the job's folder; return the file's metadata.
 
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
+    `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last.
     """
     torch.set_num_threads(job.settings.run.threads)
-    made_from = provenance(job.stage, used, seed=str(job.seed), **inputs)
+    made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
     plan = training.Plan(
         epochs=job.training.epochs,
         schedule=training.poly if job.stage == "segment" else training.cosine,
@@ -71,62 +80,30 @@ def learn(
         folder=job.out / "checkpoints",
         fingerprint=digest(made_from),
     )
-    metrics = training.fit(task, loader, optimizer, plan)
+    metrics = training.fit(task, loader, optimizer, plan, judge)
     training.save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
     training.forget_checkpoint(plan.folder)
     print(f"{job.stage}: {job.out / 'model.safetensors'}")
+    return made_from
 
 
 def adamw(module: nn.Module, settings: Training, fast: nn.Module | None = None, factor: float = 1.0) -> Optimizer:
-    """AdamW over what learns; no decay on norms and biases, as timm does; `fast` learns `factor` times faster."""
+    """AdamW over what learns, `fast` `factor` times faster; as in timm no decay of norms, biases and class tokens."""
     quick = {id(p) for p in fast.parameters()} if fast is not None else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            kept = parameter.ndim < 2 or name.endswith(("pos_embed", "cls_token"))
+            decay = 0.0 if kept else settings.weight_decay
             rate = settings.lr * factor if id(parameter) in quick else settings.lr
             groups.setdefault((rate, decay), []).append(parameter)
     return AdamW(
         [{"params": group, "lr": lr, "weight_decay": decay} for (lr, decay), group in groups.items()],
         eps=1e-8,
+        fused=True,
     )
-
-
-def new_generator(settings: Settings, classes: int) -> MaskGenerator:
-    """The generator that the settings name, with ImageNet weights where they say so."""
-    chosen = settings.generator
-    timm_weights = chosen.weights == "timm" and chosen.name == "vit_cam"
-    generator = build_generator(chosen.name, classes, chosen.backbone, pretrained=timm_weights)
-    if chosen.weights not in ("timm", "none"):
-        load_backbone(generator.vit, Path(chosen.weights), "generator.weights")
-    return generator
-
-
-def trained_generator(settings: Settings, classes: int, path: Path, made_by: str) -> tuple[MaskGenerator, str]:
-    """The generator as a former stage left it, and the digest of its file."""
-    chosen = settings.generator
-    generator = build_generator(chosen.name, classes, chosen.backbone)
-    return generator, training.load_module(generator, path, made_by)
-
-
-def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:
-    """Load timm weights from a safetensors file, whatever their classifier head."""
-    if not path.exists():
-        raise SemplesError(path, "no such file", "weights in safetensors format", f"correct `{key}`")
-    tensors = {name: value.float() for name, value in load_file(path).items() if not name.startswith("head.")}
-    expected = backbone.state_dict()
-    for name, value in expected.items():
-        found = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if found != tuple(value.shape):
-            raise SemplesError(
-                path,
-                f"{name}: {found}",
-                f"{name}: {tuple(value.shape)}",
-                f"name weights of the same model in `{key}`",
-            )
-    backbone.load_state_dict({name: tensors[name] for name in expected})
 
 
 def used_settings(settings: Settings, *sections: str) -> dict:

@@ -17,7 +17,8 @@ from semples.models.segmenters import Segmenter
 from semples.models.tasks import SegmentTask
 from semples.settings import Segment, Settings
 from semples.stages.cams import same_size_batches
-from semples.stages.learning import Job, adamw, learn, load_backbone, used_settings
+from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.stages.weights import load_backbone
 from semples.training import make_fabric
 
 
@@ -72,7 +73,7 @@ def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
         {"params": encoder, "lr": chosen.lr},
         {"params": decoder, "lr": chosen.lr * chosen.head_lr_factor},
     ]
-    return SGD(groups, momentum=0.9, weight_decay=chosen.weight_decay)
+    return SGD(groups, momentum=0.9, weight_decay=chosen.weight_decay, fused=True)
 
 
 @torch.inference_mode()

@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+import torch
+
 from semples.files import sha256
+from semples.manifest import Manifest
+from semples.models.losses import balancing_weights
 from semples.models.tasks import MaskTask
 from semples.settings import Settings
 from semples.stages import guide as guide_stage
-from semples.stages.learning import Job, adamw, learn, load_prompts, trained_generator, used_settings
+from semples.stages.learning import Job, adamw, learn, load_prompts, used_settings
+from semples.stages.selection import judge_of, training_images
+from semples.stages.weights import trained_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:
@@ -18,20 +24,38 @@ def refine(job: Job, guide: Path, start: Path, prompts: Path | None = None) -> N
     """The step that slm and csr share; csr gives `prompts`."""
     settings, chosen = job.settings, job.training
     images = job.images()
+    learned_from = training_images(images, settings)
     model, texts, weights = guide_stage.open_folder(guide, settings)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
     task = MaskTask(
         generator,
         model,
         texts["texts"],
-        w_bg=chosen.w_bg,
-        eps=chosen.eps,
-        head_only=chosen.trainable == "head",
         prompts=load_prompts(prompts) if prompts else None,
         w_prompt=chosen.w_prompt if prompts else 0.0,
+        **mask_arguments(chosen, learned_from),
     )
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
     if prompts:
         inputs["prompts"] = sha256(prompts)
-    used = used_settings(settings, "guide", "generator", job.stage)
-    learn(job, task, job.loader(images, settings.generator.image_size), adamw(generator, chosen), used, inputs)
+    used = used_settings(settings, "guide", "generator", "selection", job.stage)
+    loader = job.loader(learned_from, settings.generator.image_size)
+    judge = judge_of(settings, images, generator, model, texts["texts"])
+    learn(job, task, loader, adamw(generator, chosen), used, inputs, judge)
+
+
+def mask_arguments(chosen, images: Manifest) -> dict:
+    """What the settings of slm, csr and joint say to their task."""
+    return {
+        "w_bg": chosen.w_bg,
+        "eps": chosen.eps,
+        "head_only": chosen.trainable == "head",
+        "w_area": chosen.w_area,
+        "w_class": chosen.w_class,
+        "class_weights": class_weights(chosen.class_weights, images),
+    }
+
+
+def class_weights(kind: str, images: Manifest) -> torch.Tensor | None:
+    """Weights (classes,) of the pairs by class, None where all pairs count alike."""
+    return balancing_weights(torch.from_numpy(images.label_matrix())) if kind == "balanced" else None

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -123,3 +124,107 @@ def test_missing_data_root(capsys, out):
 def test_stage_before_its_input(capsys, out, odd_photos):
     flags = ("--manifest", odd_photos, "--split", "train", "--generator", out / "no.safetensors", "--out", out / "c.h5")
     assert "make it with `semples csr`" in fails(capsys, out, {}, "cams", *flags)
+
+
+def test_unknown_generator(capsys, out, odd_photos):
+    settings = {"generator": {"name": "weak_tr"}}
+    text = fails(capsys, out, settings, "classify", "--manifest", odd_photos, "--out", out)
+    assert "generator.name: 'weak_tr'" in text
+    assert "weaktr, vit_cam, resnet_cam, conv_cam, or path/to/file.py:Class" in text
+
+
+def test_own_generator_without_its_class(capsys, out, odd_photos):
+    (odd_photos.parent / "mine.py").write_text("Mine = 3\n")
+    settings = {"generator": {"name": f"{odd_photos.parent / 'mine.py'}:Mine"}}
+    text = fails(capsys, out, settings, "classify", "--manifest", odd_photos, "--out", out)
+    assert "mine.py\n  found:    Mine: 3\n  expected: a Python file with a class Mine(MaskGenerator)" in text
+
+
+def test_weights_that_are_none(capsys, out, odd_photos):
+    (odd_photos.parent / "weights.pth").write_text("hello")
+    settings = {"generator": {"name": "conv_cam", "weights": str(odd_photos.parent / "weights.pth")}}
+    text = fails(capsys, out, settings, "classify", "--manifest", odd_photos, "--out", out)
+    assert "weights.pth\n  found:    no weights" in text
+
+
+def test_guide_without_weights(capsys, out, odd_photos):
+    classes = odd_photos.with_name("classes.csv")
+    text = fails(capsys, out, {"guide": {"model": "ViT-B-32"}}, "guide", "--classes", classes, "--out", out)
+    assert "none for 'ViT-B-32', which would be random weights" in text
+    assert "openai" in text
+
+
+def test_guide_weights_of_another_digest(capsys, out, odd_photos):
+    classes, settings = odd_photos.with_name("classes.csv"), {"guide": {"model": "mini", "sha256": "0" * 64}}
+    text = fails(capsys, out, settings, "guide", "--classes", classes, "--out", out)
+    assert f"expected: sha256 {'0' * 64}" in text
+
+
+def test_no_class(capsys, out, odd_photos):
+    odd_photos.with_name("classes.csv").write_text("name,text,colour\n")
+    text = fails(capsys, out, {}, "guide", "--classes", odd_photos.with_name("classes.csv"), "--out", out)
+    assert "classes.csv\n  found:    no class" in text
+
+
+def test_empty_guide_word(capsys, out, odd_photos):
+    classes, settings = odd_photos.with_name("classes.csv"), {"guide": {"words": ["sea", " "]}}
+    text = fails(capsys, out, settings, "guide", "--classes", classes, "--out", out)
+    assert "guide.words\n  found:    an empty name" in text
+
+
+@pytest.fixture
+def guide(tmp_path_factory, odd_photos) -> Path:
+    folder = tmp_path_factory.mktemp("guide") / "guide"
+    flags = ("--classes", str(odd_photos.with_name("classes.csv")), "--out", str(folder))
+    assert main(["guide", "--config", json.dumps(QUICK), *flags]) == 0
+    return folder
+
+
+def cpl(capsys, out: Path, manifest: Path, guide: Path, **settings) -> str:
+    flags = ("--manifest", manifest, "--guide", guide, "--out", out)
+    return fails(capsys, out, {"cpl": QUICK["cpl"] | settings}, "cpl", *flags)
+
+
+def test_prompt_too_long(capsys, out, odd_photos, guide):
+    cams = odd_photos.parent / "cams"
+    cams.mkdir()
+    for number, (height, width) in enumerate([(40, 50), (33, 64), (48, 31)]):
+        np.save(cams / f"odd {number}.npy", np.zeros((1, height, width), np.float32))
+    assert "cpl.length\n  found:    72" in cpl(capsys, out, odd_photos, guide, start=str(cams), length=72)
+
+
+def test_cams_of_another_class_count(capsys, out, odd_photos, guide):
+    cams = odd_photos.parent / "cams"
+    cams.mkdir()
+    for number in range(3):
+        np.save(cams / f"odd {number}.npy", np.zeros((5, 8, 8), np.float32))
+    text = cpl(capsys, out, odd_photos, guide, start=str(cams))
+    assert "an array of shape (5, 8, 8)\n  expected: (1 present classes or all 2, height, width)" in text
+
+
+def test_pickled_cams_are_not_read(capsys, out, odd_photos, guide):
+    cams = odd_photos.parent / "cams"
+    cams.mkdir()
+    for number in range(3):
+        np.save(cams / f"odd {number}.npy", np.array({0: np.zeros((8, 8))}, dtype=object))
+    assert "expected: a plain float array" in cpl(capsys, out, odd_photos, guide, start=str(cams))
+
+
+def test_prompts_without_maps_to_learn_from(capsys, out, odd_photos, guide):
+    assert "'slm', and no generator" in cpl(capsys, out, odd_photos, guide)
+
+
+def test_missing_cams(capsys, out, odd_photos, guide):
+    assert "/no/cams\n  found:    no such file" in cpl(capsys, out, odd_photos, guide, start="/no/cams")
+
+
+def test_selection_by_masks_that_are_not_there(capsys, out, odd_photos, guide):
+    model = odd_photos.parent / "model" / "model.safetensors"
+    assert (
+        main(["classify", "--config", json.dumps(QUICK), "--manifest", str(odd_photos), "--out", str(model.parent)])
+        == 0
+    )
+    pd.read_csv(odd_photos).assign(mask="").to_csv(odd_photos, index=False)
+    flags = ("--manifest", odd_photos, "--guide", guide, "--start", model, "--out", out)
+    text = fails(capsys, out, {"selection": {"policy": "oracle"}}, "slm", *flags)
+    assert "selection.policy\n  found:    'oracle', and no training image with a mask" in text

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semples.errors import SemplesError
-from semples.models.guide import load_guide
+from semples.models.guide import IMAGENET_MEAN, Guide, load_guide
 
 
 @torch.no_grad()
@@ -54,3 +54,42 @@ def test_embeddings_have_unit_length(tiny_guide):
 def test_missing_model_is_one_clear_error():
     with pytest.raises(SemplesError, match=r"guide 'local-dir:/nowhere'"):
         load_guide("local-dir:/nowhere")
+
+
+def test_the_dot_is_a_word_or_bare(tiny_guide):
+    word, bare = (tiny_guide._prompt_tokens(3, dot)[0][0] for dot in ("word", "bare"))
+    assert word[7].item() == 269
+    assert bare[7].item() == 13
+    assert torch.equal(torch.cat([word[:7], word[8:]]), torch.cat([bare[:7], bare[8:]]))
+
+
+@torch.no_grad()
+def test_the_dot_changes_the_embedding(tiny_guide):
+    vectors = torch.rand(1, 3, tiny_guide.width)
+    assert not torch.allclose(tiny_guide.encode_prompts(vectors), tiny_guide.encode_prompts(vectors, "bare"))
+
+
+@torch.no_grad()
+def test_templates_are_averaged(tiny_guide):
+    templates = ["a photo of {}.", "a drawing of {}."]
+    parts = torch.stack([tiny_guide.encode_text([template.format("dog")]) for template in templates])
+    expected = torch.nn.functional.normalize(parts.mean(0), dim=-1)
+    assert torch.allclose(tiny_guide.encode_classes(["dog"], templates), expected)
+    assert torch.allclose(tiny_guide.encode_classes(["dog"], templates[:1]), parts[0])
+
+
+@torch.no_grad()
+def test_many_sentences_equal_a_few_at_a_time(tiny_guide):
+    sentences = [f"a photo of {number}." for number in range(300)]
+    assert torch.allclose(tiny_guide.encode_text(sentences)[290:], tiny_guide.encode_text(sentences[290:]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("fill", "colour"), [("mean", (0.4, 0.5, 0.6)), ("black", (0, 0, 0)), ("white", (1, 1, 1))])
+def test_what_is_masked_out_has_the_colour_of_the_fill(tiny_guide, fill, colour):
+    guide = Guide(tiny_guide.clip, tiny_guide.tokenizer, fill=fill)
+    assert torch.allclose((guide.fill * guide.std + guide.mean).flatten(), torch.tensor(colour, dtype=torch.float32))
+
+
+def test_imagenet_statistics_on_request(tiny_guide):
+    guide = Guide(tiny_guide.clip, tiny_guide.tokenizer, "imagenet")
+    assert guide.mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)

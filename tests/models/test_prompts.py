@@ -1,7 +1,10 @@
 """The read-out of prompts in words."""
 
+from pathlib import Path
+
 import torch
 
+import semples
 from semples.models.prompts import PromptBank, word_cosines
 
 
@@ -20,3 +23,16 @@ def test_bank_starts_uniform_between_zero_and_one():
     assert 0 <= vectors.min() < 0.01
     assert 0.99 < vectors.max() < 1
     assert abs(vectors.mean() - 0.5) < 0.01
+
+
+def test_bank_starts_as_words_repeated_to_the_length(tiny_guide):
+    words = tiny_guide.token_vectors("deep blue sea")
+    vectors = PromptBank(2, 5, tiny_guide.width, words).vectors
+    assert torch.equal(vectors[1], torch.cat([words, words[:2]]))
+
+
+def test_the_shipped_nouns_are_many_and_distinct():
+    words = (Path(semples.__file__).parent / "words.txt").read_text(encoding="utf-8").splitlines()
+    assert len(words) >= 1500
+    assert len(set(words)) == len(words)
+    assert all(word == word.strip().lower() for word in words)

@@ -9,7 +9,7 @@ from torch import nn
 from semples.models.generators import build_generator
 from semples.models.masking import masked_views, min_max, pair_masks, present_pairs
 from semples.models.prompts import PromptBank
-from semples.models.tasks import ClassifyTask, MaskTask, PromptTask, SegmentTask
+from semples.models.tasks import ClassifyTask, JointTask, MaskTask, PromptTask, SegmentTask
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_min_max_by_hand():
 def test_masked_views_fill_with_the_mean_colour():
     pixels, mask = torch.rand(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
     mask[..., :2] = 1
-    front, back = masked_views(pixels, mask)
+    front, back = masked_views(pixels, mask, torch.zeros(3, 1, 1))
     assert torch.equal(front[..., :2], pixels[0, ..., :2])
     assert front[..., 2:].abs().max() == 0
     assert torch.equal(front + back, pixels[0])
@@ -133,3 +133,49 @@ def test_segment_loss_leaves_void_out():
     half[..., 4:] = 255
     expected = nn.functional.cross_entropy(task.learner(image)[..., :4], mask[..., :4])
     assert torch.allclose(task({"image": image, "mask": half})["loss"], expected)
+
+
+def test_joint_changes_generator_and_prompts_and_nothing_else(tiny_guide, texts, batch):
+    bank, generator = PromptBank(3, 4, tiny_guide.width), build_generator("conv_cam", 3, "")
+    task = joint(generator, bank, tiny_guide, texts)
+    before = copy.deepcopy(task.state_dict())
+    step(task, batch)
+    names = changed(before, task)
+    assert "learner.prompts.vectors" in names
+    assert names - {"learner.prompts.vectors"} == {
+        f"learner.generator.classifier.{part}" for part in ("weight", "bias")
+    }
+
+
+def joint(generator, bank, guide, texts) -> JointTask:
+    terms = {"w_text": 0.1, "text_term": "repel"}
+    return JointTask(generator, bank, guide, texts, w_bg=2, eps=0.1, w_prompt=3, prompt_terms=terms, dot="word")
+
+
+def test_joint_is_csr_and_cpl_of_one_batch(tiny_guide, texts, batch):
+    bank, generator = PromptBank(3, 4, tiny_guide.width), build_generator("conv_cam", 3, "").eval()
+    prompts = tiny_guide.encode_prompts(bank.vectors).detach().unsqueeze(1)
+    csr = MaskTask(generator, tiny_guide, texts, w_bg=2, eps=0.1, prompts=prompts, w_prompt=3).eval()
+    cpl = PromptTask(bank, generator, tiny_guide, texts, w_text=0.1, text_term="repel", eps=0.1).eval()
+    expected = csr(batch)["loss"] + cpl(batch)["loss"]
+    found = joint(generator, bank, tiny_guide, texts).eval()(batch)
+    assert found["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_area_and_classifier_terms_add_up(tiny_guide, texts, batch):
+    generator = build_generator("conv_cam", 3, "").eval()
+    plain = MaskTask(generator, tiny_guide, texts, w_bg=2, eps=0.1).eval()(batch)
+    more = MaskTask(generator, tiny_guide, texts, w_bg=2, eps=0.1, w_area=0.5, w_class=0.25).eval()(batch)
+    expected = plain["loss"] + 0.5 * plain["area"] + 0.25 * ClassifyTask(generator)(batch)["loss"]
+    assert more["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_cpl_learns_from_maps_that_the_batch_brings(tiny_guide, texts, batch):
+    generator = build_generator("conv_cam", 3, "").eval()
+    bank = PromptBank(3, 4, tiny_guide.width)
+    arguments = {"w_text": 0.1, "text_term": "log", "eps": 1e-4}
+    expected = PromptTask(bank, generator, tiny_guide, texts, **arguments).eval()(batch)
+    with torch.no_grad():
+        maps = generator(batch["image"]).cams[batch["pair_image"], batch["pair_class"]]
+    found = PromptTask(bank, None, tiny_guide, texts, **arguments).eval()(batch | {"pair_maps": maps})
+    assert found["loss"].item() == pytest.approx(expected["loss"].item())

@@ -62,6 +62,31 @@ def test_three_seeds_triple_the_jobs_of_a_seed_only(tmp_path, run):
     assert counts["classify"] == 3
 
 
+def test_schemes_share_jobs(tmp_path, run):
+    experiments = {
+        "csr-manual": None,
+        "from-slm": {"csr": {"start": "slm"}},
+        "joint": {"masks_from": "joint"},
+        "three-rounds": {"rounds": 3},
+    }
+    counts = jobs(run(tmp_path, "--dry-run", config={"preset": "mini", "experiments": experiments}))
+    assert counts["classify"] == counts["slm"] == counts["joint"] == 1
+    assert counts["cpl"] == 3  # of the first round for all, of the second and the third
+    assert counts["csr"] == 4
+    assert counts["cams"] == 6
+
+
+def test_a_changed_own_generator_and_other_maps_are_inputs(tmp_path, run):
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "maps.h5").write_text("")
+    config = {"generator": {"name": "mine.py:Mine"}, "cpl": {"start": "maps.h5"}, "experiments": {"csr-manual": None}}
+    text = run(tmp_path, "--dry-run", config={"preset": "mini", **config})
+    inputs = dict(re.findall(r"^rule (\w+):\n    input: (.*)$", text, flags=re.MULTILINE))
+    assert all("mine.py" in inputs[rule] for rule in ("classify", "slm", "cpl", "csr", "cams"))
+    assert "maps.h5" in inputs["cpl"]
+    assert "results/mini/slm/" not in inputs["cpl"]
+
+
 def test_lint_is_clean(tmp_path, run):
     text = run(tmp_path, "--lint")
     assert "Congratulations" in text

@@ -41,9 +41,7 @@ wildcard_constraints:
 
 def settings_json(stage, variant=VARIANTS[0]):
     """The settings that a stage's command reads, as one line of JSON."""
-    return json.dumps(
-        plan.stage_settings(PLAN.settings[variant], stage), sort_keys=True
-    )
+    return json.dumps(plan.stage_settings(PLAN.makers[variant], stage), sort_keys=True)
 
 
 def settings_of(stage):
@@ -67,14 +65,30 @@ def guide_folder(wildcards):
     return PLAN.folder("guide", wildcards.variant)
 
 
-def csr_start(wildcards):
-    stage = PLAN.settings[wildcards.variant].csr.start
-    return path_of(stage, "model.safetensors", wildcards.variant, wildcards.seed)
+def generator_before(stage):
+    """An input function: the generator that a stage of the rule's variant starts from; nothing where it has none."""
+
+    def model(wildcards):
+        found = plan.upstream(stage, PLAN.makers[wildcards.variant])
+        return [
+            f"{PLAN.folder_before(stage, wildcards.variant, name, wildcards.seed)}/model.safetensors"
+            for name in found
+            if name in ("classify", "slm", "csr", "joint")
+        ]
+
+    return model
 
 
-def cams_generator(wildcards):
-    stage = PLAN.settings[wildcards.variant].masks_from
-    return path_of(stage, "model.safetensors", wildcards.variant, wildcards.seed)
+def own_generator(wildcards):
+    """The file of a user's own generator, so that a change in it reruns what it makes."""
+    file = PLAN.makers[wildcards.variant].generator.own_file()
+    return [str(file)] if file else []
+
+
+def foreign_cams(wildcards):
+    """CAMs of another method that the prompts learn from."""
+    start = PLAN.makers[wildcards.variant].cpl.start
+    return [] if start in ("classify", "slm") else [start]
 
 
 def judged_masks(wildcards):
@@ -103,10 +117,11 @@ def evaluations(kinds=("cams", "crf", "segment")):
 def prompt_words():
     """(variant, seed, path) of the words of every variant that uses prompts."""
     return [
-        (v, s, path_of("cpl", "words.csv", v, s))
+        (v, s, path_of(stage, "words.csv", v, s))
         for v in VARIANTS
         for s in SEEDS
-        if "cpl" in plan.stages_of(PLAN.settings[v])
+        for stage in plan.PROMPTS
+        if stage in plan.stages_of(PLAN.settings[v])
     ]
 
 
@@ -117,6 +132,8 @@ def learning_curves(seed):
         used = plan.stages_of(PLAN.settings[v])
         if PLAN.settings[v].cpl.source == "manual":
             used -= {"cpl"}
+        if PLAN.settings[v].classify.epochs == 0:
+            used -= {"classify"}
         for stage in plan.LEARNING:
             if stage in used:
                 curves.setdefault(
@@ -136,12 +153,21 @@ def of_runs(rows):
     return [f"{variant}:{seed}={path}" for variant, seed, path in rows]
 
 
+def selection_note():
+    """Which epochs were kept, and by what."""
+    policies = {name: PLAN.settings[name].selection.policy for name in VARIANTS}
+    if set(policies.values()) == {"last"}:
+        return "last epoch of every stage, no selection"
+    named = ", ".join(f"{name} {policy}" for name, policy in policies.items())
+    return f"epochs of slm, csr and joint selected by: {named} (`oracle` and `held-out` use true masks)"
+
+
 def table_note():
     """What the numbers hold for, under every table."""
     settings = PLAN.settings[VARIANTS[0]]
     return (
         f"Preset {CONFIG.preset}; data {settings.data.source}; CAMs and pseudo masks judged on the masks of split"
-        f" `{settings.data.train}`, segmentation on `{settings.data.val}`; last epoch of every stage, no selection."
+        f" `{settings.data.train}`, segmentation on `{settings.data.val}`; {selection_note()}."
         f" CRF preset `{settings.crf.preset}` from masks at the {settings.crf.threshold.policy} threshold"
         f" (fixed value {settings.crf.threshold.value}); `oracle` is the best threshold on the true masks."
     )

@@ -1,5 +1,5 @@
 # In: data/manifest.csv, guide/<variant>/. Out, in <stage>/<variant>/seed<seed>/: model.safetensors, metrics.jsonl, and
-# from cpl prompts.safetensors and words.csv. The folder `checkpoints` beside them is no declared output: Snakemake
+# from cpl and joint prompts.safetensors and words.csv. The folder `checkpoints` beside them is no declared output: Snakemake
 # deletes the outputs of a job that fails, and a rerun is to resume.
 
 
@@ -7,6 +7,7 @@ rule classify:
     """Classifier whose maps everything starts from."""
     input:
         manifest=rules.data.output.manifest,
+        code=own_generator,
     output:
         model=f"{BASE}/classify/{{variant}}/seed{{seed}}/model.safetensors",
         metrics=f"{BASE}/classify/{{variant}}/seed{{seed}}/metrics.jsonl",
@@ -40,7 +41,8 @@ rule slm:
     input:
         manifest=rules.data.output.manifest,
         guide=made_by("guide", "texts.safetensors", seeded=False),
-        start=made_by("classify", "model.safetensors"),
+        start=generator_before("slm"),
+        code=own_generator,
     output:
         model=f"{BASE}/slm/{{variant}}/seed{{seed}}/model.safetensors",
         metrics=f"{BASE}/slm/{{variant}}/seed{{seed}}/metrics.jsonl",
@@ -77,7 +79,9 @@ rule cpl:
     input:
         manifest=rules.data.output.manifest,
         guide=made_by("guide", "texts.safetensors", seeded=False),
-        generator=made_by("slm", "model.safetensors"),
+        generator=generator_before("cpl"),
+        cams=foreign_cams,
+        code=own_generator,
     output:
         prompts=f"{BASE}/cpl/{{variant}}/seed{{seed}}/prompts.safetensors",
         words=f"{BASE}/cpl/{{variant}}/seed{{seed}}/words.csv",
@@ -95,6 +99,9 @@ rule cpl:
         runtime=720,
     params:
         guide=subpath(input.guide, parent=True),
+        generator=lambda wildcards, input: (
+            ["--generator", input.generator] if input.generator else []
+        ),
         settings=settings_of("cpl"),
         code=code_digest("semples.stages.cpl"),
         out=subpath(output.prompts, parent=True),
@@ -104,7 +111,7 @@ rule cpl:
         " --threads {threads}"
         " --manifest {input.manifest:q}"
         " --guide {params.guide:q}"
-        " --generator {input.generator:q}"
+        " {params.generator:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
         " &> {log:q}"
@@ -115,7 +122,8 @@ rule csr:
     input:
         manifest=rules.data.output.manifest,
         guide=made_by("guide", "texts.safetensors", seeded=False),
-        start=csr_start,
+        start=generator_before("csr"),
+        code=own_generator,
         prompts=made_by("cpl", "prompts.safetensors"),
     output:
         model=f"{BASE}/csr/{{variant}}/seed{{seed}}/model.safetensors",
@@ -144,6 +152,46 @@ rule csr:
         " --guide {params.guide:q}"
         " --start {input.start:q}"
         " --prompts {input.prompts:q}"
+        " --seed {wildcards.seed}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule joint:
+    """Prompts and generator together, in place of cpl and csr."""
+    input:
+        manifest=rules.data.output.manifest,
+        guide=made_by("guide", "texts.safetensors", seeded=False),
+        start=generator_before("joint"),
+        code=own_generator,
+    output:
+        prompts=f"{BASE}/joint/{{variant}}/seed{{seed}}/prompts.safetensors",
+        words=f"{BASE}/joint/{{variant}}/seed{{seed}}/words.csv",
+        model=f"{BASE}/joint/{{variant}}/seed{{seed}}/model.safetensors",
+        metrics=f"{BASE}/joint/{{variant}}/seed{{seed}}/metrics.jsonl",
+    log:
+        f"{BASE}/logs/joint/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/joint/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        guide=subpath(input.guide, parent=True),
+        settings=settings_of("joint"),
+        code=code_digest("semples.stages.joint"),
+        out=subpath(output.model, parent=True),
+    shell:
+        "exec python -m semples joint"
+        " --config {params.settings:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --guide {params.guide:q}"
+        " --start {input.start:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
         " &> {log:q}"

@@ -6,7 +6,8 @@ rule cams:
     """Maps of the training images into one HDF5 file."""
     input:
         manifest=rules.data.output.manifest,
-        generator=cams_generator,
+        generator=generator_before("cams"),
+        code=own_generator,
     output:
         cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/cams.h5",
     log:

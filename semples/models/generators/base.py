@@ -26,11 +26,18 @@ class MaskGenerator(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def head(self) -> nn.Module:
-        """The part that makes maps from features: all that learns where `trainable: head`."""
+    def map_head(self) -> nn.ModuleList:
+        """The parts that make maps from features: all that learns where `trainable: head`."""
         raise NotImplementedError
+
+    def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights from elsewhere under this generator's own names: of a backbone alone, or of everything.
+
+        Shapes are the caller's to check. Here: weights that already carry these names.
+        """
+        return dict(tensors)
 
     def freeze_backbone(self) -> None:
         """Only the head keeps its gradients."""
         self.requires_grad_(False)
-        self.head().requires_grad_(True)
+        self.map_head().requires_grad_(True)

@@ -21,8 +21,8 @@ class ConvCam(MaskGenerator):
         self.classifier = nn.Conv2d(4 * width, classes, 1)
         self.to(memory_format=torch.channels_last)  # several times as fast on a CPU
 
-    def head(self) -> nn.Module:
-        return self.classifier
+    def map_head(self) -> nn.ModuleList:
+        return nn.ModuleList([self.classifier])
 
     def forward(self, images: Tensor) -> Maps:
         scores = self.classifier(self.features((images - self.mean) / self.std))

@@ -13,16 +13,27 @@ class VitCam(MaskGenerator):
     Any image size: it is padded to whole patches and the position embedding is resized bicubically.
     """
 
-    def __init__(self, classes: int, backbone: str, pretrained: bool = False) -> None:
+    def __init__(self, classes: int, backbone: str, pretrained: bool = False, *, drop_path: float = 0.0) -> None:
         vit = timm.create_model(
-            backbone, pretrained=pretrained, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True
+            backbone,
+            pretrained=pretrained,
+            num_classes=0,
+            drop_path_rate=drop_path,
+            dynamic_img_size=True,
+            dynamic_img_pad=True,
         )
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
         self.vit = vit
         self.patch_cam = nn.Conv2d(vit.embed_dim, classes, 3, padding=1)
 
-    def head(self) -> nn.Module:
-        return self.patch_cam
+    def map_head(self) -> nn.ModuleList:
+        return nn.ModuleList([self.patch_cam])
+
+    def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As the base class says; a timm backbone's classifier is left out."""
+        if "patch_cam.weight" in tensors:
+            return dict(tensors)
+        return {f"vit.{name}": value for name, value in tensors.items() if not name.startswith("head.")}
 
     def forward(self, images: Tensor) -> Maps:
         frozen = not next(self.vit.parameters()).requires_grad

@@ -1,0 +1,174 @@
+"""WeakTr (arXiv 2304.01184): a vision transformer with a token a class, whose attention refines its patch CAMs.
+
+Parameters carry the names of the released WeakTr checkpoints, so that those load as they are.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from semples.models.generators.base import Maps, MaskGenerator
+
+FEATURE_REDUCTION = 8
+# of the 90 columns of a released COCO checkpoint, one a category id from 1, these ids name no category
+UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+
+
+class WeakTr(MaskGenerator):
+    """timm ViT with one class token a class, a 3x3 patch-CAM head and adaptive attention fusion.
+
+    Maps are the fine CAMs; logits those of WeakTr's three losses: class tokens, pooled patch CAMs, pooled fine CAMs.
+    As in WeakTr the fusion sees attention and attention features without sending gradients back into them, the third
+    logit trains the fusion alone, and the final norm is there to be loaded and not applied.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        backbone: str,
+        pretrained: bool = False,
+        *,
+        drop_path: float = 0.0,
+        fusion_pool: Literal["max", "avg"] = "max",
+        fusion_reduction: int = 8,
+    ) -> None:
+        vit = timm.create_model(
+            backbone,
+            pretrained=pretrained,
+            num_classes=0,
+            drop_path_rate=drop_path,
+            dynamic_img_size=True,
+            dynamic_img_pad=True,
+        )
+        super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
+        heads, width = vit.blocks[0].attn.num_heads, vit.embed_dim
+        self.classes = classes
+        self.patch_embed, self.blocks, self.norm = vit.patch_embed, vit.blocks, vit.norm
+        self.cls_token = nn.Parameter(torch.empty(1, classes, width))
+        self.pos_embed = nn.Parameter(torch.empty(1, classes + vit.patch_embed.num_patches, width))
+        self.head = nn.Conv2d(width, classes, 3, padding=1)
+        self.adaptive_attention_fusion = AttentionFusion(
+            len(vit.blocks), heads, width // heads, fusion_pool, fusion_reduction
+        )
+        self.load_state_dict(self.converted(vit.state_dict()), strict=False)
+
+    def map_head(self) -> nn.ModuleList:
+        return nn.ModuleList([self.head, self.adaptive_attention_fusion])
+
+    def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As the base class says; a single class token and its position are copied to all classes.
+
+        A released COCO checkpoint of 90 columns gives the 80 that have a category, in the order of their ids.
+        """
+        if not any(name.startswith("adaptive_attention_fusion.") for name in tensors):
+            state = {name: value for name, value in tensors.items() if not name.startswith(("head.", "head_dist."))}
+            state["cls_token"] = state["cls_token"].expand(-1, self.classes, -1)
+            first, patches = state["pos_embed"][:, :1], state["pos_embed"][:, 1:]
+            return {**state, "pos_embed": torch.cat([first.expand(-1, self.classes, -1), patches], dim=1)}
+        if self.classes == 80 and tensors["cls_token"].shape[1] == 90:
+            return _without_unused_columns(tensors)
+        return dict(tensors)
+
+    def forward(self, images: Tensor) -> Maps:
+        frozen = not self.cls_token.requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            tokens, pooled, attended = self._features((images - self.mean) / self.std)
+        rows, columns = self.patch_embed.dynamic_feat_size(images.shape[-2:])
+        named, patches = tokens.split([self.classes, rows * columns], dim=1)
+        scores = self.head(patches.transpose(1, 2).unflatten(2, (rows, columns))).flatten(2)  # b, classes, patches
+        weights = self.adaptive_attention_fusion(pooled)  # batch, depth, heads
+        attention = _weighted_mean(weights, attended, self.classes)  # batch, tokens, patches
+        cross, affinity = attention.split([self.classes, rows * columns], dim=1)
+        fine = (cross * scores.relu()) @ affinity.transpose(1, 2)  # batch, classes, patches
+        # the mean of (affinity @ coarse) over patches, with the patch CAMs held fixed
+        fine_logits = (cross * scores.detach().relu() * affinity.mean(dim=1, keepdim=True)).sum(dim=2)
+        return Maps(fine.unflatten(2, (rows, columns)), (named.mean(dim=2), scores.mean(dim=2), fine_logits))
+
+    def _features(self, pixels: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """Final tokens (batch, classes + patches, width); and without gradient, of every block the pooled attention
+        output, (batch, depth, width), and (queries, keys), each (batch, heads, tokens, head width)."""
+        grid = self.patch_embed(pixels)  # batch, rows, columns, width
+        tokens = torch.cat([self.cls_token.expand(len(grid), -1, -1), grid.flatten(1, 2)], dim=1)
+        tokens = tokens + resample_abs_pos_embed(
+            self.pos_embed,
+            new_size=list(grid.shape[1:3]),
+            old_size=list(self.patch_embed.grid_size),
+            num_prefix_tokens=self.classes,
+            antialias=False,
+        )
+        pooled, attended = [], []
+        for block in self.blocks:
+            output, query, key = _attend(block.attn, block.norm1(tokens))
+            tokens = tokens + block.drop_path1(block.ls1(output))
+            tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+            pooled.append(self.adaptive_attention_fusion.pooled(output.detach()))
+            attended.append((query.detach(), key.detach()))
+        return tokens, torch.stack(pooled, dim=1), attended
+
+
+class AttentionFusion(nn.Module):
+    """How much each attention map counts: a weight in (0, 1) for every head of every block, from what it put out."""
+
+    def __init__(self, depth: int, heads: int, width: int, pool: Literal["max", "avg"], reduction: int) -> None:
+        super().__init__()
+        maps = depth * heads
+        self.heads, self.pool = heads, pool
+        self.attn_feat_ffn = nn.Sequential(
+            nn.Linear(width, width // FEATURE_REDUCTION), nn.Linear(width // FEATURE_REDUCTION, 1)
+        )
+        self.attn_head_ffn = nn.Sequential(
+            nn.Linear(maps, maps // reduction, bias=False),
+            nn.ReLU(),
+            nn.Linear(maps // reduction, maps, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def pooled(self, output: Tensor) -> Tensor:
+        """Attention output (batch, tokens, width) over its tokens: (batch, width)."""
+        return output.amax(dim=1) if self.pool == "max" else output.mean(dim=1)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Pooled outputs (batch, depth, heads x head width) -> weights (batch, depth, heads).
+
+        As the released checkpoints have it, channel c belongs to head `c % heads`, and maps are counted head by head.
+        """
+        by_head = pooled.unflatten(2, (-1, self.heads)).permute(0, 3, 1, 2)  # batch, heads, depth, head width
+        scalars = self.attn_feat_ffn(by_head).flatten(1)  # batch, heads * depth
+        return self.attn_head_ffn(scalars).unflatten(1, (self.heads, -1)).transpose(1, 2)
+
+
+def _attend(attention: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A timm attention's output (batch, tokens, width), and its queries and keys (batch, heads, tokens, head width)."""
+    query, key, value = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    mixed = F.scaled_dot_product_attention(query, key, value)
+    return attention.proj(mixed.transpose(1, 2).flatten(2)), query, key
+
+
+def _weighted_mean(weights: Tensor, attended: Sequence[tuple[Tensor, Tensor]], classes: int) -> Tensor:
+    """Mean of the weighted attention maps of all heads and blocks, (batch, tokens, patches).
+
+    The blocks themselves run fused attention, which makes no maps. A block's maps are made here, when all the weights
+    are known, and without gradient enabled only one block's are held at a time.
+    """
+    total = 0
+    for block, (query, key) in enumerate(attended):
+        maps = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)[..., classes:]
+        total = total + torch.einsum("bh,bhij->bij", weights[:, block], maps)
+    return total / weights[0].numel()
+
+
+def _without_unused_columns(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    used = torch.tensor([id_ - 1 for id_ in range(1, 91) if id_ not in UNUSED_COCO_IDS])
+    tokens = torch.cat([used, torch.arange(90, tensors["pos_embed"].shape[1])])
+    return {
+        **tensors,
+        "cls_token": tensors["cls_token"][:, used],
+        "pos_embed": tensors["pos_embed"][:, tokens],
+        "head.weight": tensors["head.weight"][used],
+        "head.bias": tensors["head.bias"][used],
+    }

@@ -1,0 +1,54 @@
+"""joint: prompts and generator learn together, a scheme to compare with cpl before csr."""
+
+from pathlib import Path
+
+import torch
+from torch.optim import AdamW
+
+from semples.errors import SemplesError
+from semples.models.tasks import JointTask
+from semples.settings import Settings
+from semples.stages import guide as guide_stage
+from semples.stages.cpl import new_bank, write_prompts
+from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.stages.selection import judge_of, training_images
+from semples.stages.slm import mask_arguments
+from semples.stages.weights import trained_generator
+from semples.training import save_module
+
+
+def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:
+    """Train the generator `start` and new prompts at once; write what csr and cpl write.
+
+    The settings of csr hold for the loop and the generator, those of cpl for the prompts and their learning rate.
+    """
+    if settings.cpl.source == "manual":
+        raise SemplesError("cpl.source", "'manual' with joint", "'learned'", "use csr for prompts written by hand")
+    job = Job(settings, "joint", seed, manifest, out)
+    images, chosen, prompts = job.images(), settings.csr, settings.cpl
+    learned_from = training_images(images, settings)
+    model, texts, weights = guide_stage.open_folder(guide, settings)
+    generator, origin = trained_generator(settings, len(images.classes), start, "classify")
+    torch.manual_seed(seed)
+    bank = new_bank(prompts, len(images.classes), model)
+    task = JointTask(
+        generator,
+        bank,
+        model,
+        texts["texts"],
+        w_prompt=chosen.w_prompt,
+        prompt_terms={"w_text": prompts.w_text, "text_term": prompts.text_term},
+        dot=prompts.dot,
+        **mask_arguments(chosen, learned_from),
+    )
+    inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
+    used = used_settings(settings, "guide", "generator", "selection", "csr", "cpl")
+    optimizer = AdamW(adamw(generator, chosen).param_groups + adamw(bank, prompts).param_groups, eps=1e-8, fused=True)
+    loader = job.loader(learned_from, settings.generator.image_size)
+    made_from = learn(
+        job, task, loader, optimizer, used, inputs, judge_of(settings, images, generator, model, texts["texts"])
+    )
+    save_module(generator, out / "model.safetensors", made_from)
+    with torch.no_grad():
+        embeddings = model.cpu().encode_prompts(bank.cpu().vectors, prompts.dot).unsqueeze(1)
+    write_prompts(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, made_from, out)

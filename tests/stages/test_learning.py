@@ -1,0 +1,212 @@
+"""Generators from elsewhere, other starts of the prompts, joint learning and selection, by the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from semples.cli import main
+from semples.config import check
+from semples.errors import SemplesError
+from semples.manifest import read_manifest
+from semples.models.generators import build_generator
+from semples.settings import Settings
+from semples.stages import guide as guide_stage
+from semples.stages.selection import best_miou, judge_of, margin, training_images
+from semples.stages.weights import load_weights, new_generator
+
+BASE = {
+    "run": {"device": "cpu", "threads": 1},
+    "data": {"source": "mini"},
+    "guide": {"model": "mini"},
+    "generator": {"name": "conv_cam", "weights": "none", "image_size": 64},
+    **{stage: {"epochs": 2, "batch": 8, "augment": {"randaugment": 0}} for stage in ("classify", "slm", "csr")},
+    "cpl": {"epochs": 1, "batch": 8, "length": 4},
+}
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def semples(command: str, *flags: object, **settings) -> int:
+    merged = {key: {**BASE.get(key, {}), **settings.get(key, {})} for key in {*BASE, *settings}}
+    return main([command, "--config", json.dumps(merged), *map(str, flags)])
+
+
+def settings_with(**settings) -> Settings:
+    return check(Settings, {key: {**BASE.get(key, {}), **settings.get(key, {})} for key in {*BASE, *settings}}, "test")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, miniature) -> Path:
+    """A folder with a guide and a classifier of the miniature."""
+    out = tmp_path_factory.mktemp("learning")
+    assert semples("guide", "--classes", miniature.with_name("classes.csv"), "--out", out / "guide") == 0
+    assert semples("classify", "--manifest", miniature, "--out", out / "classify") == 0
+    return out
+
+
+def start_flags(made: Path, miniature: Path) -> tuple:
+    return "--manifest", miniature, "--guide", made / "guide", "--start", made / "classify/model.safetensors"
+
+
+@pytest.mark.parametrize(("name", "backbone"), [("weaktr", "deit_tiny_patch16_224"), ("resnet_cam", "resnet10t")])
+def test_published_generators_run_from_classify_to_cams(made, miniature, tmp_path, name, backbone):
+    generator, data = {"name": name, "backbone": backbone}, ("--manifest", miniature)
+    slm = {"epochs": 1, "augment": {"randaugment": 9}, "w_class": 0.1, "class_weights": "balanced"}
+    steps = [
+        ("classify", *data, "--out", tmp_path / "classify"),
+        (
+            *("slm", *data, "--guide", made / "guide", "--start", tmp_path / "classify/model.safetensors"),
+            *("--out", tmp_path / "slm"),
+        ),
+        (
+            *("cams", *data, "--split", "train", "--generator", tmp_path / "slm/model.safetensors"),
+            *("--out", tmp_path / "cams.h5"),
+        ),
+    ]
+    for step in steps:
+        assert semples(*step, generator=generator, slm=slm, classify={"epochs": 1}) == 0, step
+    before, after = (load_file(tmp_path / stage / "model.safetensors") for stage in ("classify", "slm"))
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == ({"head", "adaptive_attention_fusion"} if name == "weaktr" else {"classifier"})
+    rows = [json.loads(line) for line in (tmp_path / "slm/metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["skipped"] == 0
+
+
+def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path):
+    assert semples("joint", *start_flags(made, miniature), "--out", tmp_path) == 0
+    state = load_file(tmp_path / "model.safetensors")
+    build_generator("conv_cam", 6, "").load_state_dict(state, strict=True)
+    assert load_file(tmp_path / "prompts.safetensors")["embeddings"].shape[:2] == (6, 1)
+    assert (tmp_path / "words.csv").exists()
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_own_generator_of_the_docs_learns(made, miniature, tmp_path):
+    text = (DOCS / "generators.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])
+    generator = {"name": f"{tmp_path / 'mine.py'}:Mine", "options": {"width": 6}}
+    flags = ("--manifest", miniature, "--out", tmp_path / "classify")
+    assert semples("classify", *flags, generator=generator) == 0
+    assert load_file(tmp_path / "classify/model.safetensors")["scores.weight"].shape == (6, 6, 1, 1)
+    start = ("--guide", made / "guide", "--start", tmp_path / "classify/model.safetensors")
+    assert semples("slm", "--manifest", miniature, *start, "--out", tmp_path / "slm", generator=generator) == 0
+
+
+@pytest.mark.parametrize("kind", ["present", "all"])
+def test_prompts_learn_from_another_methods_arrays(made, miniature, tmp_path, kind):
+    images = read_manifest(miniature)
+    (tmp_path / "cams").mkdir()
+    for image, row in zip(images.table["id"], images.label_matrix(), strict=True):
+        shape = (int(row.sum()) if kind == "present" else 6, 16, 16)
+        np.save(tmp_path / "cams" / f"{image}.npy", np.random.default_rng(0).random(shape))
+    flags = ("--manifest", miniature, "--guide", made / "guide", "--out", tmp_path / "cpl")
+    assert semples("cpl", *flags, cpl={"start": str(tmp_path / "cams")}) == 0
+    assert load_file(tmp_path / "cpl/prompts.safetensors")["embeddings"].shape[:2] == (6, 1)
+
+
+def test_prompts_of_exported_maps_are_near_those_of_the_generator(made, miniature, tmp_path):
+    whole = {"crop_scale": [1, 1], "flip": 0.0}
+    cams = ("--manifest", miniature, "--split", "train", "--generator", made / "classify/model.safetensors")
+    assert semples("cams", *cams, "--out", tmp_path / "c.h5", cams={"scales": [1.0], "flip": False, "stride": 4}) == 0
+    flags, found = ("--manifest", miniature, "--guide", made / "guide"), []
+    for name, start, more in (
+        ("generator", "classify", ("--generator", made / "classify/model.safetensors")),
+        ("maps", str(tmp_path / "c.h5"), ()),
+    ):
+        chosen = {"start": start, "augment": whole, "eps": 1e-4}
+        assert semples("cpl", *flags, *more, "--out", tmp_path / name, cpl=chosen) == 0
+        found.append(load_file(tmp_path / name / "prompts.safetensors")["embeddings"])
+    assert torch.nn.functional.cosine_similarity(*found, dim=2).min() > 0.99
+
+
+def test_selection_keeps_the_best_epoch(made, miniature, tmp_path):
+    for policy in ("oracle", "held-out", "label-free"):
+        out = tmp_path / policy
+        assert semples("slm", *start_flags(made, miniature), "--out", out, selection={"policy": policy}) == 0
+        scores = [json.loads(line)["selection"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert len(scores) == 2
+        settings = settings_with(selection={"policy": policy})
+        generator = build_generator("conv_cam", 6, "")
+        generator.load_state_dict(load_file(out / "model.safetensors"))
+        guide, texts, _ = guide_stage.open_folder(made / "guide", settings)
+        images = read_manifest(miniature).split("train").with_labels()
+        judge = judge_of(settings, images, generator, guide, texts["texts"])
+        assert judge() == pytest.approx(max(scores), abs=1e-5)
+        assert not list(out.rglob("*.ckpt"))
+
+
+def test_held_out_images_do_not_train(miniature):
+    images = read_manifest(miniature).split("train").with_labels()
+    settings = settings_with(selection={"policy": "held-out", "share": 0.25})
+    assert len(training_images(images, settings)) == len(images) - round(0.25 * len(images))
+    assert len(training_images(images, settings_with())) == len(images)
+
+
+class Painted(torch.nn.Module):
+    """A generator that paints given masks (images, classes, h, w)."""
+
+    def __init__(self, masks: torch.Tensor) -> None:
+        super().__init__()
+        self.masks = torch.nn.Parameter(masks)
+
+    def forward(self, images: torch.Tensor):
+        return type("Maps", (), {"cams": self.masks[: len(images)]})
+
+
+def test_true_masks_score_higher_than_their_opposite(made, miniature):
+    from semples.images import read_mask
+
+    settings = settings_with(cams={"batch": 100, "stride": 1})
+    images = read_manifest(miniature).split("train").with_labels()
+    truth = np.stack([read_mask(path) for path in images.table["mask"]])
+    masks = torch.stack([torch.from_numpy(truth == k + 1) for k in range(6)], dim=1).float()
+    guide, texts, _ = guide_stage.open_folder(made / "guide", settings)
+    true, opposite = Painted(masks), Painted(1 - masks)
+    assert best_miou(true, images, settings) > 0.99 > best_miou(opposite, images, settings)
+    scores = [margin(generator, guide, texts["texts"], images, settings) for generator in (true, opposite)]
+    assert scores[0] > 0.05 > scores[1]
+
+
+def test_a_released_checkpoint_needs_no_training(miniature, tmp_path):
+    weaktr = {"name": "weaktr", "backbone": "deit_tiny_patch16_224"}
+    torch.manual_seed(0)
+    released = build_generator("weaktr", 6, "deit_tiny_patch16_224").state_dict()
+    torch.save({"model": released, "epoch": 59}, tmp_path / "released.pth")
+    chosen = {"generator": weaktr | {"weights": str(tmp_path / "released.pth")}, "classify": {"epochs": 0}}
+    assert semples("classify", "--manifest", miniature, "--out", tmp_path / "out", **chosen) == 0
+    found = load_file(tmp_path / "out/model.safetensors")
+    assert all(torch.equal(found[name], tensor) for name, tensor in released.items())
+    assert (tmp_path / "out/metrics.jsonl").read_text() == ""
+
+
+def test_a_backbone_alone_leaves_the_head_as_drawn(tmp_path):
+    generator = new_generator(settings_with(generator={"name": "weaktr", "backbone": "deit_tiny_patch16_224"}), 3)
+    import timm
+
+    vit = timm.create_model("deit_tiny_patch16_224").state_dict()
+    save_file(vit, tmp_path / "vit.safetensors")
+    head = generator.head.weight.clone()
+    load_weights(generator, tmp_path / "vit.safetensors")
+    assert torch.equal(generator.head.weight, head)
+    assert torch.equal(generator.blocks[0].attn.qkv.weight, vit["blocks.0.attn.qkv.weight"])
+
+
+def test_a_checkpoint_of_another_size_names_key_and_shape(tmp_path):
+    torch.save(build_generator("weaktr", 4, "deit_tiny_patch16_224").state_dict(), tmp_path / "four.pth")
+    generator = build_generator("weaktr", 3, "deit_tiny_patch16_224")
+    with pytest.raises(SemplesError, match=r"cls_token: \(1, 4, 192\)\n  expected: cls_token: \(1, 3, 192\)"):
+        load_weights(generator, tmp_path / "four.pth")
+
+
+def test_heat_maps_are_a_picture(made, miniature, tmp_path):
+    from PIL import Image
+
+    flags = ("--manifest", miniature, "--split", "train", "--guide", made / "guide")
+    assert (
+        semples("heatmap", *flags, "--text", "water", "a fox", "--out", tmp_path / "h.png", figures={"images": 2}) == 0
+    )
+    with Image.open(tmp_path / "h.png") as picture:
+        assert len(set(picture.convert("L").getdata())) > 10

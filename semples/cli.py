@@ -46,12 +46,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="semples", description=__doc__)
     parser.add_argument("--version", action="version", version=f"semples {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
+    _stage(commands, "download", "VOC 2012 or COCO 2014 from the web")
     _stage(commands, "data", "a data set becomes a manifest")
     _stage(commands, "guide", "the frozen image-text model and its text embeddings", "classes")
     for name, help_text, *paths in LEARNING:
         _stage(commands, name, help_text, *paths, seed=True)
     _stage(commands, "cams", "maps of whole images into one HDF5 file", "manifest", "generator", split=True)
-    _stage(commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation")
+    _stage(
+        commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation", optional="evaluation"
+    )
     _evaluate(commands)
     _tables(commands)
     _figures(commands)
@@ -78,11 +81,17 @@ def _common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     return command
 
 
-def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False) -> None:
-    """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name."""
+def _stage(
+    commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False, optional: str = ""
+) -> None:
+    """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name.
+
+    The flag `optional` may be left out, or stand there without a value.
+    """
     command = _common(commands, name, help_text)
     for path in paths:
-        command.add_argument(f"--{path}", type=Path, required=True, help=PATHS[path])
+        nargs = "?" if path == optional else None
+        command.add_argument(f"--{path}", type=Path, required=path != optional, nargs=nargs, help=PATHS[path])
     if seed:
         command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     if split:
@@ -185,7 +194,7 @@ def _config(commands) -> None:
 
 
 def _named(command: argparse.ArgumentParser, flag: str, help_text: str) -> None:
-    command.add_argument(flag, type=_pair, nargs="+", default=[], metavar="NAME=PATH", help=help_text)
+    command.add_argument(flag, type=_pair, nargs="*", default=[], metavar="NAME=PATH", help=help_text)
 
 
 def _pair(text: str) -> tuple[str, Path]:

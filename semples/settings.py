@@ -32,20 +32,43 @@ class Run(Section):
 class Data(Section):
     """Which photographs."""
 
-    source: Literal["mini", "voc"] = "mini"
-    """The importer: the built-in miniature world, or a PASCAL VOC 2012 devkit."""
+    source: Literal["mini", "voc", "coco", "photos"] = "mini"
+    """The importer: the built-in miniature world, PASCAL VOC 2012, COCO 2014, or photographs of your own."""
     root: str = ""
-    """Folder of the data set; not used by `mini`. Nothing in it is ever changed."""
+    """Folder of the data set (`photos`: or its table), never changed. Empty: the workflow downloads `voc`, `coco`."""
     train: str = "train"
     """Split that trains and that the CAMs and pseudo masks are made of."""
     val: str = "val"
     """Split that the segmentation network is judged on."""
     texts: dict[str, str] = {}
     """Words that name a class in prompts, by class, where the importer's own should not be used."""
+    unreadable: Literal["error", "left_out"] = "error"
+    """What becomes of an image that cannot be read: an error, or it is left out (then every image is decoded once)."""
+    max_side: Count | None = None
+    """Larger photographs are worked on as copies with this longer side, in pixels; empty: at their own size."""
+    difficult: Literal["included", "excluded"] = "included"
+    """`voc` only: objects marked difficult give labels (as in the public label tables), or do not."""
+    sbd: str = ""
+    """`voc` only: folder with `cls/*.mat` of SBD, for masks of train_aug where there is no SegmentationClassAug."""
+    crowd: Literal["void", "object", "left_out"] = "void"
+    """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or nothing."""
+    classes: str = ""
+    """`photos` only: CSV with the columns name and, if you like, text and colour; empty: the labels, sorted."""
+    val_fraction: Fraction = 0.2
+    """`photos` only: share of the images without a split that validate; 0 puts every image into both splits."""
     scenes: dict[str, Count] = {"train": 1500, "val": 300}
     """`mini` only: pictures drawn for each split."""
     seed: int = 0
-    """`mini` only: seed of the drawing."""
+    """Seed of the drawing (`mini`) and of the split (`photos`)."""
+
+
+class Download(Section):
+    """Fetching VOC 2012 and COCO 2014 where `data.root` is empty. Nothing here changes a result."""
+
+    mirrors: dict[str, list[str]] = {}
+    """Addresses to try before the built-in ones, by file name of the archive (docs/datasets.md lists them)."""
+    attempts: Count = 5
+    """Times that one address is tried while it answers with a passing trouble."""
 
 
 class Guide(Section):
@@ -251,6 +274,7 @@ class Settings(Section):
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     """Arithmetic of training and inference, losses always float32; `auto`: bf16-mixed where the processor has it."""
     data: Data = Data()
+    download: Download = Download()
     guide: Guide = Guide()
     generator: Generator = Generator()
     masks_from: Literal["classify", "slm", "csr"] = "csr"

@@ -39,13 +39,14 @@ PRESETS = {
 LABEL_CONFIDENCE = 0.7
 
 
-def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path, out: Path) -> None:
+def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path | None, out: Path) -> None:
     """Write the folder `out` with a palette PNG `<id>.png` for every image in `cams`.
 
     `evaluation` is the JSON that `semples evaluate --cams` wrote: the threshold of the settings' policy is in it.
+    Without it (a data set without true masks) the policy must be `fixed`.
     """
     images = read_manifest(manifest)
-    threshold = read_json(evaluation, "evaluate")["policies"][settings.crf.threshold.policy]["threshold"]
+    threshold = _threshold(settings.crf, evaluation)
     with CamFile(cams) as file:
         file.expect_classes(images.classes.names)
         ids = file.ids
@@ -103,6 +104,19 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
         winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
         probability = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / (len(planes) - 1))
     return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
+
+
+def _threshold(chosen: Crf, evaluation: Path | None) -> float:
+    if evaluation is not None:
+        return read_json(evaluation, "evaluate")["policies"][chosen.threshold.policy]["threshold"]
+    if chosen.threshold.policy != "fixed":
+        raise SemplesError(
+            "crf.threshold.policy",
+            f"{chosen.threshold.policy!r} without an evaluation",
+            "true masks, or the policy 'fixed'",
+            "give masks to the data set, or set `crf.threshold`",
+        )
+    return chosen.threshold.value
 
 
 def _write_pseudo_mask(

@@ -78,7 +78,8 @@ def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
 @torch.inference_mode()
 def _predict(network: Segmenter, sets: list[Manifest], settings: Settings, out: Path) -> None:
     """Write the masks of all images, each at its own size."""
-    images = Manifest(pd.concat([s.table for s in sets], ignore_index=True), sets[0].classes)
+    table = pd.concat([s.table for s in sets]).drop_duplicates("id", ignore_index=True)
+    images = Manifest(table, sets[0].classes)
     chosen, palette = settings.segment, images.classes.palette()
     fabric = make_fabric(settings.run.device, settings.precision)
     model = fabric.setup_module(network.eval())

@@ -10,11 +10,18 @@ from semples import plan
 from semples.config import load
 from semples.errors import SemplesError
 from semples.files import code_digest
+from semples.importers.listing import masked_splits
 
 try:
     CONFIG = load(config)
+    JUDGED = masked_splits(CONFIG.data)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
+
+# `voc` and `coco` are downloaded unless `data.root` says where they lie.
+DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
+if DOWNLOADED:
+    CONFIG.data.root = f"downloads/{CONFIG.data.source}"
 
 PLAN = plan.Plan(CONFIG)
 VARIANTS = list(CONFIG.experiments)
@@ -77,6 +84,20 @@ def cams_generator(wildcards):
     return path_of(stage, "model.safetensors", wildcards.variant, wildcards.seed)
 
 
+def judged_cams(wildcards):
+    """The evaluation that knows the threshold; none where the training split has no true masks."""
+    if CONFIG.data.train not in JUDGED:
+        return []
+    return path_of("evaluate", "cams.json", wildcards.variant, wildcards.seed)
+
+
+def download_settings():
+    """What `semples download` reads, as one line of JSON."""
+    source = CONFIG.data.source
+    chosen = {"data": {"source": source}, "download": CONFIG.download.model_dump()}
+    return json.dumps(chosen, sort_keys=True)
+
+
 def judged_masks(wildcards):
     """The folder of masks that an evaluation judges."""
     stage, file = {"crf": ("crf", "masks"), "segment": ("segment", "predictions")}[
@@ -90,13 +111,14 @@ def judged_split(wildcards):
 
 
 def evaluations(kinds=("cams", "crf", "segment")):
-    """(variant, seed, path) of every evaluation, for the tables."""
+    """(variant, seed, path) of every evaluation of a split that has true masks, for the tables."""
     owner = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
     return [
         (v, s, f"{BASE}/evaluate/{PLAN.owner(owner[kind], v)}/seed{s}/{kind}.json")
         for v in VARIANTS
         for s in SEEDS
         for kind in kinds
+        if (CONFIG.data.val if kind == "segment" else CONFIG.data.train) in JUDGED
     ]
 
 
@@ -139,6 +161,8 @@ def of_runs(rows):
 def table_note():
     """What the numbers hold for, under every table."""
     settings = PLAN.settings[VARIANTS[0]]
+    if not JUDGED:
+        return f"Preset {CONFIG.preset}; data {settings.data.source}; CRF preset `{settings.crf.preset}` from masks at threshold {settings.crf.threshold.value}."
     return (
         f"Preset {CONFIG.preset}; data {settings.data.source}; CAMs and pseudo masks judged on the masks of split"
         f" `{settings.data.train}`, segmentation on `{settings.data.val}`; last epoch of every stage, no selection."

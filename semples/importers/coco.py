@@ -88,11 +88,12 @@ def read_instances(path: Path, classes: int, crowd: str) -> tuple[dict[int, Phot
     photos = {e["id"]: Photo(e["file_name"], e["width"], e["height"]) for e in _entries(path, "images")}
     regions: dict[int, list[Region]] = defaultdict(list)
     for entry in _entries(path, "annotations"):
-        if entry["image_id"] not in photos or entry["category_id"] not in index:
+        photo = photos.get(entry["image_id"])
+        if photo is None or entry["category_id"] not in index or not _fits(entry["segmentation"], photo):
             raise SemplesError(
                 path,
                 f"annotation {entry['id']} of image {entry['image_id']}, category {entry['category_id']}",
-                "an image and a category that the file has",
+                "an image and a category that the file has, and regions of the image's size",
                 "restore the file",
             )
         if not (entry["iscrowd"] and crowd == "left_out"):
@@ -127,6 +128,10 @@ def _encoded(outline: list[array] | dict, photo: Photo) -> dict:
         packed = isinstance(outline["counts"], str | bytes)
         return outline if packed else rle.frPyObjects(outline, photo.height, photo.width)
     return rle.merge(rle.frPyObjects([list(polygon) for polygon in outline], photo.height, photo.width))
+
+
+def _fits(segmentation: list | dict, photo: Photo) -> bool:
+    return isinstance(segmentation, list) or tuple(segmentation["size"]) == (photo.height, photo.width)
 
 
 def _compact(segmentation: list | dict) -> list[array] | dict:

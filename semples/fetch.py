@@ -17,7 +17,7 @@ from tqdm import tqdm
 from semples.errors import SemplesError
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # bytes; when a connection breaks, those of a begun chunk are lost
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others in a minute
 
 

@@ -233,8 +233,8 @@ class Segment(Section):
     """Optimiser; the schedule is poly with power 0.9."""
     epochs: Count = 28
     """Passes over the training images (28 of 10,582 at batch 10 are the published 30k steps)."""
-    batch: Count = 10
-    """Images in a step."""
+    batch: Annotated[int, Field(ge=2)] = 10
+    """Images in a step; batch normalisation needs two."""
     lr: Positive = 2.5e-4
     """Learning rate of the encoder."""
     head_lr_factor: Positive = 10.0

@@ -14,6 +14,7 @@ from semples.files import atomic_path, provenance, read_json, sha256, write_json
 from semples.images import read_image, write_mask
 from semples.manifest import read_manifest
 from semples.metrics import pseudo_mask
+from semples.plan import expect_masks
 from semples.settings import Crf, Settings
 from semples.store import CamFile
 
@@ -46,7 +47,7 @@ def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path | None,
     Without it (a data set without true masks) the policy must be `fixed`.
     """
     images = read_manifest(manifest)
-    threshold = _threshold(settings.crf, evaluation)
+    threshold = _threshold(settings, evaluation)
     with CamFile(cams) as file:
         file.expect_classes(images.classes.names)
         ids = file.ids
@@ -106,17 +107,12 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
     return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
 
 
-def _threshold(chosen: Crf, evaluation: Path | None) -> float:
-    if evaluation is not None:
-        return read_json(evaluation, "evaluate")["policies"][chosen.threshold.policy]["threshold"]
-    if chosen.threshold.policy != "fixed":
-        raise SemplesError(
-            "crf.threshold.policy",
-            f"{chosen.threshold.policy!r} without an evaluation",
-            "true masks, or the policy 'fixed'",
-            "give masks to the data set, or set `crf.threshold`",
-        )
-    return chosen.threshold.value
+def _threshold(settings: Settings, evaluation: Path | None) -> float:
+    chosen = settings.crf.threshold
+    if evaluation is None:
+        expect_masks(settings, judged=set())
+        return chosen.value
+    return read_json(evaluation, "evaluate")["policies"][chosen.policy]["threshold"]
 
 
 def _write_pseudo_mask(

@@ -28,6 +28,8 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -
     """
     job = Job(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
+    if len(images) == 1:  # batch normalisation needs two pictures in a step: two crops of the same
+        images = Manifest(pd.concat([images.table] * 2, ignore_index=True), images.classes)
     paths = _mask_paths(images, masks)
     torch.manual_seed(seed)
     network = _new_network(chosen, len(images.classes))

@@ -7,7 +7,7 @@ ROOT = Path(str(workflow.current_basedir)).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from semples import plan
-from semples.config import load
+from semples.config import load, variant
 from semples.errors import SemplesError
 from semples.files import code_digest
 from semples.importers.listing import masked_splits
@@ -15,6 +15,8 @@ from semples.importers.listing import masked_splits
 try:
     CONFIG = load(config)
     JUDGED = masked_splits(CONFIG.data)
+    for name in CONFIG.experiments:
+        plan.expect_masks(variant(CONFIG, name), JUDGED)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
 

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"semples {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     _stage(commands, "download", "VOC 2012 or COCO 2014 from the web")
-    _stage(commands, "data", "a data set becomes a manifest")
+    _data(commands)
     _stage(commands, "guide", "the frozen image-text model and its text embeddings", "classes")
     for name, help_text, *paths in LEARNING:
         _stage(commands, name, help_text, *paths, seed=True)
@@ -112,6 +112,23 @@ def _settings(given: argparse.Namespace) -> Settings:
     over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
     settings.run = config.check(Run, config.merge(settings.run.model_dump(), over), "--run")
     return settings
+
+
+def _data(commands) -> None:
+    command = _common(commands, "data", "a data set becomes a manifest; `data check` looks at it before any training")
+    command.add_argument("what", nargs="?", choices=["check"], help="report on the data set instead")
+
+    def call(given: argparse.Namespace) -> None:
+        if given.what == "check":
+            from semples.stages import check
+
+            check.run(_settings(given), given.out)
+        else:
+            from semples.stages import data
+
+            data.run(_settings(given), given.out)
+
+    command.set_defaults(call=call)
 
 
 def _evaluate(commands) -> None:

@@ -46,10 +46,10 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
     """The COCO folder at `data.root`; masks are drawn into `folder`/masks."""
     root = Path(data.root).resolve()
     files = _instances(root)
-    classes = read_classes(next(iter(files.values())))
+    classes, identifiers = read_classes(next(iter(files.values())))
     tables = []
     for split, path in files.items():
-        photos, regions = read_instances(path, len(classes), data.crowd)
+        photos, regions = read_instances(path, identifiers, data.crowd)
         found = table(photos, regions, classes, _image_folder(root, path), split)
         jobs = ((photos[key], regions[key]) for key in sorted(photos))
         (folder / "masks").mkdir(parents=True, exist_ok=True)
@@ -70,21 +70,22 @@ def table(photos: dict, regions: dict, classes: Classes, images: Path, split: st
     return pd.DataFrame(rows, columns=["id", "image", "mask", "split", "width", "height", "labels"])
 
 
-def read_classes(path: Path) -> Classes:
-    """The classes of an instances JSON, in the order of their ids."""
-    names = tuple(entry["name"] for entry in sorted(_entries(path, "categories"), key=lambda entry: entry["id"]))
+def read_classes(path: Path) -> tuple[Classes, list[int]]:
+    """The classes of an instances JSON, and their COCO ids, in the order of those."""
+    entries = sorted(_entries(path, "categories"), key=lambda entry: entry["id"])
+    names = tuple(entry["name"] for entry in entries)
     if not names:
         raise SemplesError(path, "no categories", "an instances JSON of COCO", "name the folder of instances_*.json")
     colours = tuple("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in voc_palette()[1 : len(names) + 1])
-    return Classes(names, names, colours)
+    return Classes(names, names, colours), [entry["id"] for entry in entries]
 
 
-def read_instances(path: Path, classes: int, crowd: str) -> tuple[dict[int, Photo], dict[int, list[Region]]]:
-    """Photographs and their regions by COCO's image id; the regions of crowds are dropped if they are `left_out`."""
-    ids = sorted(entry["id"] for entry in _entries(path, "categories"))
-    index = {key: place for place, key in enumerate(ids, start=1)}
-    if len(ids) != classes:
-        raise SemplesError(path, f"{len(ids)} categories", f"the {classes} of the other files", "use files of one year")
+def read_instances(path: Path, identifiers: list[int], crowd: str) -> tuple[dict[int, Photo], dict[int, list[Region]]]:
+    """Photographs and their regions by COCO's image id; the regions of crowds are dropped if they are `left_out`.
+
+    `identifiers` are COCO's ids of the classes, in class order.
+    """
+    index = {key: place for place, key in enumerate(identifiers, start=1)}
     photos = {e["id"]: Photo(e["file_name"], e["width"], e["height"]) for e in _entries(path, "images")}
     regions: dict[int, list[Region]] = defaultdict(list)
     for entry in _entries(path, "annotations"):
@@ -93,7 +94,7 @@ def read_instances(path: Path, classes: int, crowd: str) -> tuple[dict[int, Phot
             raise SemplesError(
                 path,
                 f"annotation {entry['id']} of image {entry['image_id']}, category {entry['category_id']}",
-                "an image and a category that the file has, and regions of the image's size",
+                "an image of this file, a known category, and regions of the image's size",
                 "restore the file",
             )
         if not (entry["iscrowd"] and crowd == "left_out"):

@@ -40,6 +40,15 @@ def rows(data: Data) -> list[dict[str, str]]:
     return found
 
 
+def unnamed(data: Data) -> list[str]:
+    """Photographs in the folder of labels.csv that no line of it names as image or mask, relative to the folder."""
+    root = Path(data.root).resolve()
+    if data.source != "photos" or not (root / "labels.csv").is_file():
+        return []
+    named = {os.path.normpath(row[key]) for row in rows(data) for key in ("image", "mask")}
+    return sorted(str(path) for path in _pictures(root) if str(root / path) not in named)
+
+
 def _of_table(path: Path) -> list[dict[str, str]]:
     lines = _read(path)
     columns = set(lines[0]) if lines else set()
@@ -81,12 +90,7 @@ def _read_parquet(path: Path) -> list[dict[str, str]]:
 
 def _of_folders(root: Path) -> list[dict[str, str]]:
     """The label of an image is the first folder under `root` that it lies in."""
-    paths = [
-        Path(folder, name).relative_to(root)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if Path(name).suffix.lower() in PICTURES and not name.startswith(".")
-    ]
+    paths = _pictures(root)
     if paths and all(len(path.parts) == 1 for path in paths):
         raise SemplesError(root, f"{len(paths)} photographs without labels", LAYOUTS, "write labels.csv beside them")
     return [
@@ -98,6 +102,16 @@ def _of_folders(root: Path) -> list[dict[str, str]]:
             "labels": path.parts[0] if len(path.parts) > 1 else "",
         }
         for path, image_id in zip(paths, _ids(paths), strict=True)
+    ]
+
+
+def _pictures(root: Path) -> list[Path]:
+    """Files under `root` that look like pictures, relative to it."""
+    return [
+        Path(folder, name).relative_to(root)
+        for folder, _, names in os.walk(root)
+        for name in names
+        if Path(name).suffix.lower() in PICTURES and not name.startswith(".")
     ]
 
 

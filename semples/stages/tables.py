@@ -32,7 +32,7 @@ def run(rows: Iterable[tuple[str, int, Path]], words: Iterable[tuple[str, int, P
         frame = pd.DataFrame(per_class) if per_class else pd.DataFrame(columns=[*COLUMNS[:2], "measure", "class"])
         frame.to_csv(folder / "classes.csv", index=False)
         summary, legend = _summary(numbers), _legend(numbers, note)
-        write_text(folder / "results.md", f"{_markdown(summary)}\n{legend}")
+        write_text(folder / "results.md", legend if numbers.empty else f"{_markdown(summary)}\n{legend}")
         write_text(folder / "results.html", _html(summary, legend))
         write_text(folder / "words.md", _words(words))
     print((out / "results.md").read_text(encoding="utf-8"))

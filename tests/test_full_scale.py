@@ -101,8 +101,8 @@ def coco_lists(shared, tmp_path) -> dict[str, list[int]]:
             )
     categories = [{"id": key, "name": f"class {place}"} for place, key in enumerate(identifiers)]
     (tmp_path / "annotations").mkdir()
-    with open(tmp_path / "annotations/instances_train2014.json", "w") as file:
-        json.dump({"images": images, "annotations": annotations, "categories": categories}, file)
+    text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    (tmp_path / "annotations/instances_train2014.json").write_text(text)
     return present
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from semples.errors import SemplesError
 from semples.images import read_image, read_mask
-from semples.importers.listing import masked_splits, rows
+from semples.importers.listing import masked_splits, rows, table_files
 from semples.manifest import Manifest, read_manifest
 from semples.settings import Data, Run, Settings
 from semples.stages import data
@@ -138,6 +138,18 @@ def test_which_splits_have_masks(labelled):
     assert masked_splits(Data(**settings)) == set()
     assert masked_splits(Data(source="photos", root="/no/such")) == set()
     assert masked_splits(Data(source="voc", train="train_aug")) == {"train_aug", "val"}
+
+
+def test_which_files_the_manifest_follows(labelled, tmp_path):
+    assert table_files(Data(source="photos", root=str(labelled))) == [str(labelled / "labels.csv")]
+    (labelled / "classes.csv").write_text("name\ndog\ncat\n")
+    whole = Data(source="photos", root=str(labelled / "labels.csv"))
+    assert table_files(whole) == [str(labelled / "labels.csv"), str(labelled / "classes.csv")]
+    assert (
+        table_files(Data(source="photos", root=str(tmp_path / "nowhere")))
+        == table_files(Data(source="voc", root="kit"))
+        == []
+    )
 
 
 @pytest.mark.parametrize(

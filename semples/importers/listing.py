@@ -28,6 +28,16 @@ def masked_splits(data: Data) -> set[str]:
     return {name for row in rows(data) if row["mask"] for name in row["split"].split(";")}
 
 
+def table_files(data: Data) -> list[str]:
+    """The files that say what somebody's own data set has; when one of them changes, the manifest is made anew."""
+    if data.source != "photos" or not data.root:
+        return []
+    root = Path(data.root)
+    folder = root.parent if root.is_file() else root
+    named = [root if root.is_file() else root / "labels.csv", Path(data.classes or folder / "classes.csv")]
+    return [str(path) for path in named if path.is_file()]
+
+
 def rows(data: Data) -> list[dict[str, str]]:
     """A dictionary an image with the keys id, image, mask (absolute paths), split and labels, in order of the ids."""
     root = Path(data.root).resolve()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -161,6 +162,20 @@ def test_tables_without_evaluations_say_so(tmp_path):
     assert semples("tables", "--evaluation", "--words", "--note", "A note.", "--out", tmp_path / "t") == 0
     assert "no image has a true mask" in (tmp_path / "t/results.md").read_text()
     assert "variant,seed,split" in (tmp_path / "t/results.csv").read_text()
+
+
+def test_a_panel_of_images_of_which_one_has_a_mask(run, tmp_path):
+    table = pd.read_csv(run / "data/manifest.csv", keep_default_na=False)
+    for column in ("image", "mask"):
+        table[column] = [str(run / "data" / path) for path in table[column]]
+    table.loc[table.index[1:], "mask"] = ""
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    (tmp_path / "classes.csv").write_bytes((run / "data/classes.csv").read_bytes())
+    flags = ("--panel", "--manifest", tmp_path / "manifest.csv", "--split", "train", "--masks", f"crf={run / 'masks'}")
+    settings = json.dumps(json.loads(SETTINGS) | {"figures": {"images": 12}})
+    assert main(["figures", "--config", settings, *map(str, flags), "--out", str(tmp_path / "panel.png")]) == 0
+    with Image.open(tmp_path / "panel.png") as picture:
+        assert picture.height > 3 * picture.width
 
 
 def test_figures_are_pictures(run, tmp_path):

@@ -10,7 +10,7 @@ from semples import plan
 from semples.config import load, variant
 from semples.errors import SemplesError
 from semples.files import code_digest
-from semples.importers.listing import masked_splits
+from semples.importers.listing import masked_splits, table_files
 
 try:
     CONFIG = load(config)
@@ -46,6 +46,7 @@ wildcard_constraints:
     variant="[^/]+",
     seed=r"\d+",
     kind="crf|segment",
+    source="voc|coco",
 
 
 def settings_json(stage, variant=VARIANTS[0]):

@@ -31,7 +31,7 @@ rule download:
 rule data:
     """A data set becomes a manifest."""
     input:
-        f"{CONFIG.data.root}/downloaded.json" if DOWNLOADED else [],
+        f"{CONFIG.data.root}/downloaded.json" if DOWNLOADED else table_files(CONFIG.data),
     output:
         manifest=MANIFEST,
         classes=f"{BASE}/data/classes.csv",

@@ -48,9 +48,9 @@ class Network:
 
 
 def estimate(config: Config, size: Size, device: str) -> pd.DataFrame:
-    """A row a stage: jobs, hours of all its jobs one after the other, GB of GPU memory, GB of disk.
+    """A row a stage: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
 
-    `device` is `cpu` or `cuda`. Outputs that variants share are counted once.
+    The hours are those of `device`, `cpu` or `cuda`. Outputs that variants share are counted once.
     """
     plan, seeds = Plan(config), len(config.seeds)
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
@@ -73,8 +73,7 @@ def _cost(stage: str, settings: Settings, size: Size, speed: dict, device: str) 
     if stage == "crf" and settings.crf.preset != "none":
         pixels = size.train * size.pixels * (1 + size.labels) * settings.crf.iterations
         seconds += pixels / speed["crf_pixels_per_second"] / settings.run.threads
-    memory = megabytes / 1e3 if device == "cuda" else 0.0
-    return seconds / 3600, memory, _disk(stage, settings, size, speed)
+    return seconds / 3600, megabytes / 1e3, _disk(stage, settings, size, speed)
 
 
 def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 # In: the data set that `data` names, the model that `guide` names.
-# Out: downloads/<data set>/ where it is downloaded; data/manifest.csv with classes.csv; guide/<variant>/ with the model and its text embeddings.
+# Out: downloads/<data set>/ where it is downloaded; data/manifest.csv with classes.csv; guide/<variant>/ with the model
+# and its text embeddings.
 
 
 rule download:
@@ -31,7 +32,9 @@ rule download:
 rule data:
     """A data set becomes a manifest."""
     input:
-        f"{CONFIG.data.root}/downloaded.json" if DOWNLOADED else table_files(CONFIG.data),
+        f"{CONFIG.data.root}/downloaded.json"
+        if DOWNLOADED
+        else table_files(CONFIG.data),
     output:
         manifest=MANIFEST,
         classes=f"{BASE}/data/classes.csv",

@@ -24,6 +24,7 @@ from semples.plan import Plan, stages_of
 from semples.settings import Config, Settings
 
 CALIBRATION = PACKAGE / "calibration.json"
+HELD = 3  # layers' outputs that inference holds at a time: input, output, a branch
 FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
 
 
@@ -40,11 +41,15 @@ class Size:
 
 @dataclass(frozen=True)
 class Network:
-    """GFLOP of one forward pass of one image, millions of parameters, millions of numbers that its layers put out."""
+    """One forward pass of one image."""
 
     gflop: float
     parameters: float
+    """Millions."""
     outputs: float
+    """Millions of numbers that all layers put out, which training keeps."""
+    largest: float
+    """Millions of numbers that the largest layer puts out; inference holds a few such at a time."""
 
 
 def estimate(config: Config, size: Size, device: str) -> pd.DataFrame:
@@ -87,7 +92,8 @@ def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
         shown = (side**2 if side else size.pixels) / settings.generator.image_size**2
         passes = sum(scale**2 for scale in settings.cams.scales) * (1 + settings.cams.flip)
         gflop = size.train * shown * passes * generator.gflop
-        return gflop, 4 * generator.parameters + settings.cams.batch * shown * generator.outputs * width
+        held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * HELD * generator.largest
+        return gflop, 4 * generator.parameters + held * width
     of = getattr(settings, stage)
     if stage == "segment":
         segmenter = _segmenter(settings, size)
@@ -173,4 +179,4 @@ def _counted(module: nn.Module, side: int) -> Network:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module.eval()(torch.zeros(1, 3, side, side))
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Network(counter.get_total_flops() / 1e9, parameters / 1e6, sum(numbers) / 1e6)
+    return Network(counter.get_total_flops() / 1e9, parameters / 1e6, sum(numbers) / 1e6, max(numbers) / 1e6)

@@ -137,6 +137,8 @@ def _check(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     if not 1 <= len(classes) < IGNORE:
         raise SemplesError(path, f"{len(classes)} classes", "1 to 254, the indices of a mask", "correct the classes")
     known = set(classes.names)
+    if len(known) < len(classes):
+        raise SemplesError(path, "a class twice", "each class once", "correct the classes file")
     for image, cell in zip(table["id"], table["labels"], strict=True):
         if unknown := set(filter(None, cell.split(";"))) - known:
             raise SemplesError(

@@ -125,6 +125,12 @@ def test_classes_of_a_file_give_order_text_and_colour(labelled, tmp_path):
     assert found.classes.texts == ("a good dog", "cat")
     assert found.classes.palette()[1].tolist() == [16, 32, 48]
     assert found.table["labels"][0] == "dog;cat"
+    (labelled / "classes.csv").write_text("name,colour\ndog,red\ncat,\n")
+    with pytest.raises(SemplesError, match="colour 'red'"):
+        made(labelled, tmp_path / "again")
+    (labelled / "classes.csv").write_text("name\ndog\ncat\ndog\n")
+    with pytest.raises(SemplesError, match="a class twice"):
+        made(labelled, tmp_path / "again")
     (tmp_path / "other.csv").write_text("name\ndog\n")
     with pytest.raises(SemplesError, match=r"label 'cat'(.|\n)*one of the 1 classes: dog"):
         made(labelled, tmp_path / "again", classes=str(tmp_path / "other.csv"))
@@ -157,6 +163,7 @@ def test_which_files_the_manifest_follows(labelled, tmp_path):
     [
         ("picture,labels\na.jpg,dog\n", r"columns \['labels', 'picture'\](.|\n)*also \['image'\]"),
         ("image,labels\n", "columns"),
+        ("image,labels\na.jpg,dog,cat\n", r"line 2 has too many cells(.|\n)*';'"),
         ("image,labels\na.jpg,\n", "no label on any image"),
         ("image,labels\nno.jpg,dog\n", r"no\.jpg\n  found:    no such file"),
         ("image,labels,split\na.jpg,dog,train\n", r"data\.val\n  found:    split 'val' without an image"),

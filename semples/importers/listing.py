@@ -81,9 +81,15 @@ def _read(path: Path) -> list[dict[str, str]]:
         return _read_parquet(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
+            lines = list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
         raise SemplesError(path, f"unreadable: {error}", "comma-separated text in UTF-8", "save it as such") from error
+    for number, line in enumerate(lines, start=2):
+        if None in line:
+            raise SemplesError(
+                path, f"line {number} has too many cells", "as many as the header", "separate labels by ';'"
+            )
+    return lines
 
 
 def _read_parquet(path: Path) -> list[dict[str, str]]:

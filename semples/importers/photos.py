@@ -1,5 +1,6 @@
 """Photographs of your own: a table of labels, a folder with labels.csv, or a folder a class."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ from semples.images import voc_palette
 from semples.importers.listing import rows
 from semples.manifest import Classes
 from semples.settings import Data
+
+COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
@@ -43,6 +46,8 @@ def _classes(path: Path | None, found: list[str]) -> Classes:
     if "name" not in frame:
         raise SemplesError(path, f"columns {list(frame.columns)}", "the column 'name'", "add it")
     names = tuple(frame["name"])
+    if wrong := [colour for colour in frame.get("colour", ()) if colour and not COLOUR.fullmatch(colour)]:
+        raise SemplesError(path, f"colour {wrong[0]!r}", "#rrggbb, or nothing", "correct it")
     palette = voc_palette()
     texts = frame.get("text", pd.Series([""] * len(names)))
     colours = frame.get("colour", pd.Series([""] * len(names)))

@@ -46,12 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="semples", description=__doc__)
     parser.add_argument("--version", action="version", version=f"semples {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
-    _stage(commands, "data", "a data set becomes a manifest")
+    _stage(commands, "download", "VOC 2012 or COCO 2014 from the web")
+    _data(commands)
     _stage(commands, "guide", "the frozen image-text model and its text embeddings", "classes")
     for name, help_text, *paths in LEARNING:
         _stage(commands, name, help_text, *paths, seed=True)
     _stage(commands, "cams", "maps of whole images into one HDF5 file", "manifest", "generator", split=True)
-    _stage(commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation")
+    _stage(commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation?")
     _evaluate(commands)
     _tables(commands)
     _figures(commands)
@@ -83,13 +84,15 @@ def _common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
 def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False) -> None:
     """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name.
 
-    A path that ends in "?" may be left out.
+    A path that ends in "?" may be left out, or stand there without a value.
     """
     command = _common(commands, name, help_text)
     optional = {path.removesuffix("?") for path in paths if path.endswith("?")}
     paths = tuple(path.removesuffix("?") for path in paths)
     for path in paths:
-        command.add_argument(f"--{path}", type=Path, required=path not in optional, help=PATHS[path])
+        may_lack = path in optional
+        nargs = "?" if may_lack else None
+        command.add_argument(f"--{path}", type=Path, required=not may_lack, nargs=nargs, help=PATHS[path])
     if seed:
         command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     if split:
@@ -110,6 +113,23 @@ def _settings(given: argparse.Namespace) -> Settings:
     over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
     settings.run = config.check(Run, config.merge(settings.run.model_dump(), over), "--run")
     return settings
+
+
+def _data(commands) -> None:
+    command = _common(commands, "data", "a data set becomes a manifest; `data check` looks at it before any training")
+    command.add_argument("what", nargs="?", choices=["check"], help="report on the data set instead")
+
+    def call(given: argparse.Namespace) -> None:
+        if given.what == "check":
+            from semples.stages import check
+
+            check.run(_settings(given), given.out)
+        else:
+            from semples.stages import data
+
+            data.run(_settings(given), given.out)
+
+    command.set_defaults(call=call)
 
 
 def _evaluate(commands) -> None:
@@ -213,7 +233,7 @@ def _config(commands) -> None:
 
 
 def _named(command: argparse.ArgumentParser, flag: str, help_text: str) -> None:
-    command.add_argument(flag, type=_pair, nargs="+", default=[], metavar="NAME=PATH", help=help_text)
+    command.add_argument(flag, type=_pair, nargs="*", default=[], metavar="NAME=PATH", help=help_text)
 
 
 def _pair(text: str) -> tuple[str, Path]:

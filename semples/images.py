@@ -4,22 +4,34 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
 IGNORE = 255
 ORIENTATION = 0x0112  # EXIF tag
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)  # what Pillow raises
 
 
 def read_image(path: Path) -> np.ndarray:
-    """RGB uint8 (height, width, 3), EXIF rotation applied."""
+    """RGB uint8 (height, width, 3), EXIF rotation applied; 16 bits are scaled to 8, what is transparent is white."""
     try:
         with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+            return _as_rgb(ImageOps.exif_transpose(image))
+    except BROKEN as error:
         raise _unreadable(path, error) from error
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose white nobody knows")
+    if image.mode.startswith("I"):  # 16 bits a pixel
+        grey = (np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -28,7 +40,7 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except BROKEN as error:
         raise _unreadable(path, error) from error
 
 
@@ -53,7 +65,7 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
                     "save it as palette PNG",
                 )
             mask = np.array(image)
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except BROKEN as error:
         raise _unreadable(path, error) from error
     if shape is not None and mask.shape != tuple(shape):
         raise _other_size(path, mask.shape[::-1], shape[::-1])
@@ -65,6 +77,15 @@ def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
     image = Image.fromarray(mask.astype(np.uint8), mode="P")
     image.putpalette(palette.astype(np.uint8).tobytes())
     image.save(path, format="PNG", optimize=False)
+
+
+def shrink(image: np.ndarray, mask: np.ndarray | None, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Copies of uint8 `image` (height, width, 3) and `mask` (height, width) whose longer side is `longest` pixels."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

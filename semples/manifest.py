@@ -18,6 +18,7 @@ import pandas as pd
 
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
+from semples.images import IGNORE
 
 TEXT = ["id", "image", "mask", "split", "labels"]
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]
@@ -57,7 +58,7 @@ class Manifest:
         """The rows of one split; an empty one is an error."""
         rows = self.table[[name in cell.split(";") for cell in self.table["split"]]]
         if rows.empty:
-            known = sorted({part for cell in self.table["split"] for part in cell.split(";")})
+            known = list(split_counts(self.table))
             raise SemplesError(f"split {name!r}", "no image", f"one of {known}", "name another split in the config")
         return Manifest(rows.reset_index(drop=True), self.classes)
 
@@ -118,13 +119,26 @@ def read_classes(path: Path) -> Classes:
     return Classes(tuple(frame["name"]), tuple(frame["text"]), tuple(frame["colour"]))
 
 
+def split_counts(table: pd.DataFrame) -> dict[str, int]:
+    """Images in every split of a manifest's table, by name; an image may be in several."""
+    names = table["split"].str.split(";").explode()
+    return names[names != ""].value_counts().sort_index().to_dict()
+
+
 def _check(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     if missing := set(COLUMNS) - set(table.columns):
         raise SemplesError(path, f"columns {list(table.columns)}", f"also {sorted(missing)}", "add the columns")
     repeated = table["id"][table["id"].duplicated()]
     if len(repeated):
         raise SemplesError(path, f"id {repeated.iloc[0]!r} twice", "unique ids", "rename one of the two")
+    outside = table["id"][[cell.startswith("/") or ".." in cell.split("/") for cell in table["id"]]]
+    if len(outside):
+        raise SemplesError(path, f"id {outside.iloc[0]!r}", "a name without '..' and leading '/'", "change the id")
+    if not 1 <= len(classes) < IGNORE:
+        raise SemplesError(path, f"{len(classes)} classes", "1 to 254, the indices of a mask", "correct the classes")
     known = set(classes.names)
+    if len(known) < len(classes):
+        raise SemplesError(path, "a class twice", "each class once", "correct the classes file")
     for image, cell in zip(table["id"], table["labels"], strict=True):
         if unknown := set(filter(None, cell.split(";"))) - known:
             raise SemplesError(

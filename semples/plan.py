@@ -7,6 +7,7 @@ belongs to the first variant that has them: its folder carries that variant's na
 from functools import cache
 
 from semples.config import variant
+from semples.errors import SemplesError
 from semples.files import digest
 from semples.settings import Config, Settings
 
@@ -72,6 +73,18 @@ def fingerprint(settings: Settings, stage: str) -> str:
 def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
     """The stages that a variant runs, up to `stage`."""
     return {stage}.union(*(stages_of(found, name) for name, found in upstream(stage, settings).items()))
+
+
+def expect_masks(settings: Settings, judged: set[str]) -> None:
+    """An error if a threshold is to be chosen on true masks and the training split is not among the `judged` ones."""
+    policy = settings.crf.threshold.policy
+    if policy != "fixed" and settings.data.train not in judged:
+        raise SemplesError(
+            "crf.threshold.policy",
+            f"{policy!r}, and no true mask in split {settings.data.train!r}",
+            "true masks, or the policy 'fixed'",
+            "give masks to the data set, or set `crf.threshold: {policy: fixed}`",
+        )
 
 
 class Plan:

@@ -34,20 +34,43 @@ class Run(Section):
 class Data(Section):
     """Which photographs."""
 
-    source: Literal["mini", "voc", "coco"] = "mini"
-    """The importer: the built-in miniature world, a PASCAL VOC 2012 devkit, or MS COCO 2014."""
+    source: Literal["mini", "voc", "coco", "photos"] = "mini"
+    """The importer: the built-in miniature world, PASCAL VOC 2012, COCO 2014, or photographs of your own."""
     root: str = ""
-    """Folder of the data set; not used by `mini`. Nothing in it is ever changed."""
+    """Folder of the data set (`photos`: or its table), never changed. Empty: the workflow downloads `voc`, `coco`."""
     train: str = "train"
     """Split that trains and that the CAMs and pseudo masks are made of."""
     val: str = "val"
     """Split that the segmentation network is judged on."""
     texts: dict[str, str] = {}
     """Words that name a class in prompts, by class, where the importer's own should not be used."""
+    unreadable: Literal["error", "left_out"] = "error"
+    """What becomes of an image that cannot be read: an error, or it is left out (then every image is decoded once)."""
+    max_side: Count | None = None
+    """Larger photographs are worked on as copies with this longer side, in pixels; empty: at their own size."""
+    difficult: Literal["included", "excluded"] = "included"
+    """`voc` only: objects marked difficult give labels (as in the public label tables), or do not."""
+    sbd: str = ""
+    """`voc` only: folder with `cls/*.mat` of SBD, for masks of train_aug where there is no SegmentationClassAug."""
+    crowd: Literal["void", "object", "left_out"] = "void"
+    """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or nothing."""
+    classes: str = ""
+    """`photos` only: CSV with the columns name and, if you like, text and colour; empty: the labels, sorted."""
+    val_fraction: Fraction = 0.2
+    """`photos` only: share of the images without a split that validate; 0 puts every image into both splits."""
     scenes: dict[str, Count] = {"train": 1500, "val": 300}
     """`mini` only: pictures drawn for each split."""
     seed: int = 0
-    """`mini` only: seed of the drawing."""
+    """Seed of the drawing (`mini`) and of the split (`photos`)."""
+
+
+class Download(Section):
+    """Fetching VOC 2012 and COCO 2014 where `data.root` is empty. Nothing here changes a result."""
+
+    mirrors: dict[str, list[str]] = {}
+    """Addresses to try before the built-in ones, by file name of the archive (docs/datasets.md lists them)."""
+    attempts: Count = 5
+    """Times that one address is tried while it answers with a passing trouble."""
 
 
 class Guide(Section):
@@ -269,8 +292,8 @@ class Segment(Section):
     """Optimiser; the schedule is poly with power 0.9."""
     epochs: Count = 28
     """Passes over the training images (28 of 10,582 at batch 10 are the published 30k steps)."""
-    batch: Count = 10
-    """Images in a step."""
+    batch: Annotated[int, Field(ge=2)] = 10
+    """Images in a step; batch normalisation needs two."""
     lr: Positive = 2.5e-4
     """Learning rate of the encoder."""
     head_lr_factor: Positive = 10.0
@@ -310,6 +333,7 @@ class Settings(Section):
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     """Arithmetic of training and inference, losses always float32; `auto`: bf16-mixed where the processor has it."""
     data: Data = Data()
+    download: Download = Download()
     guide: Guide = Guide()
     generator: Generator = Generator()
     masks_from: Literal["classify", "slm", "csr", "joint"] = "csr"

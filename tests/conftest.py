@@ -1,5 +1,6 @@
 """What several tests need: a small data set, a small guide, and the real photographs where they are."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
+from odd_files import write_odd_files
 from open_clip.model import CLIP
 
 from semples.importers import mini
@@ -23,6 +25,19 @@ def shared() -> Path:
     if not (SHARED / "data" / "VOCdevkit").is_dir():
         pytest.skip("the real photographs (../shared/data) are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def odd_files(tmp_path_factory) -> Iterator[Path]:
+    """A folder of the classes owl and fox with photographs of every odd kind; nobody may write there."""
+    root = write_odd_files(tmp_path_factory.mktemp("my photos"))
+    for path in [root, *root.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o555)
+    yield root
+    for path in [root, *root.rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755)
 
 
 @pytest.fixture(scope="session")

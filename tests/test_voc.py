@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from semples.errors import SemplesError
-from semples.images import voc_palette
+from semples.images import read_mask, voc_palette
 from semples.importers import voc
-from semples.manifest import read_manifest, write_manifest
+from semples.manifest import read_manifest
+from semples.settings import Data, Run, Settings
+from semples.stages import data
 
 XML = "<annotation>{}</annotation>"
 OBJECT = "<object><name>{}</name><difficult>1</difficult></object>"
@@ -50,10 +53,16 @@ def test_official_colours():
     assert voc.classes().palette()[:21].tolist() == voc_palette()[:21].tolist()
 
 
-def test_missing_image(devkit):
+def made(root: Path, out: Path, threads: int = 1, **settings):
+    """The manifest that `semples data` writes."""
+    data.run(Settings(data=Data(source="voc", root=str(root), **settings), run=Run(threads=threads)), out)
+    return read_manifest(out / "manifest.csv")
+
+
+def test_missing_image(devkit, tmp_path):
     (devkit / "VOC2012/JPEGImages/3.jpg").unlink()
     with pytest.raises(SemplesError, match=r"3\.jpg\n  found:    no such file"):
-        voc.table(devkit)
+        made(devkit, tmp_path / "out")
 
 
 def test_missing_annotation(devkit):
@@ -68,10 +77,49 @@ def test_object_outside_the_class_list(devkit):
         voc.table(devkit)
 
 
-def test_mask_of_another_size(devkit):
+def test_mask_of_another_size(devkit, tmp_path):
     Image.new("P", (21, 10)).save(devkit / "VOC2012/SegmentationClass/1.png")
     with pytest.raises(SemplesError, match=r"1\.png\n  found:    21x10 pixels\n  expected: 20x10"):
-        voc.table(devkit)
+        made(devkit, tmp_path / "out")
+
+
+def test_difficult_objects_are_a_choice(devkit):
+    (devkit / "VOC2012/Annotations/2.xml").write_text(
+        XML.format(OBJECT.format("person") + "<object><name>car</name></object>")
+    )
+    assert voc.table(devkit).set_index("id")["labels"]["2"] == "car;person"
+    assert voc.table(devkit, difficult="excluded").set_index("id")["labels"].to_dict() == {"1": "", "2": "car", "3": ""}
+
+
+def test_train_aug_from_the_mat_files_of_sbd(devkit, tmp_path):
+    drawn = np.arange(200, dtype=np.uint8).reshape(10, 20) % 21
+    (folder := tmp_path / "sbd/cls").mkdir(parents=True)
+    for name in ("1", "2", "3"):
+        savemat(folder / f"{name}.mat", {"GTcls": {"Segmentation": drawn, "CategoriesPresent": [1]}})
+    (devkit / "VOC2012/ImageSets/Segmentation/train_aug.txt").unlink()
+    found = made(devkit, tmp_path / "out", sbd=str(folder.parent), train="train_aug").table.set_index("id")
+    assert found["split"].to_dict() == {"1": "train;train_aug", "2": "val", "3": "train_aug"}
+    assert Path(found["mask"]["1"]).parent.name == "SegmentationClass"
+    assert np.array_equal(read_mask(found["mask"]["3"]), drawn)
+    with Image.open(found["mask"]["3"]) as image:
+        assert image.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_broken_mat_file(devkit, tmp_path, threads):
+    (tmp_path / "3.mat").write_bytes(b"no matrix")
+    with pytest.raises(SemplesError, match=r"3\.mat\n  found:    unreadable"):
+        made(devkit, tmp_path / "out", threads, sbd=str(tmp_path), train="train_aug")
+
+
+def test_a_read_only_devkit_is_left_untouched(devkit, tmp_path):
+    before = sorted((path, path.lstat().st_mtime_ns) for path in devkit.rglob("*"))
+    for path in [devkit, *devkit.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    made(devkit, tmp_path / "out")
+    assert sorted((path, path.lstat().st_mtime_ns) for path in devkit.rglob("*")) == before
+    for path in [devkit, *devkit.rglob("*")]:
+        path.chmod(0o755)
 
 
 def test_no_devkit(tmp_path):
@@ -80,8 +128,7 @@ def test_no_devkit(tmp_path):
 
 
 def test_real_labels_equal_the_published_ones(shared, tmp_path):
-    write_manifest(tmp_path / "manifest.csv", voc.table(shared / "data" / "VOCdevkit"), voc.classes())
-    found = read_manifest(tmp_path / "manifest.csv")
+    found = made(shared / "data" / "VOCdevkit", tmp_path / "out")
     public = np.load(shared / "data" / "lists" / "voc12" / "cls_labels.npz")
     row = {str(image): place for place, image in enumerate(public["ids"])}
     expected = public["labels"][[row[image] for image in found.table["id"]]]

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from semples.images import write_image, write_mask
 from semples.manifest import Classes
 from semples.mini.world import CLASSES, draw_scene
+from semples.settings import Data
 
 COLOURS = (
     "#0072b2",
@@ -23,6 +24,11 @@ COLOURS = (
 def classes() -> Classes:
     """The six classes of the miniature."""
     return Classes(CLASSES, CLASSES, COLOURS)
+
+
+def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
+    """The miniature, drawn into `folder`."""
+    return classes(), table(folder, data.scenes, data.seed)
 
 
 def table(folder: Path, scenes: dict[str, int], seed: int) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from semples.files import atomic_path, provenance, read_json, sha256, write_json
 from semples.images import read_image, write_mask
 from semples.manifest import read_manifest
 from semples.metrics import pseudo_mask
+from semples.plan import expect_masks
 from semples.settings import Crf, Settings
 from semples.store import CamFile
 
@@ -39,13 +40,14 @@ PRESETS = {
 LABEL_CONFIDENCE = 0.7
 
 
-def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path, out: Path) -> None:
+def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path | None, out: Path) -> None:
     """Write the folder `out` with a palette PNG `<id>.png` for every image in `cams`.
 
     `evaluation` is the JSON that `semples evaluate --cams` wrote: the threshold of the settings' policy is in it.
+    Without it (a data set without true masks) the policy must be `fixed`.
     """
     images = read_manifest(manifest)
-    threshold = read_json(evaluation, "evaluate")["policies"][settings.crf.threshold.policy]["threshold"]
+    threshold = _threshold(settings, evaluation)
     with CamFile(cams) as file:
         file.expect_classes(images.classes.names)
         ids = file.ids
@@ -103,6 +105,14 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
         winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
         probability = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / (len(planes) - 1))
     return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
+
+
+def _threshold(settings: Settings, evaluation: Path | None) -> float:
+    chosen = settings.crf.threshold
+    if evaluation is None:
+        expect_masks(settings, judged=set())
+        return chosen.value
+    return read_json(evaluation, "evaluate")["policies"][chosen.policy]["threshold"]
 
 
 def _write_pseudo_mask(

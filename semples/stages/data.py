@@ -3,43 +3,55 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.importers import mini, voc
-from semples.manifest import Classes, write_manifest
-from semples.settings import Settings
+from semples.importers import coco, mini, photos, voc
+from semples.intake import measured
+from semples.manifest import Classes, split_counts, write_manifest
+from semples.settings import Data, Settings
+
+# `load(data, folder, processes)` of each gives classes and a table; it may write pictures into `folder`
+IMPORTERS = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}
 
 
 def run(settings: Settings, out: Path) -> None:
-    """Write the folder `out` with manifest.csv, classes.csv and, for `mini`, the pictures."""
-    data = settings.data
+    """Write the folder `out` with manifest.csv, classes.csv, and the pictures that an importer draws."""
+    data, processes = settings.data, settings.run.threads
     with atomic_path(out) as partial:
         partial.mkdir(parents=True)
-        if data.source == "mini":
-            classes, table = mini.classes(), mini.table(partial, data.scenes, data.seed)
-        elif data.source == "coco":
-            raise SemplesError(
-                "data.source",
-                "'coco', for which this version has no importer",
-                "a manifest of COCO",
-                "write manifest.csv and classes.csv (semples/manifest.py says how) into the folder `data`",
-            )
-        else:
-            classes, table = voc.classes(), voc.table(_root(data.root))
-        write_manifest(partial / "manifest.csv", table, _renamed(classes, data.texts))
+        classes, listed = imported(data, partial, processes)
+        table, left_out = measured(listed, classes, data, partial, processes)
+        expect_splits(table, data)
+        write_manifest(partial / "manifest.csv", table, classes)
+    for problem in left_out:
+        print(f"left out: {problem}")
     labelled = (table["labels"] != "").sum()
     print(f"{len(table)} images, {labelled} with labels, {len(classes)} classes: {out / 'manifest.csv'}")
 
 
-def _root(root: str) -> Path:
-    if not root or not Path(root).is_dir():
+def imported(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
+    """Classes and table (id, image, mask, split, labels) of the data set; what the importer draws goes to `folder`."""
+    if data.source != "mini" and not (data.root and Path(data.root).exists()):
         raise SemplesError(
             "data.root",
-            repr(root),
-            "the folder of the data set",
-            "set `data.root` in config.yaml to where it lies",
+            repr(data.root),
+            "where the data set lies",
+            "set `data.root` in config.yaml" + (", or run `semples download`" if data.source != "photos" else ""),
         )
-    return Path(root)
+    classes, table = IMPORTERS[data.source].load(data, folder, processes)
+    return _renamed(classes, data.texts), table
+
+
+def expect_splits(table: pd.DataFrame, data: Data) -> None:
+    """An error unless the splits that train and validate have images: looked at before an hour is spent."""
+    counts = split_counts(table)
+    for key in ("train", "val"):
+        if (name := getattr(data, key)) not in counts:
+            raise SemplesError(
+                f"data.{key}", f"split {name!r} without an image", f"one of {list(counts)}", f"correct `data.{key}`"
+            )
 
 
 def _renamed(classes: Classes, texts: dict[str, str]) -> Classes:

@@ -29,6 +29,8 @@ def run_panel(
 ) -> None:
     """Write the PNG `out`: a row an image; columns image, truth, a heat map for each of `cams`, then each of `masks`.
 
+    The column of truth is there if any image has one, and white for those that have none.
+
     `cams` are (title, HDF5 file), `masks` (title, folder of PNGs). The images are drawn at random with the settings'
     seed among the labelled ones of `split`; a heat map shows the image's first class.
     """
@@ -89,8 +91,8 @@ def _row_pictures(
     here, palette = images.table.iloc[row], images.classes.palette()
     photo = read_image(here["image"])
     pictures = {"image": photo}
-    if here["mask"]:
-        pictures["truth"] = colour_mask(read_mask(here["mask"]), palette)
+    if (images.table["mask"] != "").any():
+        pictures["truth"] = colour_mask(read_mask(here["mask"]), palette) if here["mask"] else np.full_like(photo, 255)
     for title, path in cams:
         with CamFile(path) as file:
             pictures[title] = heat_overlay(photo, file.read(here["id"]).full_size()[0])

@@ -29,6 +29,8 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -
     """
     job = Job(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
+    if len(images) == 1:  # batch normalisation needs two pictures in a step: two crops of the same
+        images = Manifest(pd.concat([images.table] * 2, ignore_index=True), images.classes)
     paths = _mask_paths(images, masks)
     torch.manual_seed(seed)
     network = _new_network(chosen, len(images.classes))
@@ -79,7 +81,8 @@ def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
 @torch.inference_mode()
 def _predict(network: Segmenter, sets: list[Manifest], settings: Settings, out: Path) -> None:
     """Write the masks of all images, each at its own size."""
-    images = Manifest(pd.concat([s.table for s in sets], ignore_index=True), sets[0].classes)
+    table = pd.concat([s.table for s in sets]).drop_duplicates("id", ignore_index=True)
+    images = Manifest(table, sets[0].classes)
     chosen, palette = settings.segment, images.classes.palette()
     fabric = make_fabric(settings.run.device, settings.precision)
     model = fabric.setup_module(network.eval())

@@ -9,15 +9,17 @@ import pandas as pd
 
 from semples.files import atomic_path, read_json, write_text
 
+COLUMNS = ["variant", "seed", "split", "images", "packages", "measure", "threshold", "miou", "classes"]
 TITLES = {"crf": "CAM + CRF", "segment": "segmentation"}
 
 
 def run(rows: Iterable[tuple[str, int, Path]], words: Iterable[tuple[str, int, Path]], note: str, out: Path) -> None:
     """Write the folder `out`: results.csv and classes.csv, a number a line; results.md, results.html, words.md.
 
-    `rows` are (variant, seed, evaluation JSON), `words` (variant, seed, words.csv); `note` says what they hold for.
+    `rows` are (variant, seed, evaluation JSON), none where nothing has a true mask; `words` (variant, seed, words.csv);
+    `note` says what they hold for.
     """
-    numbers = pd.DataFrame([line for row in rows for line in _numbers(*row)])
+    numbers = pd.DataFrame([line for row in rows for line in _numbers(*row)], columns=COLUMNS)
     classes = numbers.pop("classes")
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
@@ -27,9 +29,10 @@ def run(rows: Iterable[tuple[str, int, Path]], words: Iterable[tuple[str, int, P
             for row, found in zip(numbers.itertuples(), classes, strict=True)
             for name, values in found.items()
         ]
-        pd.DataFrame(per_class).to_csv(folder / "classes.csv", index=False)
+        frame = pd.DataFrame(per_class) if per_class else pd.DataFrame(columns=[*COLUMNS[:2], "measure", "class"])
+        frame.to_csv(folder / "classes.csv", index=False)
         summary, legend = _summary(numbers), _legend(numbers, note)
-        write_text(folder / "results.md", f"{_markdown(summary)}\n{legend}")
+        write_text(folder / "results.md", legend if numbers.empty else f"{_markdown(summary)}\n{legend}")
         write_text(folder / "results.html", _html(summary, legend))
         write_text(folder / "words.md", _words(words))
     print((out / "results.md").read_text(encoding="utf-8"))
@@ -62,18 +65,20 @@ def _numbers(variant: str, seed: int, path: Path) -> list[dict]:
 def _summary(numbers: pd.DataFrame) -> pd.DataFrame:
     """A row a variant, a column a measure: mIoU in percent, mean and standard deviation over seeds."""
     measures = numbers[["measure", "split"]].drop_duplicates()
-    rows = []
+    rows: list[dict] = []
     for name, group in numbers.groupby("variant", sort=False):
         row = {"variant": name}
         for measure, split in measures.itertuples(index=False):
             values = group.loc[(group["measure"] == measure) & (group["split"] == split), "miou"]
             row[f"{TITLES.get(measure, measure)}, {split}"] = _cell(values)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["variant"])
 
 
 def _legend(numbers: pd.DataFrame, note: str) -> str:
     """What every number of the table carries."""
+    if numbers.empty:
+        return f"Nothing is measured: no image has a true mask to be judged by.\n{note}\n"
     packages = sorted({package for cell in numbers["packages"] for package in cell.split(", ")})
     seeds = ", ".join(map(str, sorted(numbers["seed"].unique())))
     spread = ", mean ± standard deviation" if numbers["seed"].nunique() > 1 else ""

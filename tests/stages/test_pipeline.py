@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -136,6 +137,45 @@ def test_tables_of_two_seeds_show_mean_and_spread(run, tmp_path):
     assert "seeds 0, 1" in text
     assert "A note." in text
     assert (tmp_path / "t/results.csv").read_text().count("\n") == 1 + 2 * 4
+
+
+def test_one_photograph_of_one_class_is_enough(tmp_path):
+    (tmp_path / "photos/owl").mkdir(parents=True)
+    Image.effect_noise((90, 70), 60).convert("RGB").save(tmp_path / "photos/owl/one.jpg")
+    own = {"data": {"source": "photos", "root": str(tmp_path / "photos")}, "masks_from": "classify"}
+    config = ("--config", json.dumps(json.loads(SETTINGS) | own))
+    data = ("--manifest", tmp_path / "data/manifest.csv")
+    model = ("--split", "train", "--generator", tmp_path / "classify/model.safetensors")
+    for step in (
+        ("data", "--out", tmp_path / "data"),
+        ("classify", *data, "--out", tmp_path / "classify"),
+        ("cams", *data, *model, "--out", tmp_path / "cams.h5"),
+        ("crf", *data, "--cams", tmp_path / "cams.h5", "--evaluation", "--out", tmp_path / "masks"),
+        ("segment", *data, "--masks", tmp_path / "masks", "--out", tmp_path / "segment"),
+    ):
+        assert main([step[0], *config, *map(str, step[1:])]) == 0, step
+    with Image.open(tmp_path / "segment/predictions/owl/one.png") as mask:
+        assert mask.size == (90, 70)
+
+
+def test_tables_without_evaluations_say_so(tmp_path):
+    assert semples("tables", "--evaluation", "--words", "--note", "A note.", "--out", tmp_path / "t") == 0
+    assert "no image has a true mask" in (tmp_path / "t/results.md").read_text()
+    assert "variant,seed,split" in (tmp_path / "t/results.csv").read_text()
+
+
+def test_a_panel_of_images_of_which_one_has_a_mask(run, tmp_path):
+    table = pd.read_csv(run / "data/manifest.csv", keep_default_na=False)
+    for column in ("image", "mask"):
+        table[column] = [str(run / "data" / path) for path in table[column]]
+    table.loc[table.index[1:], "mask"] = ""
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    (tmp_path / "classes.csv").write_bytes((run / "data/classes.csv").read_bytes())
+    flags = ("--panel", "--manifest", tmp_path / "manifest.csv", "--split", "train", "--masks", f"crf={run / 'masks'}")
+    settings = json.dumps(json.loads(SETTINGS) | {"figures": {"images": 12}})
+    assert main(["figures", "--config", settings, *map(str, flags), "--out", str(tmp_path / "panel.png")]) == 0
+    with Image.open(tmp_path / "panel.png") as picture:
+        assert picture.height > 3 * picture.width
 
 
 def test_figures_are_pictures(run, tmp_path):

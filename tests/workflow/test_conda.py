@@ -60,7 +60,7 @@ def test_a_job_runs_in_the_environment_of_its_rule(workflow_folder, snakemake, c
     snakemake(folder, "--use-conda", "--cores", 1, manifest, programs=conda)
     assert len((folder / manifest).read_text().splitlines()) == 1 + 6
     (environment,) = (folder / ".snakemake" / "conda").glob("*.yaml")
-    assert environment.read_text() == (root / "envs" / "plot.yaml").read_text()
+    assert environment.read_text() == (root / "envs" / "data.yaml").read_text()
     search_path, _, call = (environment.with_suffix("") / "calls").read_text().partition("|")
     assert call.startswith("-m semples data ")
     assert search_path == str(root), "the environment holds no semples: the job must find it in the repository"

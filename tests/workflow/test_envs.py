@@ -96,7 +96,7 @@ def third_party(stage: str) -> set[str]:
 
 def test_there_are_rules_and_environments():
     assert len(RULES) > 10
-    assert set(ENVS) == {"torch", "crf", "plot"}
+    assert set(ENVS) == {"data", "torch", "crf", "plot"}
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -14,7 +14,7 @@ import yaml
 GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "segment")
 # rule: CPUs, memory in MB, minutes
 ASKED = {
-    "data": (1, 2000, 60),
+    "data": (3, 4000, 240),
     "guide": (1, 6000, 60),
     **dict.fromkeys(GPU_RULES, (3, 12000, 720)),
     "evaluate_cams": (1, 4000, 240),

@@ -7,14 +7,23 @@ ROOT = Path(str(workflow.current_basedir)).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from semples import plan
-from semples.config import load
+from semples.config import load, variant
 from semples.errors import SemplesError
 from semples.files import code_digest
+from semples.importers.listing import masked_splits, table_files
 
 try:
     CONFIG = load(config)
+    JUDGED = masked_splits(CONFIG.data)
+    for name in CONFIG.experiments:
+        plan.expect_masks(variant(CONFIG, name), JUDGED)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
+
+# `voc` and `coco` are downloaded unless `data.root` says where they lie.
+DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
+if DOWNLOADED:
+    CONFIG.data.root = f"downloads/{CONFIG.data.source}"
 
 PLAN = plan.Plan(CONFIG)
 VARIANTS = list(CONFIG.experiments)
@@ -37,6 +46,7 @@ wildcard_constraints:
     variant="[^/]+",
     seed=r"\d+",
     kind="crf|segment",
+    source="voc|coco",
 
 
 def settings_json(stage, variant=VARIANTS[0]):
@@ -91,6 +101,20 @@ def foreign_cams(wildcards):
     return [] if start in ("classify", "slm") else [start]
 
 
+def judged_cams(wildcards):
+    """The evaluation that knows the threshold; none where the training split has no true masks."""
+    if CONFIG.data.train not in JUDGED:
+        return []
+    return path_of("evaluate", "cams.json", wildcards.variant, wildcards.seed)
+
+
+def download_settings():
+    """What `semples download` reads, as one line of JSON."""
+    source = CONFIG.data.source
+    chosen = {"data": {"source": source}, "download": CONFIG.download.model_dump()}
+    return json.dumps(chosen, sort_keys=True)
+
+
 def judged_masks(wildcards):
     """The folder of masks that an evaluation judges."""
     stage, file = {"crf": ("crf", "masks"), "segment": ("segment", "predictions")}[
@@ -104,13 +128,14 @@ def judged_split(wildcards):
 
 
 def evaluations(kinds=("cams", "crf", "segment")):
-    """(variant, seed, path) of every evaluation, for the tables."""
+    """(variant, seed, path) of every evaluation of a split that has true masks, for the tables."""
     owner = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
     return [
         (v, s, f"{BASE}/evaluate/{PLAN.owner(owner[kind], v)}/seed{s}/{kind}.json")
         for v in VARIANTS
         for s in SEEDS
         for kind in kinds
+        if (CONFIG.data.val if kind == "segment" else CONFIG.data.train) in JUDGED
     ]
 
 
@@ -165,6 +190,8 @@ def selection_note():
 def table_note():
     """What the numbers hold for, under every table."""
     settings = PLAN.settings[VARIANTS[0]]
+    if not JUDGED:
+        return f"Preset {CONFIG.preset}; data {settings.data.source}; CRF preset `{settings.crf.preset}` from masks at threshold {settings.crf.threshold.value}."
     return (
         f"Preset {CONFIG.preset}; data {settings.data.source}; CAMs and pseudo masks judged on the masks of split"
         f" `{settings.data.train}`, segmentation on `{settings.data.val}`; {selection_note()}."

@@ -1,9 +1,40 @@
 # In: the data set that `data` names, the model that `guide` names.
-# Out: data/manifest.csv with classes.csv; guide/<variant>/ with the model and its text embeddings.
+# Out: downloads/<data set>/ where it is downloaded; data/manifest.csv with classes.csv; guide/<variant>/ with the model
+# and its text embeddings.
+
+
+rule download:
+    """VOC 2012 with the masks of SBD, or COCO 2014, where `data.root` is empty."""
+    output:
+        record="downloads/{source}/downloaded.json",
+    log:
+        "downloads/{source}.log",
+    benchmark:
+        "downloads/{source}.tsv"
+    retries: 2
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=1440,
+    params:
+        settings=download_settings(),
+        code=code_digest("semples.stages.download"),
+        out=subpath(output.record, parent=True),
+    shell:
+        "exec python -m semples download"
+        " --config {params.settings:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
 
 
 rule data:
     """A data set becomes a manifest."""
+    input:
+        f"{CONFIG.data.root}/downloaded.json"
+        if DOWNLOADED
+        else table_files(CONFIG.data),
     output:
         manifest=MANIFEST,
         classes=f"{BASE}/data/classes.csv",
@@ -12,11 +43,11 @@ rule data:
     benchmark:
         f"{BASE}/benchmarks/data.tsv"
     conda:
-        "../../envs/plot.yaml"
-    threads: 1
+        "../../envs/data.yaml"
+    threads: CONFIG.run.threads
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=4000,
+        runtime=240,
     params:
         settings=settings_json("data"),
         code=code_digest("semples.stages.data"),
@@ -24,6 +55,7 @@ rule data:
     shell:
         "exec python -m semples data"
         " --config {params.settings:q}"
+        " --threads {threads}"
         " --out {params.out:q}"
         " &> {log:q}"
 

@@ -73,7 +73,7 @@ rule crf:
     input:
         manifest=rules.data.output.manifest,
         cams=made_by("cams", "cams.h5"),
-        evaluation=made_by("evaluate", "cams.json"),
+        evaluation=judged_cams,
     output:
         masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/masks"),
     log:

@@ -1,0 +1,182 @@
+"""What a run will take, before it starts: hours, GPU memory and disk, as an estimate.
+
+The networks of the settings are built without weights and their floating-point operations counted; calibration.json
+says how fast the stages got through them where they were measured, and where that was. Memory is counted, not measured.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pandas as pd
+import torch
+from open_clip.model import CLIP
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from semples.files import PACKAGE
+from semples.models.generators import build_generator
+from semples.models.segmenters import Segmenter
+from semples.plan import Plan, stages_of
+from semples.settings import Config, Settings
+
+CALIBRATION = PACKAGE / "calibration.json"
+HELD = 3  # layers' outputs that inference holds at a time: input, output, a branch
+FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a data set weighs: images, pixels an image and labels an image, of the splits that train and validate."""
+
+    train: int
+    val: int
+    pixels: float
+    labels: float
+    classes: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """One forward pass of one image."""
+
+    gflop: float
+    parameters: float
+    """Millions."""
+    outputs: float
+    """Millions of numbers that all layers put out, which training keeps."""
+    largest: float
+    """Millions of numbers that the largest layer puts out; inference holds a few such at a time."""
+
+
+def estimate(config: Config, size: Size, device: str) -> pd.DataFrame:
+    """A row a stage: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
+
+    The hours are those of `device`, `cpu` or `cuda`. Outputs that variants share are counted once.
+    """
+    plan, seeds = Plan(config), len(config.seeds)
+    speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+    rows = []
+    for stage in ("guide", "classify", "slm", "cpl", "csr", "cams", "crf", "segment"):
+        owners = {plan.owner(stage, name) for name, found in plan.settings.items() if stage in stages_of(found)}
+        jobs = len(owners) * (1 if stage == "guide" else seeds)
+        costs = [_cost(stage, plan.settings[owner], size, speed, device) for owner in sorted(owners)]
+        hours, memory, disk = np.array(costs or [(0, 0, 0)]).T
+        factor = jobs / max(len(owners), 1)
+        rows.append([stage, jobs, hours.sum() * factor, memory.max(), disk.sum() * factor])
+    return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
+
+
+def _cost(stage: str, settings: Settings, size: Size, speed: dict, device: str) -> tuple[float, float, float]:
+    """Hours, GB of GPU memory and GB of disk of one job."""
+    gflop, megabytes = _work(stage, settings, size)
+    rates = speed["gflop_per_second"][device]
+    seconds = speed["start_seconds"] + gflop / rates.get(stage, rates["all"])
+    if stage == "crf" and settings.crf.preset != "none":
+        pixels = size.train * size.pixels * (1 + size.labels) * settings.crf.iterations
+        seconds += pixels / speed["crf_pixels_per_second"] / settings.run.threads
+    return seconds / 3600, megabytes / 1e3, _disk(stage, settings, size, speed)
+
+
+def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
+    """GFLOP and MB of GPU memory of a job. A backward pass counts as two forward ones, a trained number as 16 bytes."""
+    if stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
+        return 0.0, 0.0
+    width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
+    generator = _generator(settings, size)
+    if stage == "cams":
+        side = settings.cams.resize
+        shown = (side**2 if side else size.pixels) / settings.generator.image_size**2
+        passes = sum(scale**2 for scale in settings.cams.scales) * (1 + settings.cams.flip)
+        gflop = size.train * shown * passes * generator.gflop
+        held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * HELD * generator.largest
+        return gflop, 4 * generator.parameters + held * width
+    of = getattr(settings, stage)
+    if stage == "segment":
+        segmenter = _segmenter(settings, size)
+        shown = (of.test_size**2 if of.test_size else size.pixels) / of.crop**2
+        tests = size.val * shown * sum(2 * scale**2 for scale in of.test_scales)
+        gflop = (3 * size.train * of.epochs + tests) * segmenter.gflop
+        return gflop, 16 * segmenter.parameters + of.batch * segmenter.outputs * width
+    if stage == "classify":
+        image, learned, outputs = 3 * generator.gflop, generator.parameters, generator.outputs
+        return size.train * of.epochs * image, 16 * learned + of.batch * outputs * width
+    guide = _guide(settings.guide.model)
+    if stage == "cpl":
+        image, learned = generator.gflop + size.labels * guide.gflop, 0.0
+    else:  # object and background of every label go through the guide, and gradients back to the pixels
+        whole = of.trainable == "all"
+        image = (3 if whole else 1) * generator.gflop + 4 * size.labels * guide.gflop
+        learned = generator.parameters if whole else 0.0
+    outputs = generator.outputs + 2 * size.labels * guide.outputs
+    frozen = 4 * (guide.parameters + generator.parameters)
+    return size.train * of.epochs * image, 16 * learned + frozen + of.batch * outputs * width
+
+
+def _disk(stage: str, settings: Settings, size: Size, speed: dict) -> float:
+    """GB that a job leaves."""
+    if stage == "guide":
+        return 4e-3 * _guide(settings.guide.model).parameters
+    if stage in ("classify", "slm", "csr"):
+        return 4e-3 * _generator(settings, size).parameters
+    masks = size.pixels * speed["mask_bytes_per_pixel"] / 1e9
+    if stage == "crf":
+        return size.train * masks
+    if stage == "segment":
+        return 4e-3 * _segmenter(settings, size).parameters + size.val * masks
+    if stage == "cams":
+        stored = size.pixels / settings.cams.stride**2 * size.labels * (2 if settings.cams.dtype == "float16" else 4)
+        return size.train * stored * speed["cam_compression"] / 1e9
+    return 0.0
+
+
+def _generator(settings: Settings, size: Size) -> Network:
+    chosen = settings.generator
+    return _network("generator", chosen.name, chosen.backbone, size.classes, chosen.image_size)
+
+
+def _segmenter(settings: Settings, size: Size) -> Network:
+    chosen = settings.segment
+    side = -(-chosen.crop // 32) * 32
+    return _network("segmenter", chosen.encoder, str(chosen.decoder_channels), size.classes, side)
+
+
+@cache
+def _network(kind: str, name: str, detail: str, classes: int, side: int) -> Network:
+    """Count a generator (`detail` is its backbone) or a segmenter (`detail` is its width) on a square crop."""
+    with torch.device("meta"):
+        if kind == "generator":
+            return _counted(build_generator(name, classes, detail), side)
+        return _counted(Segmenter(name, classes, int(detail)), side)
+
+
+@cache
+def _guide(model: str) -> Network:
+    """Count the image tower of the guide at its own input size."""
+    folder = PACKAGE / "mini" / "guide_weights" if model == "mini" else Path(model.removeprefix("local-dir:"))
+    if (folder / "open_clip_config.json").is_file():
+        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
+    else:
+        config = open_clip.get_model_config(model) or open_clip.get_model_config(FALLBACK_GUIDE)
+    with torch.device("meta"):
+        clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
+        return _counted(clip.visual, config["vision_cfg"]["image_size"])
+
+
+def _counted(module: nn.Module, side: int) -> Network:
+    numbers = []
+
+    def note(_module: nn.Module, _inputs: tuple, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            numbers.append(output.numel())
+
+    for part in module.modules():
+        if not list(part.children()):
+            part.register_forward_hook(note)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.eval()(torch.zeros(1, 3, side, side))
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Network(counter.get_total_flops() / 1e9, parameters / 1e6, sum(numbers) / 1e6, max(numbers) / 1e6)

@@ -1,0 +1,104 @@
+"""`semples data check`: what it lists, what it counts, what it estimates."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from semples.cli import main
+from semples.config import load
+from semples.estimate import Size, estimate
+
+BASE = {"run": {"device": "cpu", "threads": 1}, "generator": {"name": "conv_cam", "image_size": 64}}
+BASE |= {"guide": {"model": "mini"}, "segment": {"encoder": "tu-resnet10t"}}
+
+
+def checked(out: Path, **data) -> tuple[str, pd.DataFrame, dict]:
+    """Report, problems and JSON of a data set."""
+    assert main(["data", "check", "--config", json.dumps(BASE | {"data": data}), "--out", str(out)]) == 0
+    assert not [path for path in out.parent.iterdir() if path.name.startswith("tmp")]
+    with Image.open(out / "cooccurrence.png") as picture:
+        assert min(picture.size) > 100
+    text = (out / "check.md").read_text(encoding="utf-8")
+    return text, pd.read_csv(out / "problems.csv"), json.loads((out / "check.json").read_text())
+
+
+@pytest.fixture
+def zoo(tmp_path) -> Path:
+    """Four photographs with two masks: a duplicate, a missing file, a class too many, a photograph without a line."""
+    root = tmp_path / "zoo"
+    root.mkdir()
+    for name in ("a", "b", "c", "unnamed"):
+        Image.effect_noise((30, 20), 60).convert("RGB").save(root / f"{name}.png")
+    shutil.copy(root / "a.png", root / "copy of a.png")
+    Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8).repeat(10, 0).repeat(15, 1)).save(root / "b mask.png")
+    Image.new("L", (30, 20), 9).save(root / "c mask.png")
+    lines = ["a.png,dog,,train", "copy of a.png,dog,,val", "b.png,cat,b mask.png,val", "c.png,dog;cat,c mask.png,train"]
+    (root / "labels.csv").write_text("\n".join(["image,labels,mask,split", *lines, "gone.png,dog,,train"]))
+    return root
+
+
+def test_everything_wrong_is_listed(zoo, tmp_path):
+    text, problems, found = checked(tmp_path / "check", source="photos", root=str(zoo))
+    kinds = problems.groupby("kind")["where"].apply(list).to_dict()
+    assert kinds == {
+        "duplicate": ["a"],
+        "labels and mask differ": ["b"],
+        "missing or unreadable": ["c", "gone"],
+        "not in the table": ["unnamed.png"],
+    }
+    what = problems.set_index("where")["what"]
+    assert what["a"] == "copy of a (val); itself train"
+    assert what["b"] == "only mask: dog"
+    assert "value 9" in what["c"]
+    assert "no such file" in what["gone"]
+    assert found["images"] == 5
+    assert found["counts"] == {
+        "train": {"cat": 0, "dog": 1, "any class": 1, "all images": 1},
+        "val": {"cat": 1, "dog": 1, "any class": 2, "all images": 2},
+    }
+    assert "an estimate, no measurement" in text
+
+
+def test_every_odd_file_works_or_is_listed(odd_files, tmp_path):
+    _, problems, found = checked(tmp_path / "check", source="photos", root=str(odd_files))
+    listed = problems.set_index("where")["kind"]
+    bad = {"owl/empty", "owl/text", "owl/truncated", "owl/float", "fox/broken link"}
+    assert set(listed[listed == "missing or unreadable"].index) == bad
+    assert set(listed[listed == "duplicate"].index) == {"fox/link", "fox/ordinary"}  # the same bytes in owl
+    counted = sum(split["all images"] for split in found["counts"].values())
+    assert counted == found["images"] - len(bad)
+
+
+def test_real_photographs(shared, tmp_path):
+    _, problems, found = checked(tmp_path / "check", source="voc", root=str(shared / "data/VOCdevkit"))
+    assert problems.empty
+    assert found["images"] == 632
+    assert np.array(found["cooccurrence"]).diagonal().sum() > 632
+    _, problems, _ = checked(
+        tmp_path / "again", source="voc", root=str(shared / "data/VOCdevkit"), difficult="excluded"
+    )
+    assert set(problems["kind"]) == {"labels and mask differ"}
+    assert problems["what"].str.startswith("only mask: ").all()
+
+
+def test_the_estimate_gives_the_seconds_it_was_calibrated_on():
+    found = estimate(load({"preset": "mini"}), Size(1200, 300, 4096, 1.287, 6), "cpu").set_index("stage")
+    seconds = found["hours"] * 3600 / found["jobs"]
+    for stage, measured in {"classify": 72.9, "slm": 94.6, "cams": 10.7, "crf": 15.2, "segment": 149.3}.items():
+        assert seconds[stage] == pytest.approx(measured, rel=0.05), stage
+
+
+def test_shared_stages_count_once_and_seeds_multiply():
+    size = Size(10582, 1449, 187500, 1.5, 20)
+    one, three = (estimate(load({"preset": "voc12", "seeds": list(range(n))}), size, "cuda") for n in (1, 3))
+    assert one.set_index("stage")["jobs"].to_dict() == {
+        **{"guide": 1, "classify": 1, "slm": 1, "cpl": 2, "csr": 2},
+        **{"cams": 4, "crf": 4, "segment": 4},
+    }
+    assert three["hours"][1:].to_numpy() == pytest.approx(3 * one["hours"][1:].to_numpy())
+    assert (one["GPU GB"][1:6] > 0.5).all()

@@ -1,0 +1,139 @@
+"""The COCO importer, on annotations made here and on real photographs where they are."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from semples.errors import SemplesError
+from semples.images import read_mask
+from semples.manifest import Manifest, read_manifest
+from semples.settings import Data, Run, Settings
+from semples.stages import data
+
+
+def square(image: int, category: int, box: tuple[int, int, int, int], number: int) -> dict:
+    x, y, w, h = box
+    outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    return {"id": number, "image_id": image, "category_id": category, "iscrowd": 0, "segmentation": outline}
+
+
+ANNOTATIONS = {
+    "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
+    "images": [
+        {"id": 7, "file_name": "COCO_train2014_7.jpg", "width": 30, "height": 20},
+        {"id": 3, "file_name": "COCO_train2014_3.jpg", "width": 30, "height": 20},
+    ],
+    "annotations": [
+        square(7, 90, (4, 4, 3, 3), 1),  # small, and listed before the large one that it lies in
+        square(7, 1, (2, 2, 10, 10), 2),
+        {
+            **{"id": 3, "image_id": 7, "category_id": 18, "iscrowd": 1},
+            "segmentation": {"counts": [0, 20 * 5, 20 * 25], "size": [20, 30]},  # the first five columns
+        },
+    ],
+}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    (root / "train2014").mkdir()
+    (root / "annotations/instances_train2014.json").write_text(json.dumps(ANNOTATIONS))
+    for entry in ANNOTATIONS["images"]:
+        Image.new("RGB", (entry["width"], entry["height"])).save(root / "train2014" / entry["file_name"])
+    return root
+
+
+def made(root: Path, out: Path, threads: int = 1, **settings) -> Manifest:
+    chosen = Data(source="coco", root=str(root), val="train", **settings)
+    data.run(Settings(data=chosen, run=Run(threads=threads)), out)
+    return read_manifest(out / "manifest.csv")
+
+
+def test_classes_are_contiguous_in_the_order_of_their_ids(folder, tmp_path):
+    found = made(folder, tmp_path / "out")
+    assert found.classes.names == ("person", "dog", "toothbrush")
+    assert found.table["id"].tolist() == ["COCO_train2014_3", "COCO_train2014_7"]
+    assert found.table["labels"].tolist() == ["", "person;dog;toothbrush"]
+
+
+@pytest.mark.parametrize(("crowd", "value"), [("void", 255), ("object", 2), ("left_out", 0)])
+def test_crowds_are_a_choice(folder, tmp_path, crowd, value):
+    found = made(folder, tmp_path / "out", crowd=crowd).table.set_index("id").loc["COCO_train2014_7"]
+    mask = read_mask(found["mask"], (20, 30))
+    assert ("dog" in found["labels"]) == (crowd != "left_out")
+    assert mask[15, 2] == value
+    assert mask[3, 3] == 1  # an object lies over a crowd
+    assert mask[5, 5] == 3  # a small object over a large one
+    assert mask[15, 20] == 0
+
+
+def test_masks_are_the_same_for_any_number_of_processes(folder, tmp_path):
+    made(folder, tmp_path / "one", 1)
+    made(folder, tmp_path / "two", 2)
+    for path in (tmp_path / "one/masks").iterdir():
+        assert path.read_bytes() == (tmp_path / "two/masks" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('"image_id": 7, "category_id": 90', r"annotation 1 of image 7, category 91"),
+        ('2014_3.jpg", "width": 30', r"30x20 pixels\n  expected: 31x20"),
+        ('2014_7.jpg", "width": 30', "annotation 3 of image 7"),
+        ('"categories"', "no categories"),
+        ('{"categories"', "no JSON"),
+    ],
+)
+def test_broken_annotations(folder, tmp_path, change, message):
+    path = folder / "annotations/instances_train2014.json"
+    wrong = {'"image_id": 7, "category_id": 90': '"image_id": 7, "category_id": 91'}
+    wrong |= {name: name.replace("30", "31") for name in ('2014_3.jpg", "width": 30', '2014_7.jpg", "width": 30')}
+    wrong |= {'"categories"': '"kategorien"', '{"categories"': '{"categories'}
+    path.write_text(path.read_text().replace(change, wrong[change]))
+    with pytest.raises(SemplesError, match=message):
+        made(folder, tmp_path / "out")
+
+
+def test_folders_that_are_not_there(folder, tmp_path):
+    (folder / "train2014").rename(folder / "elsewhere")
+    with pytest.raises(SemplesError, match=r"train2014\n  found:    no such folder"):
+        made(folder, tmp_path / "out")
+    with pytest.raises(SemplesError, match="no annotations/instances_train"):
+        made(folder / "elsewhere", tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def real(shared, tmp_path_factory) -> tuple[Manifest, COCO]:
+    root = shared / "data" / "coco128"
+    found = made(root, tmp_path_factory.mktemp("coco128") / "out")
+    return found, COCO(root / "annotations/instances_train2017.json")
+
+
+def test_real_labels(real):
+    found, reference = real
+    assert (len(found), len(found.classes)) == (128, 80)
+    names = {key: entry["name"] for key, entry in reference.cats.items()}
+    for row in found.table.itertuples():
+        annotations = reference.imgToAnns[int(row.id)]
+        assert set(filter(None, row.labels.split(";"))) == {names[a["category_id"]] for a in annotations}
+
+
+def test_real_masks_agree_with_the_decoding_of_pycocotools(real):
+    found, reference = real
+    index = {key: place for place, key in enumerate(sorted(reference.cats), start=1)}
+    for row in found.table.itertuples():
+        expected = np.zeros((row.height, row.width), np.uint8)
+        regions = [(a, reference.annToMask(a).astype(bool)) for a in reference.imgToAnns[int(row.id)]]
+        for annotation, pixels in regions:
+            if annotation["iscrowd"]:
+                expected[pixels] = 255
+        for annotation, pixels in sorted(regions, key=lambda region: -region[1].sum()):
+            if not annotation["iscrowd"]:
+                expected[pixels] = index[annotation["category_id"]]
+        assert np.array_equal(read_mask(row.mask, expected.shape), expected), row.id

@@ -114,6 +114,8 @@ class Generator(Section):
     """`weaktr`: how attention outputs are pooled over tokens (WeakTr: `max` for VOC, `avg` for COCO)."""
     fusion_reduction: Count = 8
     """`weaktr`: the fusion's hidden layer is this many times narrower (WeakTr: 8 for VOC, 4 for COCO)."""
+    sharpness: Weight = 0.0
+    """`vit_cam`: logits are the log-mean-exp of the patches' scores times this, over this; 0 is their mean."""
     activation: Literal["relu", "sigmoid"] = "relu"
     """`resnet_cam`: what makes maps of scores."""
     options: dict[str, Any] = {}

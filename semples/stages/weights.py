@@ -49,6 +49,7 @@ def _generator(settings: Settings, classes: int, pretrained: bool = False) -> Ma
         drop_path=chosen.drop_path,
         fusion_pool=chosen.fusion_pool,
         fusion_reduction=chosen.fusion_reduction,
+        sharpness=chosen.sharpness,
         activation=chosen.activation,
     )
 

@@ -19,17 +19,18 @@ def build_generator(
     drop_path: float = 0.0,
     fusion_pool: str = "max",
     fusion_reduction: int = 8,
+    sharpness: float = 0.0,
     activation: str = "relu",
 ) -> MaskGenerator:
     """The generator called `name`; `pretrained` lets timm download ImageNet weights.
 
-    `drop_path` is of the transformers, `fusion_...` of WeakTr, `activation` of the ResNet.
+    `drop_path` is of the transformers, `fusion_...` of WeakTr, `sharpness` of `vit_cam`, `activation` of the ResNet.
     """
     try:
         if name == "conv_cam":
             return ConvCam(classes)
         if name == "vit_cam":
-            return VitCam(classes, backbone, pretrained, drop_path=drop_path)
+            return VitCam(classes, backbone, pretrained, drop_path=drop_path, sharpness=sharpness)
         if name == "resnet_cam":
             return ResNetCam(classes, backbone, pretrained, activation=activation)
         fusion = {"fusion_pool": fusion_pool, "fusion_reduction": fusion_reduction}

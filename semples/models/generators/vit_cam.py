@@ -1,5 +1,7 @@
 """A vision transformer with a patch-CAM head, after WeakTr's coarse branch."""
 
+import math
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -8,12 +10,22 @@ from semples.models.generators.base import Maps, MaskGenerator
 
 
 class VitCam(MaskGenerator):
-    """timm ViT; a 3x3 convolution over the final patch tokens gives the maps, their mean the class logits.
+    """timm ViT; a 3x3 convolution over the final patch tokens gives scores, their ReLU the maps.
 
+    The class logits are the scores' mean, or with `sharpness` r > 0 their log-mean-exp, log(mean(exp(r x))) / r
+    (Pinheiro and Collobert, arXiv 1411.6228): one strong patch then outweighs many weak ones, and maps cover less.
     Any image size: it is padded to whole patches and the position embedding is resized bicubically.
     """
 
-    def __init__(self, classes: int, backbone: str, pretrained: bool = False, *, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        backbone: str,
+        pretrained: bool = False,
+        *,
+        drop_path: float = 0.0,
+        sharpness: float = 0.0,
+    ) -> None:
         vit = timm.create_model(
             backbone,
             pretrained=pretrained,
@@ -23,7 +35,7 @@ class VitCam(MaskGenerator):
             dynamic_img_pad=True,
         )
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
-        self.vit = vit
+        self.vit, self.sharpness = vit, sharpness
         self.patch_cam = nn.Conv2d(vit.embed_dim, classes, 3, padding=1)
 
     def map_head(self) -> nn.ModuleList:
@@ -43,4 +55,12 @@ class VitCam(MaskGenerator):
         patches = tokens[:, self.vit.num_prefix_tokens :]  # batch, rows * columns, width
         grid = patches.transpose(1, 2).unflatten(2, (rows, columns))
         scores = self.patch_cam(grid)
-        return Maps(scores.relu(), (scores.mean(dim=(2, 3)),))
+        return Maps(scores.relu(), (pooled(scores, self.sharpness),))
+
+
+def pooled(scores: Tensor, sharpness: float) -> Tensor:
+    """Scores (batch, classes, h, w) over their patches, (batch, classes): the mean, or the log-mean-exp."""
+    flat = scores.flatten(2)
+    if not sharpness:
+        return flat.mean(dim=2)
+    return (torch.logsumexp(sharpness * flat.float(), dim=2) - math.log(flat.shape[2])) / sharpness

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     _stage(commands, "download", "VOC 2012 or COCO 2014 from the web")
     _data(commands)
-    _stage(commands, "guide", "the frozen image-text model and its text embeddings", "classes")
+    _stage(commands, "guide", "the frozen image-text model and its text embeddings", "classes", "manifest?")
     for name, help_text, *paths in LEARNING:
         _stage(commands, name, help_text, *paths, seed=True)
     _stage(commands, "cams", "maps of whole images into one HDF5 file", "manifest", "generator", split=True)

@@ -15,7 +15,7 @@ LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 PROMPTS = ("cpl", "joint")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
-    "guide": ("guide",),
+    "guide": ("data", "guide"),
     "classify": ("data", "precision", "generator", "classify"),
     "slm": ("data", "precision", "guide", "generator", "selection", "slm"),
     "cpl": ("data", "precision", "guide", "generator", "cpl"),

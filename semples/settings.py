@@ -88,6 +88,8 @@ class Guide(Section):
     """Colour of what a mask leaves out; `mean` is that of the statistics."""
     templates: list[str] = []
     """Class names are embedded as the mean over these sentences, where there are any, instead of `template` alone."""
+    centre: bool = False
+    """Take the mean embedding of the training images from every image's: what all share says nothing of a class."""
     sha256: str = ""
     """Digest that the file of weights must have; empty: any."""
     words: list[str] = []

@@ -36,6 +36,7 @@ class Guide(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         colour = torch.tensor(mean if fill == "mean" else FILLS[fill]).view(3, 1, 1)
+        self.register_buffer("centre", torch.zeros(1), persistent=False)  # or (width of the embeddings,)
         self.register_buffer("fill", (colour - self.mean) / self.std, persistent=False)  # of what is masked out
 
     @property
@@ -56,8 +57,15 @@ class Guide(nn.Module):
         return (images - self.mean) / self.std
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width)."""
-        return F.normalize(self.clip.encode_image(pixels).float(), dim=-1)
+        """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width).
+
+        `centre` is taken from the embeddings before they get their length of one: zero, unless it was set to their
+        mean over many images. Images share a part that texts do not have (the modality gap, arXiv 2203.02053).
+        """
+        return self._centred(self.clip.encode_image(pixels))
+
+    def _centred(self, features: Tensor) -> Tensor:
+        return F.normalize(F.normalize(features.float(), dim=-1) - self.centre, dim=-1)
 
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> embeddings (sentences, width)."""
@@ -113,7 +121,7 @@ class Guide(nn.Module):
             _, tokens = visual(pixels)  # batch, patches, width of the tower; past the final norm
         finally:
             visual.output_tokens = False
-        patches = F.normalize((tokens if visual.proj is None else tokens @ visual.proj).float(), dim=-1)
+        patches = self._centred(tokens if visual.proj is None else tokens @ visual.proj)
         cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
         return cosines.transpose(1, 2).unflatten(2, visual.grid_size)
 

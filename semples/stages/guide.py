@@ -8,23 +8,28 @@ import open_clip
 import torch
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256, write_text
-from semples.manifest import read_classes
+from semples.images import read_image
+from semples.manifest import read_classes, read_manifest
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
+from semples.models.inference import as_batch
 from semples.settings import Guide as GuideSettings
 from semples.settings import Settings
 
 PACKAGE = Path(__file__).parent.parent
+CENTRE_IMAGES = 1000
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
 
-def run(settings: Settings, classes_file: Path, out: Path) -> None:
+def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None = None) -> None:
     """Write the folder `out`: the model in open_clip's layout, texts.safetensors and words.txt.
 
-    texts.safetensors has `texts` (classes, width) and `words` (words, width), float32, L2-normalised.
+    texts.safetensors has `texts` (classes, width) and `words` (words, width), float32, L2-normalised, and with
+    `guide.centre` the mean embedding `centre` (width,) of the manifest's training images.
     """
     chosen = settings.guide
     name = f"local-dir:{PACKAGE / 'mini' / 'guide_weights'}" if chosen.model == "mini" else chosen.model
@@ -36,7 +41,10 @@ def run(settings: Settings, classes_file: Path, out: Path) -> None:
         _export(name, guide, partial)
         texts = guide.encode_classes(list(classes.texts), chosen.templates or [chosen.template])
         spoken = guide.encode_text([chosen.template.format(word) for word in words])
-        save_file({"texts": texts, "words": spoken}, partial / "texts.safetensors")
+        tensors = {"texts": texts, "words": spoken}
+        if chosen.centre:
+            tensors["centre"] = _mean_embedding(guide, _training_images(manifest, settings.data.train))
+        save_file(tensors, partial / "texts.safetensors")
         write_text(partial / "words.txt", "".join(f"{word}\n" for word in words))
     print(f"guide {chosen.model}, {len(classes)} classes, {len(words)} words: {out}")
 
@@ -45,12 +53,32 @@ def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torc
     """The guide that `run` wrote, its `texts` and `words`, and the digest of its weights."""
     weights = require(folder / MODEL_FILES[1], "guide")
     guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
-    return guide, load_file(folder / "texts.safetensors"), sha256(weights)
+    texts = load_file(folder / "texts.safetensors")
+    if settings.guide.centre:
+        guide.centre = texts["centre"]
+    return guide, texts, sha256(weights)
 
 
 def words_of(folder: Path) -> list[str]:
     """The words of a guide folder, in the order of their embeddings."""
     return require(folder / "words.txt", "guide").read_text(encoding="utf-8").splitlines()
+
+
+def _training_images(manifest: Path | None, split: str) -> list[str]:
+    """Files of the split, at most CENTRE_IMAGES of them, evenly spaced."""
+    if manifest is None:
+        raise SemplesError("guide.centre", "no manifest", "the images to take the mean of", "give --manifest")
+    images = read_manifest(manifest).split(split).table["image"].tolist()
+    return images[:: -(-len(images) // CENTRE_IMAGES)]
+
+
+def _mean_embedding(guide: Guide, images: list[str]) -> torch.Tensor:
+    """Mean of the images' embeddings, (width,)."""
+    total = 0
+    for path in tqdm(images, desc="mean embedding", mininterval=2):
+        pixels = as_batch([read_image(path)], torch.device("cpu"), guide.image_size)
+        total = total + guide.encode_image(guide.normalise(pixels))[0]
+    return total / len(images)
 
 
 def _words(chosen: GuideSettings) -> list[str]:
@@ -79,7 +107,7 @@ def _fetched(name: str, chosen: GuideSettings) -> Guide:
             f"one of {known}, or the path of a file" if known else "an open_clip model name that has weights",
             "set `guide.pretrained`, or correct `guide.model`",
         )
-    guide = load_guide(name, chosen.pretrained)
+    guide = load_guide(name, chosen.pretrained, chosen.normalisation, chosen.fill)
     if chosen.sha256:
         _expect_digest(name, chosen)
     return guide

@@ -93,3 +93,17 @@ def test_what_is_masked_out_has_the_colour_of_the_fill(tiny_guide, fill, colour)
 def test_imagenet_statistics_on_request(tiny_guide):
     guide = Guide(tiny_guide.clip, tiny_guide.tokenizer, "imagenet")
     assert guide.mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)
+
+
+def test_centre_takes_away_what_all_images_share(tiny_guide):
+    pixels = tiny_guide.normalise(torch.rand(6, 3, 32, 32))
+    plain = tiny_guide.encode_image(pixels)
+    assert (plain @ plain.T).min() > 0.5  # random images look alike to a random guide
+    tiny_guide.centre = plain.mean(dim=0)
+    try:
+        centred = tiny_guide.encode_image(pixels)
+    finally:
+        tiny_guide.centre = torch.zeros(1)
+    assert torch.allclose(centred, torch.nn.functional.normalize(plain - plain.mean(dim=0), dim=-1), atol=1e-5)
+    assert torch.allclose(centred.norm(dim=1), torch.ones(6))
+    assert (centred @ centred.T).min() < 0

@@ -11,8 +11,10 @@ from safetensors.torch import load_file, save_file
 from semples.cli import main
 from semples.config import check
 from semples.errors import SemplesError
+from semples.images import read_image
 from semples.manifest import read_manifest
 from semples.models.generators import build_generator
+from semples.models.inference import as_batch
 from semples.settings import Settings
 from semples.stages import guide as guide_stage
 from semples.stages.selection import best_miou, judge_of, margin, training_images
@@ -210,3 +212,16 @@ def test_heat_maps_are_a_picture(made, miniature, tmp_path):
     )
     with Image.open(tmp_path / "h.png") as picture:
         assert len(set(picture.convert("L").getdata())) > 10
+
+
+def test_the_centre_is_the_mean_embedding_of_the_training_images(miniature, tmp_path):
+    flags = ("--classes", miniature.with_name("classes.csv"), "--out", tmp_path / "guide")
+    assert semples("guide", *flags, guide={"centre": True}) == 1  # which images?
+    assert semples("guide", *flags, "--manifest", miniature, guide={"centre": True}) == 0
+    settings = settings_with(guide={"centre": True})
+    guide, texts, _ = guide_stage.open_folder(tmp_path / "guide", settings)
+    paths = read_manifest(miniature).split("train").table["image"]
+    batch = as_batch([read_image(path) for path in paths], torch.device("cpu"))
+    guide.centre = torch.zeros(1)
+    mean = guide.encode_image(guide.normalise(batch)).mean(dim=0)
+    assert torch.allclose(texts["centre"], mean, atol=1e-5)

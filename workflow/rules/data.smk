@@ -64,6 +64,7 @@ rule guide:
     """The frozen image-text model, made local, with the embeddings of class names and words."""
     input:
         classes=rules.data.output.classes,
+        manifest=rules.data.output.manifest,
     output:
         model=f"{BASE}/guide/{{variant}}/open_clip_model.safetensors",
         config=f"{BASE}/guide/{{variant}}/open_clip_config.json",
@@ -88,5 +89,6 @@ rule guide:
         "exec python -m semples guide"
         " --config {params.settings:q}"
         " --classes {input.classes:q}"
+        " --manifest {input.manifest:q}"
         " --out {params.out:q}"
         " &> {log:q}"

@@ -55,7 +55,6 @@ def measure(source: str, root: Path, out: Path) -> dict[str, float]:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     print(source, found)
-    assert found["seconds"] < 60
     assert found["gigabytes"] < 2
     return found
 

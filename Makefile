@@ -1,7 +1,7 @@
 # make demo   environment, then the whole pipeline on the embedded default
 # make test   environment, then all tests
 # make lint   ruff, snakefmt, snakemake --lint
-# make schema workflow/schemas/config.schema.json from semples/settings.py
+# make schema workflow/schemas/config.schema.json from semples/settings/
 # make clean  remove the environment (results stay)
 SHELL := bash
 PYTHON ?= python3

@@ -1,0 +1,91 @@
+"""Settings of what is made of the maps: files, pseudo masks, segmentation, judgement, pictures."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from semples.settings.base import Count, Fraction, Positive, Section, Weight
+
+
+class Cams(Section):
+    """Inference of the maps and their file."""
+
+    scales: list[Positive] = [1.0, 1.2]
+    """Scales of the image, summed."""
+    flip: bool = True
+    """Also the mirrored image of every scale."""
+    resize: int | None = None
+    """Squash every image to this side first; empty keeps its own size."""
+    stride: Count = 4
+    """Stored pixels are this many image pixels apart."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Stored scores."""
+    batch: Count = 64
+    """Images of equal size in one forward pass."""
+
+
+class Threshold(Section):
+    """Background threshold of the pseudo masks."""
+
+    policy: Literal["fixed", "oracle"] = "fixed"
+    """`fixed`: the value below; `oracle`: the best on the true masks of the split, which no user has."""
+    value: Fraction = 0.45
+    """Score below which a pixel is background, for `fixed`."""
+
+
+class Crf(Section):
+    """Dense CRF."""
+
+    preset: Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"] = "weaktr"
+    """Published kernel settings by name; `mini` fits 64-pixel pictures; `none` skips the CRF."""
+    iterations: Count = 10
+    """Mean-field iterations."""
+    threshold: Threshold = Threshold()
+    """Background threshold of the masks it starts from."""
+
+
+class Segment(Section):
+    """The segmentation network, trained on the pseudo masks."""
+
+    encoder: str = "tu-resnet101"
+    """Encoder of DeepLabV3+: a segmentation-models-pytorch name, or `vit:<timm name>`."""
+    weights: str = "imagenet"
+    """`imagenet` downloads, a path loads a safetensors file (for `vit:`), `none` starts at random."""
+    decoder_channels: Count = 256
+    """Width of the decoder."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Optimiser; the schedule is poly with power 0.9."""
+    epochs: Count = 28
+    """Passes over the training images (28 of 10,582 at batch 10 are the published 30k steps)."""
+    batch: Annotated[int, Field(ge=2)] = 10
+    """Images in a step; batch normalisation needs two."""
+    lr: Positive = 2.5e-4
+    """Learning rate of the encoder."""
+    head_lr_factor: Positive = 10.0
+    """The decoder learns this many times faster."""
+    weight_decay: Weight = 5e-4
+    """Weight decay."""
+    crop: Count = 321
+    """Side of the training crop in pixels."""
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    """Random rescaling before the crop."""
+    test_size: int | None = None
+    """Squash test images to this side; empty keeps their own size."""
+    test_scales: list[Positive] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    """Test scales, each with a flip."""
+
+
+class Evaluate(Section):
+    """Judging against masks."""
+
+    thresholds: Annotated[int, Field(ge=2, le=1000)] = 100
+    """Points of the background-threshold curve, evenly from 0 up to (not including) 1."""
+
+
+class Figures(Section):
+    """Pictures to look at."""
+
+    images: Count = 8
+    """Rows of a panel, drawn at random from the split."""
+    seed: int = 0
+    """Seed of that draw."""

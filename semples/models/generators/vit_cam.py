@@ -26,14 +26,7 @@ class VitCam(MaskGenerator):
         drop_path: float = 0.0,
         sharpness: float = 0.0,
     ) -> None:
-        vit = timm.create_model(
-            backbone,
-            pretrained=pretrained,
-            num_classes=0,
-            drop_path_rate=drop_path,
-            dynamic_img_size=True,
-            dynamic_img_pad=True,
-        )
+        vit = any_size_vit(backbone, pretrained, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
         self.vit, self.sharpness = vit, sharpness
         self.patch_cam = nn.Conv2d(vit.embed_dim, classes, 3, padding=1)
@@ -56,6 +49,18 @@ class VitCam(MaskGenerator):
         grid = patches.transpose(1, 2).unflatten(2, (rows, columns))
         scores = self.patch_cam(grid)
         return Maps(scores.relu(), (pooled(scores, self.sharpness),))
+
+
+def any_size_vit(backbone: str, pretrained: bool, drop_path: float) -> nn.Module:
+    """A timm ViT without classifier that takes images of any size; `drop_path` is its stochastic depth in training."""
+    return timm.create_model(
+        backbone,
+        pretrained=pretrained,
+        num_classes=0,
+        drop_path_rate=drop_path,
+        dynamic_img_size=True,
+        dynamic_img_pad=True,
+    )
 
 
 def pooled(scores: Tensor, sharpness: float) -> Tensor:

@@ -6,13 +6,13 @@ Parameters carry the names of the released WeakTr checkpoints, so that those loa
 from collections.abc import Sequence
 from typing import Literal
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from semples.models.generators.base import Maps, MaskGenerator
+from semples.models.generators.vit_cam import any_size_vit
 
 FEATURE_REDUCTION = 8
 # of the 90 columns of a released COCO checkpoint, one a category id from 1, these ids name no category
@@ -37,14 +37,7 @@ class WeakTr(MaskGenerator):
         fusion_pool: Literal["max", "avg"] = "max",
         fusion_reduction: int = 8,
     ) -> None:
-        vit = timm.create_model(
-            backbone,
-            pretrained=pretrained,
-            num_classes=0,
-            drop_path_rate=drop_path,
-            dynamic_img_size=True,
-            dynamic_img_pad=True,
-        )
+        vit = any_size_vit(backbone, pretrained, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
         heads, width = vit.blocks[0].attn.num_heads, vit.embed_dim
         self.classes = classes

@@ -18,10 +18,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semples.files import PACKAGE
-from semples.models.generators import build_generator
+from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
 from semples.plan import Plan, stages_of
-from semples.settings import Config, Settings
+from semples.settings import Config, Generator, Settings
+from semples.stages.weights import bare_generator
 
 CALIBRATION = PACKAGE / "calibration.json"
 HELD = 3  # layers' outputs that inference holds at a time: input, output, a branch
@@ -53,20 +54,22 @@ class Network:
 
 
 def estimate(config: Config, size: Size, device: str) -> pd.DataFrame:
-    """A row a stage: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
+    """A row a stage that runs: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
 
     The hours are those of `device`, `cpu` or `cuda`. Outputs that variants share are counted once.
     """
     plan, seeds = Plan(config), len(config.seeds)
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     rows = []
-    for stage in ("guide", "classify", "slm", "cpl", "csr", "cams", "crf", "segment"):
-        owners = {plan.owner(stage, name) for name, found in plan.settings.items() if stage in stages_of(found)}
-        jobs = len(owners) * (1 if stage == "guide" else seeds)
-        costs = [_cost(stage, plan.settings[owner], size, speed, device) for owner in sorted(owners)]
-        hours, memory, disk = np.array(costs or [(0, 0, 0)]).T
-        factor = jobs / max(len(owners), 1)
-        rows.append([stage, jobs, hours.sum() * factor, memory.max(), disk.sum() * factor])
+    for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment"):
+        makers = plan.makers if stage in ("cpl", "csr") else plan.settings  # earlier rounds have no more than these
+        owners = {plan.owner(stage, name) for name, found in makers.items() if stage in stages_of(found)}
+        if not owners:
+            continue
+        runs = 1 if stage == "guide" else seeds
+        costs = [_cost(stage, plan.makers[owner], size, speed, device) for owner in sorted(owners)]
+        hours, memory, disk = np.array(costs).T
+        rows.append([stage, len(owners) * runs, hours.sum() * runs, memory.max(), disk.sum() * runs])
     return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
 
 
@@ -94,7 +97,7 @@ def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
         gflop = size.train * shown * passes * generator.gflop
         held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * HELD * generator.largest
         return gflop, 4 * generator.parameters + held * width
-    of = getattr(settings, stage)
+    of = settings.csr if stage == "joint" else getattr(settings, stage)
     if stage == "segment":
         segmenter = _segmenter(settings, size)
         shown = (of.test_size**2 if of.test_size else size.pixels) / of.crop**2
@@ -120,7 +123,7 @@ def _disk(stage: str, settings: Settings, size: Size, speed: dict) -> float:
     """GB that a job leaves."""
     if stage == "guide":
         return 4e-3 * _guide(settings.guide.model).parameters
-    if stage in ("classify", "slm", "csr"):
+    if stage in ("classify", "slm", "csr", "joint"):
         return 4e-3 * _generator(settings, size).parameters
     masks = size.pixels * speed["mask_bytes_per_pixel"] / 1e9
     if stage == "crf":
@@ -135,28 +138,34 @@ def _disk(stage: str, settings: Settings, size: Size, speed: dict) -> float:
 
 def _generator(settings: Settings, size: Size) -> Network:
     chosen = settings.generator
-    return _network("generator", chosen.name, chosen.backbone, size.classes, chosen.image_size)
+    return _counted_generator(chosen.model_dump_json(), size.classes)
 
 
 def _segmenter(settings: Settings, size: Size) -> Network:
     chosen = settings.segment
     side = -(-chosen.crop // 32) * 32
-    return _network("segmenter", chosen.encoder, str(chosen.decoder_channels), size.classes, side)
+    return _counted_segmenter(chosen.encoder, chosen.decoder_channels, size.classes, side)
 
 
 @cache
-def _network(kind: str, name: str, detail: str, classes: int, side: int) -> Network:
-    """Count a generator (`detail` is its backbone) or a segmenter (`detail` is its width) on a square crop."""
+def _counted_generator(chosen: str, classes: int) -> Network:
+    """Count the generator of these settings, given as JSON, on its training crop."""
+    settings = Generator.model_validate_json(chosen)
     with torch.device("meta"):
-        if kind == "generator":
-            return _counted(build_generator(name, classes, detail), side)
-        return _counted(Segmenter(name, classes, int(detail)), side)
+        return _counted(bare_generator(settings, classes), settings.image_size)
+
+
+@cache
+def _counted_segmenter(encoder: str, width: int, classes: int, side: int) -> Network:
+    """Count the segmentation network on a square crop."""
+    with torch.device("meta"):
+        return _counted(Segmenter(encoder, classes, width), side)
 
 
 @cache
 def _guide(model: str) -> Network:
     """Count the image tower of the guide at its own input size."""
-    folder = PACKAGE / "mini" / "guide_weights" if model == "mini" else Path(model.removeprefix("local-dir:"))
+    folder = GUIDE_WEIGHTS if model == "mini" else Path(model.removeprefix("local-dir:"))
     if (folder / "open_clip_config.json").is_file():
         config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
     else:

@@ -101,6 +101,12 @@ def voc_palette() -> np.ndarray:
     return np.stack(channels, axis=1).astype(np.uint8)
 
 
+def class_colours(count: int) -> tuple[str, ...]:
+    """Colours "#rrggbb" of `count` classes: those of the PASCAL VOC colour map from 1, over again after 254."""
+    palette = voc_palette()
+    return tuple("#{:02x}{:02x}{:02x}".format(*palette[place % 254 + 1]) for place in range(count))
+
+
 def colour_mask(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """RGB uint8 (height, width, 3) picture of class indices; void is drawn in its palette colour."""
     return palette[mask]

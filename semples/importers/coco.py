@@ -19,7 +19,7 @@ from pycocotools import mask as rle
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.images import IGNORE, voc_palette, write_mask
+from semples.images import IGNORE, class_colours, write_mask
 from semples.manifest import Classes
 from semples.parallel import spread
 from semples.settings import Data
@@ -76,8 +76,7 @@ def read_classes(path: Path) -> tuple[Classes, list[int]]:
     names = tuple(entry["name"] for entry in entries)
     if not names:
         raise SemplesError(path, "no categories", "an instances JSON of COCO", "name the folder of instances_*.json")
-    colours = tuple("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in voc_palette()[1 : len(names) + 1])
-    return Classes(names, names, colours), [entry["id"] for entry in entries]
+    return Classes(names, names, class_colours(len(names))), [entry["id"] for entry in entries]
 
 
 def read_instances(path: Path, identifiers: list[int], crowd: str) -> tuple[dict[int, Photo], dict[int, list[Region]]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from semples.errors import SemplesError
-from semples.images import voc_palette
+from semples.images import class_colours
 from semples.importers.listing import rows
 from semples.manifest import Classes
 from semples.settings import Data
@@ -48,13 +48,10 @@ def _classes(path: Path | None, found: list[str]) -> Classes:
     names = tuple(frame["name"])
     if wrong := [colour for colour in frame.get("colour", ()) if colour and not COLOUR.fullmatch(colour)]:
         raise SemplesError(path, f"colour {wrong[0]!r}", "#rrggbb, or nothing", "correct it")
-    palette = voc_palette()
     texts = frame.get("text", pd.Series([""] * len(names)))
     colours = frame.get("colour", pd.Series([""] * len(names)))
     return Classes(
         names,
         tuple(text or name.replace("_", " ") for name, text in zip(names, texts, strict=True)),
-        tuple(
-            colour or "#{:02x}{:02x}{:02x}".format(*palette[place % 254 + 1]) for place, colour in enumerate(colours)
-        ),
+        tuple(colour or made_up for colour, made_up in zip(colours, class_colours(len(names)), strict=True)),
     )

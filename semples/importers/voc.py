@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.images import voc_palette, write_mask
+from semples.images import class_colours, write_mask
 from semples.manifest import Classes
 from semples.parallel import spread
 from semples.settings import Data
@@ -50,8 +50,7 @@ TEXTS = {
 
 def classes() -> Classes:
     """The twenty classes in the official order, with the official colours."""
-    colours = tuple("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in voc_palette()[1 : len(NAMES) + 1])
-    return Classes(tuple(NAMES), tuple(TEXTS.get(name, name) for name in NAMES), colours)
+    return Classes(tuple(NAMES), tuple(TEXTS.get(name, name) for name in NAMES), class_colours(len(NAMES)))
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:

@@ -1,1 +1,5 @@
-"""The miniature: a drawn world, and a guide trained on it; the method runs in it in two minutes on two cores."""
+"""The miniature: a drawn world, and a guide trained on it."""
+
+from pathlib import Path
+
+GUIDE_WEIGHTS = Path(__file__).parent / "guide_weights"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 matplotlib.use("Agg")
@@ -23,6 +24,7 @@ from semples.importers.listing import unnamed
 from semples.manifest import Classes, Manifest, split_counts
 from semples.settings import Config, Settings
 from semples.stages.data import imported
+from semples.stages.tables import markdown
 
 SHOWN = 20  # lines of a list in the report; problems.csv has all
 
@@ -166,8 +168,6 @@ def _draw(pairs: np.ndarray, classes: Classes, out: Path) -> None:
 
 def _estimate(settings: Settings, table: pd.DataFrame, sizes: list, classes: Classes) -> tuple[pd.DataFrame, str]:
     """The cost of the configured run, and the device it holds for."""
-    import torch
-
     device = settings.run.device if settings.run.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     area = np.array([w * h for w, h in sizes] or [0], float)
     if longest := settings.data.max_side:
@@ -198,7 +198,7 @@ def _report(
         lines += [f"- {row.where}: {row.what}" for row in group.head(SHOWN).itertuples()]
         lines += [f"- and {len(group) - SHOWN} more in problems.csv"] if len(group) > SHOWN else []
         lines += [""]
-    lines += ["## Images with a class, by split", "", _markdown(counts.reset_index(names="class")), ""]
+    lines += ["## Images with a class, by split", "", markdown(counts.reset_index(names="class"))]
     if sizes:
         smallest, median, largest = np.quantile(np.array(sizes), [0, 0.5, 1], axis=0).astype(int)
         lines += ["## Sizes", ""]
@@ -207,13 +207,8 @@ def _report(
         lines += [""]
     total = cost[["hours", "disk GB"]].sum()
     lines += [f"## The configured run on {device}: an estimate, no measurement", ""]
-    lines += [_markdown(cost.round({"hours": 2, "GPU GB": 1, "disk GB": 2})), ""]
+    lines += [markdown(cost.round({"hours": 2, "GPU GB": 1, "disk GB": 2}))]
     lines += [f"About {total['hours']:.1f} hours of jobs one after the other, {total['disk GB']:.1f} GB of disk."]
     kind = "cuda" if device == "cuda" else "cpu"
     lines += [f"Speed from: {read_json(CALIBRATION, 'data')['from'][kind]}.", ""]
     return "\n".join(lines)
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(object).values.tolist()]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)

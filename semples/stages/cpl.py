@@ -14,8 +14,7 @@ from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
 from semples.settings import Prompts, Settings
 from semples.stages import guide as guide_stage
-from semples.stages.learning import Job, adamw, learn, used_settings
-from semples.stages.slm import class_weights
+from semples.stages.learning import Job, adamw, class_weights, learn, used_settings
 from semples.stages.weights import trained_generator
 from semples.store import cams_digest, open_cams
 
@@ -38,7 +37,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
         embeddings = _manual(model, settings, images.classes)
         write_text(out / "metrics.jsonl", "")
     else:
-        embeddings = _learned(job, images, model, texts["texts"], generator, inputs)
+        embeddings, inputs["start"] = _learned(job, images, model, texts["texts"], generator, inputs)
     made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
     write_prompts(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, made_from, out)
 
@@ -65,7 +64,8 @@ def write_prompts(
 
 def _learned(
     job: Job, images: Manifest, model: Guide, texts: torch.Tensor, generator: Path | None, inputs: dict[str, str]
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, str]:
+    """Embeddings (classes, 1, width) of the prompts, and the digest of the maps they learned from."""
     settings, chosen = job.settings, job.settings.cpl
     cams, frozen = None, None
     if generator is None and chosen.start in ("classify", "slm"):
@@ -77,9 +77,9 @@ def _learned(
         )
     if generator is None:
         cams = open_cams(Path(chosen.start), images)
-        inputs["start"] = cams_digest(cams.path)
+        origin = cams_digest(cams.path)
     else:
-        frozen, inputs["start"] = trained_generator(settings, len(images.classes), generator, "slm")
+        frozen, origin = trained_generator(settings, len(images.classes), generator, "slm")
     torch.manual_seed(job.seed)
     bank = new_bank(chosen, len(images.classes), model)
     task = PromptTask(
@@ -94,9 +94,10 @@ def _learned(
         class_weights=class_weights(chosen.class_weights, images),
     )
     loader = job.loader(images, settings.generator.image_size, cams)
-    learn(job, task, loader, adamw(bank, chosen), used_settings(settings, "guide", "generator", "cpl"), inputs)
+    used = used_settings(settings, "guide", "generator", "cpl")
+    learn(job, task, loader, adamw(bank, chosen), used, inputs | {"start": origin})
     with torch.no_grad():
-        return model.cpu().encode_prompts(bank.cpu().vectors, chosen.dot).unsqueeze(1)
+        return model.cpu().encode_prompts(bank.cpu().vectors, chosen.dot).unsqueeze(1), origin
 
 
 @torch.no_grad()

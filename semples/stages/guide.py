@@ -11,16 +11,16 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from semples.errors import SemplesError
-from semples.files import atomic_path, require, sha256, write_text
+from semples.files import PACKAGE, atomic_path, require, sha256, write_text
 from semples.images import read_image
 from semples.manifest import read_classes, read_manifest
+from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
 from semples.models.inference import as_batch
 from semples.settings import Guide as GuideSettings
 from semples.settings import Settings
 
-PACKAGE = Path(__file__).parent.parent
 CENTRE_IMAGES = 1000
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
@@ -32,7 +32,7 @@ def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None
     `guide.centre` the mean embedding `centre` (width,) of the manifest's training images.
     """
     chosen = settings.guide
-    name = f"local-dir:{PACKAGE / 'mini' / 'guide_weights'}" if chosen.model == "mini" else chosen.model
+    name = f"local-dir:{GUIDE_WEIGHTS}" if chosen.model == "mini" else chosen.model
     classes, words = read_classes(classes_file), _words(chosen)
     _expect_names(classes_file, classes.texts, words)
     guide = _fetched(name, chosen)

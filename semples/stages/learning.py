@@ -15,6 +15,7 @@ from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.loader import Photographs, batches, label_transform
 from semples.manifest import Manifest, read_manifest
+from semples.models.losses import balancing_weights
 from semples.settings import Settings, Training
 from semples.stages.weights import own_code
 from semples.store import CamFile, CamFolder
@@ -114,3 +115,8 @@ def used_settings(settings: Settings, *sections: str) -> dict:
 def load_prompts(path: Path) -> torch.Tensor:
     """Prompt embeddings (classes, phrases, width) that cpl wrote."""
     return load_file(require(path, "cpl"))["embeddings"]
+
+
+def class_weights(kind: str, images: Manifest) -> torch.Tensor | None:
+    """Weights (classes,) of the pairs by class, None where all pairs count alike."""
+    return balancing_weights(torch.from_numpy(images.label_matrix())) if kind == "balanced" else None

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import torch
-
 from semples.files import sha256
 from semples.manifest import Manifest
-from semples.models.losses import balancing_weights
 from semples.models.tasks import MaskTask
 from semples.settings import Settings
 from semples.stages import guide as guide_stage
-from semples.stages.learning import Job, adamw, learn, load_prompts, used_settings
+from semples.stages.learning import Job, adamw, class_weights, learn, load_prompts, used_settings
 from semples.stages.selection import judge_of, training_images
 from semples.stages.weights import trained_generator
 
@@ -54,8 +51,3 @@ def mask_arguments(chosen, images: Manifest) -> dict:
         "w_class": chosen.w_class,
         "class_weights": class_weights(chosen.class_weights, images),
     }
-
-
-def class_weights(kind: str, images: Manifest) -> torch.Tensor | None:
-    """Weights (classes,) of the pairs by class, None where all pairs count alike."""
-    return balancing_weights(torch.from_numpy(images.label_matrix())) if kind == "balanced" else None

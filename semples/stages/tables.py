@@ -32,7 +32,7 @@ def run(rows: Iterable[tuple[str, int, Path]], words: Iterable[tuple[str, int, P
         frame = pd.DataFrame(per_class) if per_class else pd.DataFrame(columns=[*COLUMNS[:2], "measure", "class"])
         frame.to_csv(folder / "classes.csv", index=False)
         summary, legend = _summary(numbers), _legend(numbers, note)
-        write_text(folder / "results.md", legend if numbers.empty else f"{_markdown(summary)}\n{legend}")
+        write_text(folder / "results.md", legend if numbers.empty else f"{markdown(summary)}\n{legend}")
         write_text(folder / "results.html", _html(summary, legend))
         write_text(folder / "words.md", _words(words))
     print((out / "results.md").read_text(encoding="utf-8"))
@@ -85,8 +85,9 @@ def _legend(numbers: pd.DataFrame, note: str) -> str:
     return f"mIoU in percent over background and all classes; seeds {seeds}{spread}.\n{note}\n{', '.join(packages)}.\n"
 
 
-def _markdown(frame: pd.DataFrame) -> str:
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.values.tolist()]
+def markdown(frame: pd.DataFrame) -> str:
+    """The frame as a Markdown table, a line a row, without its index."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.astype(object).values.tolist()]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
@@ -117,4 +118,4 @@ def _words(words: Iterable[tuple[str, int, Path]]) -> str:
             )
             rows.append([variant, seed, name, nearest, distinctive])
     columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
-    return _markdown(pd.DataFrame(rows, columns=columns))
+    return markdown(pd.DataFrame(rows, columns=columns))

@@ -13,13 +13,13 @@ from semples import training
 from semples.errors import SemplesError
 from semples.files import sha256
 from semples.models.generators import MaskGenerator, build_generator
-from semples.settings import Settings
+from semples.settings import Generator, Settings
 
 
 def new_generator(settings: Settings, classes: int) -> MaskGenerator:
     """The generator that the settings name, with ImageNet weights or a released checkpoint where they say so."""
     chosen = settings.generator
-    generator = _generator(settings, classes, pretrained=chosen.weights == "timm")
+    generator = bare_generator(chosen, classes, pretrained=chosen.weights == "timm")
     if chosen.weights not in ("timm", "none"):
         load_weights(generator, Path(chosen.weights))
     return generator
@@ -27,7 +27,7 @@ def new_generator(settings: Settings, classes: int) -> MaskGenerator:
 
 def trained_generator(settings: Settings, classes: int, path: Path, made_by: str) -> tuple[MaskGenerator, str]:
     """The generator as a former stage left it, and the digest of its file."""
-    generator = _generator(settings, classes)
+    generator = bare_generator(settings.generator, classes)
     return generator, training.load_module(generator, path, made_by)
 
 
@@ -37,8 +37,8 @@ def own_code(settings: Settings) -> dict[str, str]:
     return {"generator": sha256(path)} if path and path.exists() else {}
 
 
-def _generator(settings: Settings, classes: int, pretrained: bool = False) -> MaskGenerator:
-    chosen = settings.generator
+def bare_generator(chosen: Generator, classes: int, pretrained: bool = False) -> MaskGenerator:
+    """The generator that the settings name, a user's own too; `pretrained` lets timm download ImageNet weights."""
     if path := chosen.own_file():
         return _own_class(path, chosen.name.rpartition(":")[2])(classes, **chosen.options)
     return build_generator(

@@ -12,6 +12,7 @@ from PIL import Image
 from semples.cli import main
 from semples.config import load
 from semples.estimate import Size, estimate
+from semples.settings import Config
 
 BASE = {"run": {"device": "cpu", "threads": 1}, "generator": {"name": "conv_cam", "image_size": 64}}
 BASE |= {"guide": {"model": "mini"}, "segment": {"encoder": "tu-resnet10t"}}
@@ -102,3 +103,22 @@ def test_shared_stages_count_once_and_seeds_multiply():
     }
     assert three["hours"][1:].to_numpy() == pytest.approx(3 * one["hours"][1:].to_numpy())
     assert (one["GPU GB"][1:6] > 0.5).all()
+
+
+def test_joint_rounds_and_own_generators_are_estimated(tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text("from semples.models.generators import ConvCam\n\n\nclass Mine(ConvCam):\n    pass\n")
+    variants = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 3}}
+    settings = load({"preset": "mini"}).model_dump() | {
+        "experiments": variants,
+        "generator": {"name": f"{own}:Mine", "image_size": 64},
+    }
+    found = estimate(Config(**settings), Size(100, 10, 4096, 1.3, 6), "cpu").set_index("stage")
+    assert found["jobs"][["slm", "cpl", "csr", "joint", "cams"]].to_dict() == {
+        "slm": 1,
+        "cpl": 3,
+        "csr": 3,
+        "joint": 1,
+        "cams": 2,
+    }
+    assert (found["hours"] > 0).all()

@@ -84,13 +84,13 @@ def imports_of(module: str, inside_functions: bool = True) -> set[str]:
 def third_party(stage: str) -> set[str]:
     """Top-level modules from outside that a stage's command imports, by way of whatever modules of the package."""
     # the command line imports a stage only when asked for it: what its functions import is not counted
-    waiting = imports_of("semples.cli", inside_functions=False) | {f"semples.stages.{stage}"}
+    waiting = {"semples.cli", f"semples.stages.{stage}"}
     seen: set[str] = set()
     while waiting:
         module = waiting.pop()
         seen.add(module)
         if module.startswith("semples") and source_of(module).exists():
-            waiting |= imports_of(module) - seen
+            waiting |= imports_of(module, inside_functions=not module.startswith("semples.cli")) - seen
     return {module.partition(".")[0] for module in seen} - {"semples"} - sys.stdlib_module_names
 
 

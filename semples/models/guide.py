@@ -15,7 +15,12 @@ FILLS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
 
 class Guide(nn.Module):
-    """Image and text encoders that share a space. Every embedding is float32 and L2-normalised."""
+    """Image and text encoders that share a space. Every embedding is float32 and L2-normalised.
+
+    `image_centre` and `text_centre` are taken from embeddings before they get their length of one: zero, unless they
+    were set to the means over many. Either side shares a part that the other does not have (the modality gap, arXiv
+    2203.02053).
+    """
 
     def __init__(self, clip: nn.Module, tokenizer, normalisation: str = "guide", fill: str = "mean") -> None:
         super().__init__()
@@ -36,7 +41,9 @@ class Guide(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         colour = torch.tensor(mean if fill == "mean" else FILLS[fill]).view(3, 1, 1)
-        self.register_buffer("centre", torch.zeros(1), persistent=False)  # or (width of the embeddings,)
+        # what all images share, and all sentences: zero, or (width of the embeddings,)
+        self.register_buffer("image_centre", torch.zeros(1), persistent=False)
+        self.register_buffer("text_centre", torch.zeros(1), persistent=False)
         self.register_buffer("fill", (colour - self.mean) / self.std, persistent=False)  # of what is masked out
 
     @property
@@ -57,21 +64,14 @@ class Guide(nn.Module):
         return (images - self.mean) / self.std
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width).
-
-        `centre` is taken from the embeddings before they get their length of one: zero, unless it was set to their
-        mean over many images. Images share a part that texts do not have (the modality gap, arXiv 2203.02053).
-        """
-        return self._centred(self.clip.encode_image(pixels))
-
-    def _centred(self, features: Tensor) -> Tensor:
-        return F.normalize(F.normalize(features.float(), dim=-1) - self.centre, dim=-1)
+        """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width)."""
+        return _centred(self.clip.encode_image(pixels), self.image_centre)
 
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> embeddings (sentences, width)."""
         tokens = self.tokenizer(sentences).to(self.mean.device)
-        parts = [self.clip.encode_text(part).float() for part in tokens.split(SENTENCES_AT_ONCE)]
-        return F.normalize(torch.cat(parts), dim=-1)
+        parts = [self.clip.encode_text(part) for part in tokens.split(SENTENCES_AT_ONCE)]
+        return _centred(torch.cat(parts), self.text_centre)
 
     def encode_classes(self, names: list[str], templates: list[str]) -> Tensor:
         """Class names -> embeddings (names, width), each the mean over its sentences `template.format(name)`."""
@@ -96,7 +96,7 @@ class Guide(nn.Module):
             features = self.clip.encode_text(tokens.expand(classes, -1))
         finally:
             handle.remove()
-        return F.normalize(features.float(), dim=-1)
+        return _centred(features, self.text_centre)
 
     def token_vectors(self, words: str) -> Tensor:
         """Embeddings of the tokens of `words`, (tokens, token width)."""
@@ -121,7 +121,7 @@ class Guide(nn.Module):
             _, tokens = visual(pixels)  # batch, patches, width of the tower; past the final norm
         finally:
             visual.output_tokens = False
-        patches = self._centred(tokens if visual.proj is None else tokens @ visual.proj)
+        patches = _centred(tokens if visual.proj is None else tokens @ visual.proj, self.image_centre)
         cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
         return cosines.transpose(1, 2).unflatten(2, visual.grid_size)
 
@@ -142,6 +142,10 @@ class Guide(nn.Module):
         if dot == "bare":
             tokens[head + length] = self.tokenizer.encoder["."]
         return tokens.unsqueeze(0).to(self.mean.device), head
+
+
+def _centred(features: Tensor, centre: Tensor) -> Tensor:
+    return F.normalize(F.normalize(features.float(), dim=-1) - centre, dim=-1)
 
 
 def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide", fill: str = "mean") -> Guide:

@@ -80,7 +80,7 @@ class Guide(Section):
     templates: list[str] = []
     """Class names are embedded as the mean over these sentences, where there are any, instead of `template` alone."""
     centre: bool = False
-    """Take the mean embedding of the training images from every image's: what all share says nothing of a class."""
+    """Take from embeddings their mean over training images, or over words for texts: what all share tells no class."""
     sha256: str = ""
     """Digest that the file of weights must have; empty: any."""
     words: list[str] = []

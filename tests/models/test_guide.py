@@ -99,11 +99,22 @@ def test_centre_takes_away_what_all_images_share(tiny_guide):
     pixels = tiny_guide.normalise(torch.rand(6, 3, 32, 32))
     plain = tiny_guide.encode_image(pixels)
     assert (plain @ plain.T).min() > 0.5  # random images look alike to a random guide
-    tiny_guide.centre = plain.mean(dim=0)
+    tiny_guide.image_centre = plain.mean(dim=0)
     try:
         centred = tiny_guide.encode_image(pixels)
     finally:
-        tiny_guide.centre = torch.zeros(1)
+        tiny_guide.image_centre = torch.zeros(1)
     assert torch.allclose(centred, torch.nn.functional.normalize(plain - plain.mean(dim=0), dim=-1), atol=1e-5)
     assert torch.allclose(centred.norm(dim=1), torch.ones(6))
     assert (centred @ centred.T).min() < 0
+
+
+def test_prompts_and_texts_are_centred_alike(tiny_guide):
+    vectors = tiny_guide.token_vectors("red sea").unsqueeze(0)
+    try:
+        tiny_guide.text_centre = tiny_guide.encode_text(["a dog.", "a red cat.", "water."]).mean(dim=0)
+        said, learned = tiny_guide.encode_text(["a photo of red sea."]), tiny_guide.encode_prompts(vectors)
+    finally:
+        tiny_guide.text_centre = torch.zeros(1)
+    assert torch.allclose(learned, said, atol=1e-5)
+    assert not torch.allclose(said, tiny_guide.encode_text(["a photo of red sea."]), atol=1e-2)

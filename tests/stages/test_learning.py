@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from semples.cli import main
@@ -214,7 +215,7 @@ def test_heat_maps_are_a_picture(made, miniature, tmp_path):
         assert len(set(picture.convert("L").getdata())) > 10
 
 
-def test_the_centre_is_the_mean_embedding_of_the_training_images(miniature, tmp_path):
+def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniature, tmp_path):
     flags = ("--classes", miniature.with_name("classes.csv"), "--out", tmp_path / "guide")
     assert semples("guide", *flags, guide={"centre": True}) == 1  # which images?
     assert semples("guide", *flags, "--manifest", miniature, guide={"centre": True}) == 0
@@ -222,6 +223,12 @@ def test_the_centre_is_the_mean_embedding_of_the_training_images(miniature, tmp_
     guide, texts, _ = guide_stage.open_folder(tmp_path / "guide", settings)
     paths = read_manifest(miniature).split("train").table["image"]
     batch = as_batch([read_image(path) for path in paths], torch.device("cpu"))
-    guide.centre = torch.zeros(1)
+    named = guide.encode_text(["a photo of a fox."])
+    guide.image_centre = guide.text_centre = torch.zeros(1)
     mean = guide.encode_image(guide.normalise(batch)).mean(dim=0)
-    assert torch.allclose(texts["centre"], mean, atol=1e-5)
+    assert torch.allclose(texts["image_centre"], mean, atol=1e-5)
+    spoken = guide.encode_text([f"a photo of {word}." for word in guide_stage.words_of(tmp_path / "guide")])
+    assert torch.allclose(texts["text_centre"], spoken.mean(dim=0), atol=1e-5)
+    assert torch.allclose(texts["words"], F.normalize(spoken - spoken.mean(dim=0), dim=-1), atol=1e-5)
+    apart = guide.encode_text(["a photo of a fox."]) - texts["text_centre"]
+    assert torch.allclose(named, F.normalize(apart, dim=-1), atol=1e-5)

@@ -18,10 +18,10 @@ class Cams(Section):
     """Squash every image to this side first; empty keeps its own size."""
     stride: Count = 4
     """Stored pixels are this many image pixels apart."""
-    dtype: Literal["float16", "float32"] = "float16"
-    """Stored scores."""
+    dtype: Literal["uint8", "float16", "float32"] = "float16"
+    """Stored scores; `uint8` in steps of 1/255."""
     batch: Count = 64
-    """Images of equal size in one forward pass."""
+    """Images of equal size in one forward pass; on a CPU fewer where they are large."""
 
 
 class Threshold(Section):

@@ -4,10 +4,13 @@ A confusion matrix is int64 (classes + 1, classes + 1), [truth, prediction], bac
 not counted. A threshold histogram is int64 (thresholds + 1, classes + 1, classes): [bin, truth, winning class].
 """
 
+import cv2
 import numpy as np
 
 from semples.errors import SemplesError
 from semples.images import IGNORE
+
+BOUNDARY_SHARE = 0.02
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -63,20 +66,75 @@ def mean_iou(matrix: np.ndarray) -> np.ndarray:
     return np.nanmean(iou(matrix), axis=-1)
 
 
+def mean_iou_of(hit: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """mIoU of counts (..., classes + 1): pixels that are right, of the true class, and of the predicted class.
+
+    The mean over the classes that occur; NaN where none does.
+    """
+    union = truth + found - hit
+    ious = np.divide(hit, union, out=np.zeros(hit.shape), where=union > 0)
+    occur = (union > 0).sum(axis=-1)
+    return np.divide(ious.sum(axis=-1), occur, out=np.full(occur.shape, np.nan), where=occur > 0)
+
+
 def summary(matrix: np.ndarray, names: tuple[str, ...]) -> dict:
-    """mIoU and, for each class, IoU and the shares of its union that are false positive and false negative."""
-    hit = np.diagonal(matrix).astype(float)
-    false_positive, false_negative = matrix.sum(axis=0) - hit, matrix.sum(axis=1) - hit
-    union = np.maximum(hit + false_positive + false_negative, 1)
+    """mIoU and, for each class, IoU, precision, recall, and false positive and negative as shares of its union.
+
+    What nothing is there to be counted for is None.
+    """
+    hit = np.diagonal(matrix)
+    found, true = matrix.sum(axis=0), matrix.sum(axis=1)
+    union = found + true - hit
     rows = {
         name: {
-            "iou": None if np.isnan(value) else float(value),
-            "false_positive": float(false_positive[k] / union[k]),
-            "false_negative": float(false_negative[k] / union[k]),
+            "iou": _ratio(hit[k], union[k]),
+            "precision": _ratio(hit[k], found[k]),
+            "recall": _ratio(hit[k], true[k]),
+            "false_positive": _ratio(found[k] - hit[k], max(union[k], 1)),
+            "false_negative": _ratio(true[k] - hit[k], max(union[k], 1)),
         }
-        for k, (name, value) in enumerate(zip(("background", *names), iou(matrix), strict=True))
+        for k, name in enumerate(("background", *names))
     }
     return {"miou": float(mean_iou(matrix)), "classes": rows, "pixels": int(matrix.sum())}
+
+
+def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """int64 (3, classes + 1): pixels of the class near its outline, in both masks, in `truth`, in `prediction`.
+
+    Boundary IoU (Cheng et al., CVPR 2021) is the first over the union. Near is within 2 per cent of the diagonal; void
+    (255) truth is left out of both masks.
+    """
+    near = max(1, round(BOUNDARY_SHARE * float(np.hypot(*truth.shape))))
+    counts = np.zeros((3, classes + 1), np.int64)
+    prediction = np.where(truth == IGNORE, IGNORE, prediction)
+    for k in np.union1d(np.unique(truth), np.unique(prediction)):
+        if k != IGNORE:
+            edges = [_outline(mask == k, near) for mask in (truth, prediction)]
+            counts[:, k] = (edges[0] & edges[1]).sum(), edges[0].sum(), edges[1].sum()
+    return counts
+
+
+def otsu(histogram: np.ndarray, values: np.ndarray) -> int:
+    """First place of the higher side of the cut that leaves the least variance within both sides (Otsu, 1979).
+
+    `histogram` counts (n,) at ascending `values` (n,).
+    """
+    low = histogram.cumsum().astype(float)
+    moment = (histogram * values).cumsum()
+    high = low[-1] - low
+    apart = moment[-1] * low - moment * low[-1]
+    between = np.divide(apart**2, low * high, out=np.zeros_like(low), where=(low > 0) & (high > 0))
+    return min(int(between.argmax()) + 1, len(values) - 1)
+
+
+def _outline(mask: np.ndarray, near: int) -> np.ndarray:
+    """The pixels of a mask bool (h, w) that are within `near` pixels of its outline or of the picture's edge."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=near, borderValue=0)
+    return mask & (inner == 0)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole > 0 else None
 
 
 def _within(values: np.ndarray, classes: int, what: str) -> None:

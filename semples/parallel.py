@@ -22,7 +22,7 @@ def spread(work: Callable, items: Iterable, processes: int, what: str, total: in
         yield from tqdm(map(work, items), **bar)
         return
     with get_context("forkserver").Pool(processes) as pool:
-        yield from tqdm(pool.imap(work, items, chunksize=4), **bar)
+        yield from tqdm(pool.imap(work, items, chunksize=2), **bar)
 
 
 def threaded(work: Callable, items: Iterable, threads: int) -> Iterator:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from semples.bootstrap import Replicates
-from semples.metrics import confusions_of, mean_iou_of, threshold_histogram
+from semples.metrics import confusions_of, exceeded, mean_iou_of, threshold_histogram
 
 
 class MapCounts:
@@ -51,6 +51,9 @@ class MapCounts:
 
 
 def score_histogram(score: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many pixels' best score, of (present classes, h, w), rounds down to each threshold: int64 (thresholds,)."""
-    places = np.searchsorted(thresholds, score.max(axis=0).ravel(), side="right") - 1
-    return np.bincount(places, minlength=len(thresholds))
+    """How many pixels' best score, of (present classes, h, w), is above each threshold and no further one.
+
+    int64 (thresholds,); scores of 0 count in the first.
+    """
+    bins = exceeded(score.max(axis=0).ravel(), thresholds)
+    return np.bincount(np.maximum(bins - 1, 0), minlength=len(thresholds))

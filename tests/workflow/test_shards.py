@@ -52,8 +52,10 @@ def test_after_kill_9_only_unfinished_shards_are_made_again(folder, snakemake, s
     undisturbed = contents(folder)
     shards = sorted((folder / f"results/sharded/{stage}/classifier/seed0/shards").iterdir())
     kept = shards[0].stat().st_mtime_ns
-    for shard in shards[1:]:
-        shutil.rmtree(shard) if shard.is_dir() else shard.unlink()
+    joined = folder / f"results/sharded/{stage}/classifier/seed0" / ("cams.h5" if stage == "cams" else "masks")
+    for made in [folder / MASKS, joined, *shards[1:]]:
+        shutil.rmtree(made, ignore_errors=True)
+        made.unlink(missing_ok=True)
     killed_while_running(folder, stage)
     unfinished = [shard for shard in shards if not shard.exists()]
     assert unfinished

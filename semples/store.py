@@ -132,9 +132,8 @@ class CamFile:
     def expect_classes(self, names: tuple[str, ...]) -> None:
         """An error unless the file's classes are the manifest's."""
         if self.class_names != tuple(names):
-            raise SemplesError(
-                self.path, f"classes {self.class_names}", f"the manifest's {names}", "export the CAMs again"
-            )
+            found, expected = f"classes {self.class_names}", f"the manifest's {names}"
+            raise SemplesError(self.path, found, expected, "export the CAMs again")
 
     def _expect_version(self) -> None:
         found = (_text(self.file.attrs.get("format")), self.file.attrs.get("format_version"))
@@ -201,16 +200,11 @@ class CamFolder:
         try:
             score = np.load(path, allow_pickle=False).astype(np.float32)
         except (ValueError, OSError, EOFError) as error:
-            raise SemplesError(
-                path, f"unreadable: {error}", "a plain float array", "save it with numpy.save"
-            ) from error
+            remedy = "save it with numpy.save"
+            raise SemplesError(path, f"unreadable: {error}", "a plain float array", remedy) from error
         if score.ndim != 3 or len(score) not in (len(present), self.classes):
-            raise SemplesError(
-                path,
-                f"an array of shape {score.shape}",
-                f"({len(present)} present classes or all {self.classes}, height, width)",
-                "save a map for every label",
-            )
+            expected = f"({len(present)} present classes or all {self.classes}, height, width)"
+            raise SemplesError(path, f"an array of shape {score.shape}", expected, "save a map for every label")
         found = present if len(score) == len(present) else np.arange(self.classes)
         return ImageCams(score, found, *score.shape[1:])
 

@@ -131,7 +131,7 @@ def _disk(stage: str, settings: Settings, size: Size, speed: dict) -> float:
     if stage == "segment":
         return 4e-3 * _segmenter(settings, size).parameters + size.val * masks
     if stage == "cams":
-        stored = size.pixels / settings.cams.stride**2 * size.labels * (2 if settings.cams.dtype == "float16" else 4)
+        stored = size.pixels / settings.cams.stride**2 * size.labels * np.dtype(settings.cams.dtype).itemsize
         return size.train * stored * speed["cam_compression"] / 1e9
     return 0.0
 

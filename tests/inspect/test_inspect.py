@@ -1,0 +1,143 @@
+"""`semples inspect` in words and pictures, and the page of `semples gallery` in a real browser."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semples.cli import main
+from semples.files import write_text
+from semples.manifest import read_manifest
+from semples.store import CamWriter
+
+CLASSES = ("dog", "cat")
+
+
+def write_cams(path: Path, manifest: Path, dtype: str = "float16") -> Path:
+    """CAMs of odd_photos: a gradient from left to right; the first image's is as good as its mask."""
+    images = read_manifest(manifest)
+    with CamWriter(path, CLASSES, list(images.table["id"]), dtype, {"packages": "semples 0", "settings": "{}"}) as file:
+        for number, row in enumerate(images.table.itertuples()):
+            score = np.linspace(0, 1, row.width)[None, None].repeat(row.height, axis=1)
+            if number == 0:
+                score = np.zeros((1, row.height, row.width))
+                score[:, 5:20, 5:20] = 1
+            file.add(row.id, score, np.array([number % 2]), row.height, row.width)
+    return path
+
+
+@pytest.fixture
+def cams(odd_photos, tmp_path) -> Path:
+    return write_cams(tmp_path / "cams.h5", odd_photos)
+
+
+def test_overview_has_tree_provenance_and_statistics(cams, capsys):
+    assert main(["inspect", str(cams)]) == 0
+    text = capsys.readouterr().out
+    assert "format=semples.cams" in text
+    assert "packages: semples 0" in text
+    assert "images/odd 1  score (1, 33, 64) of 33x64 pixels: cat" in text
+    assert re.search(r"cat: 1 maps, mean 0\.500, above 0\.5 50\.0 %", text)
+
+
+def test_an_image_is_previewed_from_low_to_high(cams, capsys):
+    assert main(["inspect", str(cams), "--image", "odd 1", "--class", "cat"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1][2:]
+    assert (line[0], line[-1]) == (" ", "@")
+    assert [" .:-=+*#%@".index(shade) for shade in line] == sorted(" .:-=+*#%@".index(shade) for shade in line)
+
+
+def test_a_class_without_a_map_and_a_missing_image_are_errors(cams, capsys):
+    assert main(["inspect", str(cams), "--image", "odd 1", "--class", "dog"]) == 1
+    assert "no map of 'dog' for this image\n  expected: one of cat" in capsys.readouterr().err
+    assert main(["inspect", str(cams), "--image", "nobody"]) == 1
+    assert "no image 'nobody'" in capsys.readouterr().err
+
+
+def test_overlay_is_a_picture(cams, odd_photos, tmp_path):
+    flags = ["--image", "odd 1", "--manifest", str(odd_photos), "--save", str(tmp_path / "maps.png")]
+    assert main(["inspect", str(cams), *flags]) == 0
+    with Image.open(tmp_path / "maps.png") as picture:
+        assert len(set(picture.convert("L").getdata())) > 50
+
+
+def test_comparison_names_the_image_that_differs_most(cams, odd_photos, tmp_path, capsys):
+    other = write_cams(tmp_path / "other.h5", odd_photos, "uint8")
+    assert main(["inspect", str(cams), "--compare", str(other)]) == 0
+    text = capsys.readouterr().out
+    assert "1 of 3 images in common have equal maps" in text
+    assert re.search(r"odd [12]: largest difference 0\.00", text)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A function that opens a page in Chromium and returns its elements after the scripts have run."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium to look at the gallery with")
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    quiet += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
+
+    def dom(address: str) -> str:
+        done = subprocess.run([program, *quiet, "--dump-dom", address], capture_output=True, text=True, timeout=120)
+        return done.stdout
+
+    return dom
+
+
+def shown(dom: str) -> list[str]:
+    """Ids of the images that are not hidden, in the page's order."""
+    articles = re.findall(r"<article ([^>]*)>", dom)
+    return [re.search(r'data-id="([^"]*)"', one)[1] for one in articles if "hidden" not in one]
+
+
+def test_gallery_in_a_browser(cams, odd_photos, tmp_path, browser):
+    page = tmp_path / "a folder" / "gallery.html"
+    assert main(["gallery", str(cams), "--manifest", str(odd_photos), "--out", str(page)]) == 0
+    text = page.read_text()
+    assert not re.search(r"https?://|src=\"(?!data:)", text)
+    everything = browser(page.as_uri())
+    assert shown(everything)[-1] == "odd 0"  # its map is its mask
+    assert len(shown(everything)) == 3
+    assert "3 of 3 images" in everything
+    cats = browser(f"{page.as_uri()}#cat")
+    assert shown(cats) == ["odd 1"]
+    assert "1 of 3 images" in cats
+
+
+def test_gallery_without_masks_is_sorted_by_confidence(cams, odd_photos, tmp_path):
+    table = odd_photos.read_text().splitlines()
+    write_text(odd_photos, "\n".join(re.sub(r"odd \d mask.png", "", line) for line in table) + "\n")
+    page = tmp_path / "gallery.html"
+    assert main(["gallery", str(cams), "--manifest", str(odd_photos), "--images", "2", "--out", str(page)]) == 0
+    text = page.read_text()
+    assert "worst IoU" not in text
+    values = [float(value) for value in re.findall(r'data-confidence="([\d.]+)"', text)]
+    assert len(values) == 2
+    assert values == sorted(values)
+    assert "truth" not in text
+
+
+def test_silx_opens_the_default_map(cams):
+    """The NeXus chain as silx follows it: root, default, NXdata, signal."""
+    pytest.importorskip("silx")
+    import silx.io
+    from silx.io.nxdata import get_default
+
+    with silx.io.open(str(cams)) as file:
+        data = get_default(file)
+        assert data is not None
+        assert data.signal.shape == (1, 40, 50)
+
+
+def test_h5glance_lists_the_maps(cams):
+    pytest.importorskip("h5glance")
+    command = [sys.executable, "-m", "h5glance", "--attrs", str(cams)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"score.*\(?1 ?[x×] ?40 ?[x×] ?50|score.*1, 40, 50", text), text
+    assert "NXdata" in text

@@ -8,7 +8,7 @@ from open_clip import create_model, get_tokenizer
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
-from semples.models.towers import encode_embedded, speed_up
+from semples.models.towers import encode_embedded, encode_image, speed_up
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SENTENCES_AT_ONCE = 256
@@ -64,7 +64,7 @@ class Guide(nn.Module):
         `centre` is taken from the embeddings before they get their length of one: zero, unless it was set to their
         mean over many images. Images share a part that texts do not have (the modality gap, arXiv 2203.02053).
         """
-        return self._centred(self.clip.encode_image(pixels))
+        return self._centred(encode_image(self.clip, pixels))
 
     def _centred(self, features: Tensor) -> Tensor:
         return F.normalize(F.normalize(features.float(), dim=-1) - self.centre, dim=-1)
@@ -91,8 +91,8 @@ class Guide(nn.Module):
         tokens, first = self._prompt_tokens(length, dot)
         embedded = self.clip.token_embedding(tokens).expand(len(vectors), -1, -1)
         embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + length :]], dim=1)
-        used = first + length + 2  # the dot and the end token
-        return F.normalize(encode_embedded(self.clip, tokens, embedded, used).float(), dim=-1)
+        end = first + length + 1  # after the dot
+        return F.normalize(encode_embedded(self.clip, tokens, embedded, end).float(), dim=-1)
 
     def token_vectors(self, words: str) -> Tensor:
         """Embeddings of the tokens of `words`, (tokens, token width)."""

@@ -1,7 +1,7 @@
 """open_clip's towers with the same weights and values, in fewer and larger matrix products."""
 
 import torch.nn.functional as F
-from open_clip.transformer import text_global_pool
+from open_clip.transformer import VisionTransformer, text_global_pool
 from torch import Tensor, nn
 
 
@@ -31,10 +31,21 @@ class SelfAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
         """`query`, which `key` and `value` must be too, (batch, tokens, width); a mask is added to the scores."""
-        projected = F.linear(query, self.in_proj_weight, self.in_proj_bias)
-        query, key, value = projected.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2)), None
+        parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=2)
+        return self._mixed(*parts, attn_mask), None
+
+    def of_one(self, tokens: Tensor, place: int) -> Tensor:
+        """What the token at `place` gets from all `tokens` (batch, tokens, width): (batch, 1, width)."""
+        weights, biases = self.in_proj_weight, self.in_proj_bias
+        width = tokens.shape[2]
+        query = F.linear(tokens[:, place : place + 1], weights[:width], biases[:width])
+        key, value = F.linear(tokens, weights[width:], biases[width:]).chunk(2, dim=2)
+        return self._mixed(query, key, value)
+
+    def _mixed(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        heads = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        mixed = F.scaled_dot_product_attention(*heads, attn_mask)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
 class PatchEmbedding(nn.Module):
@@ -55,21 +66,43 @@ class PatchEmbedding(nn.Module):
         return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-def encode_embedded(clip: nn.Module, tokens: Tensor, embedded: Tensor, used: int) -> Tensor:
-    """As `clip.encode_text`, from token embeddings (batch, context, width), whose end is among the first `used`.
+def encode_image(clip: nn.Module, pixels: Tensor) -> Tensor:
+    """As `clip.encode_image`; of a transformer's last block only the class token is computed, as only it is read."""
+    visual = clip.visual
+    if not (isinstance(visual, VisionTransformer) and visual.pool_type == "tok" and visual.attn_pool is None):
+        return clip.encode_image(pixels)
+    token = visual.ln_post(_through(visual.transformer, visual._embeds(pixels), 0, None))
+    return token if visual.proj is None else token @ visual.proj
 
-    A causal mask hides from every token what follows it, so what follows the end token need not be computed.
+
+def encode_embedded(clip: nn.Module, tokens: Tensor, embedded: Tensor, end: int) -> Tensor:
+    """As `clip.encode_text`, from token embeddings (batch, context, width) that all end at the place `end`.
+
+    A causal mask hides from every token what follows it, so what follows the end need not be computed.
     """
     if clip.attn_mask is None or clip.text_pool_type not in ("argmax", "eos"):
-        used = tokens.shape[1]
-    mask = None if clip.attn_mask is None else clip.attn_mask[:used, :used]
-    hidden = clip.transformer(embedded[:, :used] + clip.positional_embedding[:used], attn_mask=mask)
-    end_id = getattr(clip, "text_eos_id", None)
-    end = text_global_pool(clip.ln_final(hidden), tokens[:, :used], clip.text_pool_type, eos_token_id=end_id)
+        hidden = clip.transformer(embedded + clip.positional_embedding, attn_mask=clip.attn_mask)
+        end_id = getattr(clip, "text_eos_id", None)
+        token = text_global_pool(clip.ln_final(hidden), tokens, clip.text_pool_type, eos_token_id=end_id)
+    else:
+        used = end + 1
+        embedded = embedded[:, :used] + clip.positional_embedding[:used]
+        token = clip.ln_final(_through(clip.transformer, embedded, end, clip.attn_mask[:used, :used]))
     projection = clip.text_projection
     if projection is None:
-        return end
-    return projection(end) if isinstance(projection, nn.Linear) else end @ projection
+        return token
+    return projection(token) if isinstance(projection, nn.Linear) else token @ projection
+
+
+def _through(transformer: nn.Module, tokens: Tensor, place: int, mask: Tensor | None) -> Tensor:
+    """The token (batch, width) at `place`, which sees all others, after a transformer's last block."""
+    *blocks, last = transformer.resblocks
+    for block in blocks:
+        tokens = block(tokens, attn_mask=mask)
+    if not isinstance(last.attn, SelfAttention):
+        return last(tokens, attn_mask=mask)[:, place]
+    token = tokens[:, place : place + 1] + last.ls_1(last.attn.of_one(last.ln_1(tokens), place))
+    return (token + last.ls_2(last.mlp(last.ln_2(token))))[:, 0]
 
 
 def _cuts_patches(part: nn.Conv2d) -> bool:

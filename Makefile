@@ -2,6 +2,7 @@
 # make test   environment, then all tests
 # make lint   ruff, snakefmt, snakemake --lint
 # make schema workflow/schemas/config.schema.json from semples/settings/
+# make bench  docs/performance.md: speed and size against the published way; VOCDEVKIT=path for real photographs
 # make clean  remove the environment (results stay)
 SHELL := bash
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test lint schema env clean
+.PHONY: demo test lint schema bench env clean
 
 env: $(STAMP)
 
@@ -50,6 +51,9 @@ lint: env
 
 schema: env
 	semples config --schema > workflow/schemas/config.schema.json
+
+bench: env
+	python -m benchmarks $(if $(VOCDEVKIT),--data '$(VOCDEVKIT)') $(BENCH)
 
 clean:
 	rm -rf $(VENV)

@@ -4,10 +4,14 @@ A confusion matrix is int64 (classes + 1, classes + 1), [truth, prediction], bac
 not counted. A threshold histogram is int64 (thresholds + 1, classes + 1, classes): [bin, truth, winning class].
 """
 
+import cv2
 import numpy as np
 
 from semples.errors import SemplesError
 from semples.images import IGNORE
+
+BOUNDARY_SHARE = 0.02
+CELLS = 4096  # a power of two, so that a score times it is exact
 
 
 def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -26,17 +30,41 @@ def threshold_histogram(
 ) -> np.ndarray:
     """Count pixels by how many thresholds their best score exceeds, by truth and by winning class.
 
-    `truth` uint8 (h, w); `score` float (present classes, h, w); `present` their class indices from 0;
+    `truth` uint8 (h, w); `score` float (present classes, h, w) in [0, 1]; `present` their class indices from 0;
     `thresholds` ascending. One such histogram holds the confusion matrix of every threshold, exactly.
     """
     valid = truth != IGNORE
-    truth = truth[valid].astype(np.int64)
+    truth = truth[valid].astype(np.int32)
     _within(truth, classes, "truth")
-    winner = present[score.argmax(axis=0)[valid]]
-    exceeded = np.searchsorted(thresholds, score.max(axis=0)[valid], side="left")  # background wins a tie
+    best, winner = best_class(score, present)
+    bins = exceeded(best[valid], thresholds)  # background wins a tie
+    index = (bins * (classes + 1) + truth) * classes + winner[valid]
     shape = (len(thresholds) + 1, classes + 1, classes)
-    index = np.ravel_multi_index((exceeded, truth, winner), shape)
     return np.bincount(index, minlength=np.prod(shape)).reshape(shape)
+
+
+def best_class(score: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Highest score of (present classes, h, w), and whose it is, int32 from 0; the first class wins a tie. Both (h, w).
+
+    The same as `max` and `argmax` over the first axis, several times as fast.
+    """
+    best, winner = score[0], np.full(score.shape[1:], present[0], np.int32)
+    for plane, klass in zip(score[1:], present[1:], strict=True):
+        winner[plane > best] = klass
+        best = np.maximum(best, plane)
+    return best, winner
+
+
+def exceeded(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """How many thresholds every value in [0, 1] is greater than, int32; exact, as `searchsorted` from the left.
+
+    Faster than that: a table says how many lie below the value's cell of 1/4096, which holds one more at most.
+    """
+    if np.diff(thresholds).min(initial=1) < 1 / CELLS:
+        raise ValueError(f"thresholds nearer to each other than 1/{CELLS}")
+    below = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="left").astype(np.int32)
+    found = below[(values * CELLS).astype(np.int32)]
+    return found + (values > np.append(thresholds, np.inf)[found])
 
 
 def confusions_of(histogram: np.ndarray) -> np.ndarray:
@@ -48,7 +76,8 @@ def confusions_of(histogram: np.ndarray) -> np.ndarray:
 
 def pseudo_mask(score: np.ndarray, present: np.ndarray, threshold: float) -> np.ndarray:
     """uint8 (h, w): the best present class where its score exceeds the threshold, else background (0)."""
-    return np.where(score.max(axis=0) > threshold, present[score.argmax(axis=0)] + 1, 0).astype(np.uint8)
+    best, winner = best_class(score, present)
+    return np.where(best > threshold, winner + 1, 0).astype(np.uint8)
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:
@@ -63,20 +92,75 @@ def mean_iou(matrix: np.ndarray) -> np.ndarray:
     return np.nanmean(iou(matrix), axis=-1)
 
 
+def mean_iou_of(hit: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """mIoU of counts (..., classes + 1): pixels that are right, of the true class, and of the predicted class.
+
+    The mean over the classes that occur; NaN where none does.
+    """
+    union = truth + found - hit
+    ious = np.divide(hit, union, out=np.zeros(hit.shape), where=union > 0)
+    occur = (union > 0).sum(axis=-1)
+    return np.divide(ious.sum(axis=-1), occur, out=np.full(occur.shape, np.nan), where=occur > 0)
+
+
 def summary(matrix: np.ndarray, names: tuple[str, ...]) -> dict:
-    """mIoU and, for each class, IoU and the shares of its union that are false positive and false negative."""
-    hit = np.diagonal(matrix).astype(float)
-    false_positive, false_negative = matrix.sum(axis=0) - hit, matrix.sum(axis=1) - hit
-    union = np.maximum(hit + false_positive + false_negative, 1)
+    """mIoU and, for each class, IoU, precision, recall, and false positive and negative as shares of its union.
+
+    What nothing is there to be counted for is None.
+    """
+    hit = np.diagonal(matrix)
+    found, true = matrix.sum(axis=0), matrix.sum(axis=1)
+    union = found + true - hit
     rows = {
         name: {
-            "iou": None if np.isnan(value) else float(value),
-            "false_positive": float(false_positive[k] / union[k]),
-            "false_negative": float(false_negative[k] / union[k]),
+            "iou": _ratio(hit[k], union[k]),
+            "precision": _ratio(hit[k], found[k]),
+            "recall": _ratio(hit[k], true[k]),
+            "false_positive": _ratio(found[k] - hit[k], max(union[k], 1)),
+            "false_negative": _ratio(true[k] - hit[k], max(union[k], 1)),
         }
-        for k, (name, value) in enumerate(zip(("background", *names), iou(matrix), strict=True))
+        for k, name in enumerate(("background", *names))
     }
     return {"miou": float(mean_iou(matrix)), "classes": rows, "pixels": int(matrix.sum())}
+
+
+def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """int64 (3, classes + 1): pixels of the class near its outline, in both masks, in `truth`, in `prediction`.
+
+    Boundary IoU (Cheng et al., CVPR 2021) is the first over the union. Near is within 2 per cent of the diagonal; void
+    (255) truth is left out of both masks.
+    """
+    near = max(1, round(BOUNDARY_SHARE * float(np.hypot(*truth.shape))))
+    counts = np.zeros((3, classes + 1), np.int64)
+    prediction = np.where(truth == IGNORE, IGNORE, prediction)
+    for k in np.flatnonzero(np.bincount(truth.ravel(), minlength=256) + np.bincount(prediction.ravel(), minlength=256)):
+        if k != IGNORE:
+            edges = [_outline(mask == k, near) for mask in (truth, prediction)]
+            counts[:, k] = (edges[0] & edges[1]).sum(), edges[0].sum(), edges[1].sum()
+    return counts
+
+
+def otsu(histogram: np.ndarray, values: np.ndarray) -> int:
+    """First place of the higher side of the cut that leaves the least variance within both sides (Otsu, 1979).
+
+    `histogram` counts (n,) at ascending `values` (n,).
+    """
+    low = histogram.cumsum().astype(float)
+    moment = (histogram * values).cumsum()
+    high = low[-1] - low
+    apart = moment[-1] * low - moment * low[-1]
+    between = np.divide(apart**2, low * high, out=np.zeros_like(low), where=(low > 0) & (high > 0))
+    return min(int(between.argmax()) + 1, len(values) - 1)
+
+
+def _outline(mask: np.ndarray, near: int) -> np.ndarray:
+    """The pixels of a mask bool (h, w) that are within `near` pixels of its outline or of the picture's edge."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=near, borderValue=0)
+    return mask & (inner == 0)
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole > 0 else None
 
 
 def _within(values: np.ndarray, classes: int, what: str) -> None:

@@ -1,9 +1,15 @@
-"""The same work on many items, in processes."""
+"""The same work on many items, in processes or threads, and the share of a job."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 
 from tqdm import tqdm
+
+from semples.errors import SemplesError
+
+WAITING = 2  # results a thread that may wait to be taken
 
 
 def spread(work: Callable, items: Iterable, processes: int, what: str, total: int | None = None) -> Iterator:
@@ -16,4 +22,25 @@ def spread(work: Callable, items: Iterable, processes: int, what: str, total: in
         yield from tqdm(map(work, items), **bar)
         return
     with get_context("forkserver").Pool(processes) as pool:
-        yield from tqdm(pool.imap(work, items, chunksize=4), **bar)
+        yield from tqdm(pool.imap(work, items, chunksize=2), **bar)
+
+
+def threaded(work: Callable, items: Iterable, threads: int) -> Iterator:
+    """The results of `work(item)` in the order of `items`, made in threads, a few ahead of the one that is taken."""
+    with ThreadPoolExecutor(threads) as pool:
+        begun = deque()
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) > WAITING * threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+def share(shard: str | None, count: int) -> slice:
+    """The places, of `count` in a row, that belong to a shard such as "2-of-4"; all of them for None."""
+    number, shards = map(int, (shard or "1-of-1").split("-of-"))
+    if count < shards:
+        found, expected = f"{shards} shards of {count} images", "an image or more for each"
+        raise SemplesError("run.shards", found, expected, f"set `run.shards` to {count} or less")
+    return slice((number - 1) * count // shards, number * count // shards)

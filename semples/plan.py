@@ -78,11 +78,11 @@ def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
 def expect_masks(settings: Settings, judged: set[str]) -> None:
     """An error if a threshold is to be chosen on true masks and the training split is not among the `judged` ones."""
     policy = settings.crf.threshold.policy
-    if policy != "fixed" and settings.data.train not in judged:
+    if policy in ("oracle", "held-out") and settings.data.train not in judged:
         raise SemplesError(
             "crf.threshold.policy",
             f"{policy!r}, and no true mask in split {settings.data.train!r}",
-            "true masks, or the policy 'fixed'",
+            "true masks, or the policy 'fixed' or 'label-free'",
             "give masks to the data set, or set `crf.threshold: {policy: fixed}`",
         )
 

@@ -1,15 +1,21 @@
 """Counts against scikit-learn and against brute force over thresholds."""
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from semples.errors import SemplesError
 from semples.metrics import (
+    best_class,
+    boundary_counts,
     confusion,
     confusions_of,
+    exceeded,
     iou,
     mean_iou,
+    mean_iou_of,
+    otsu,
     pseudo_mask,
     summary,
     threshold_histogram,
@@ -71,9 +77,58 @@ def test_a_class_in_neither_mask_does_not_count():
 def test_false_positive_and_negative_are_shares_of_the_union():
     truth, prediction = np.array([[1, 1, 1, 0]], np.uint8), np.array([[1, 1, 0, 1]], np.uint8)
     found = summary(confusion(truth, prediction, 1), ("a",))["classes"]["a"]
-    assert found == {"iou": 0.5, "false_positive": 0.25, "false_negative": 0.25}
+    assert (found["iou"], found["false_positive"], found["false_negative"]) == (0.5, 0.25, 0.25)
+    assert found["precision"] == found["recall"] == pytest.approx(2 / 3)
 
 
 def test_a_class_index_beyond_the_list_is_an_error():
     with pytest.raises(SemplesError, match="class index 9"):
         confusion(np.array([[9]], np.uint8), np.array([[0]], np.uint8), CLASSES)
+
+
+def test_boundary_counts_by_hand():
+    truth, prediction = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
+    truth[20:60, 20:60] = 1  # 3 pixels are near: 2 per cent of the diagonal
+    prediction[20:60, 40:80] = 1
+    found = boundary_counts(truth, prediction, 2)
+    ring = 40 * 40 - 34 * 34
+    assert found[1:, 1].tolist() == [ring, ring]
+    assert found[0, 1] == 2 * 3 * 20 + 0 * ring  # the strips along both long sides where the squares overlap
+    assert found[:, 2].tolist() == [0, 0, 0]
+    assert mean_iou_of(*boundary_counts(truth, truth, 2)) == 1
+
+
+def test_boundaries_inside_void_do_not_count():
+    truth = np.full((50, 50), 255, np.uint8)
+    assert boundary_counts(truth, np.ones((50, 50), np.uint8), 1).sum() == 0
+
+
+def test_otsu_cuts_between_two_heaps_as_opencv_does():
+    heaps = np.random.default_rng(0).normal([60, 180], [20, 25], (5000, 2)).clip(0, 255).astype(np.uint8)
+    place = otsu(np.bincount(heaps.ravel(), minlength=256), np.arange(256))
+    expected, _ = cv2.threshold(heaps, 0, 255, cv2.THRESH_OTSU)
+    assert place == expected + 1
+    assert otsu(np.array([0, 9, 0, 0]), np.arange(4)) < 4
+
+
+def test_mean_iou_of_counts_is_that_of_the_matrix(truth):
+    prediction = np.random.default_rng(2).integers(0, CLASSES, truth.shape).astype(np.uint8)
+    matrix = confusion(truth, prediction, CLASSES)
+    found = mean_iou_of(np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
+    assert found == pytest.approx(mean_iou(matrix))
+    assert np.isnan(mean_iou_of(*np.zeros((3, 2, 4), int))).all()
+
+
+@pytest.mark.parametrize("count", [2, 20, 100, 1000])
+def test_exceeded_thresholds_are_those_of_searchsorted(count):
+    thresholds = np.arange(count) / count
+    values = np.concatenate([np.random.default_rng(0).random(9000), thresholds, np.arange(4097) / 4096, [0.2]])
+    for found in (values, values.astype(np.float32), values.astype(np.float16).astype(np.float32)):
+        assert np.array_equal(exceeded(found, thresholds), np.searchsorted(thresholds, found, side="left"))
+
+
+def test_best_class_is_argmax():
+    score = np.random.default_rng(0).integers(0, 4, (3, 20, 20)).astype(np.float32) / 4  # with ties
+    best, winner = best_class(score, np.array([1, 4, 7]))
+    assert np.array_equal(best, score.max(axis=0))
+    assert np.array_equal(winner, np.array([1, 4, 7])[score.argmax(axis=0)])

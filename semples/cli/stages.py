@@ -23,11 +23,13 @@ def add(commands) -> None:
     _stage(commands, "guide", "the frozen image-text model and its text embeddings", "classes", "manifest?")
     for name, help_text, *paths in LEARNING:
         _stage(commands, name, help_text, *paths, seed=True)
-    _stage(commands, "cams", "maps of whole images into one HDF5 file", "manifest", "generator", split=True)
-    _stage(commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation?")
+    _stage(commands, "cams", "maps of whole images into one HDF5 file", "manifest", "generator", split=True, shard=True)
+    _stage(commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation?", shard=True)
 
 
-def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False) -> None:
+def _stage(
+    commands, name: str, help_text: str, *paths: str, seed: bool = False, split: bool = False, shard: bool = False
+) -> None:
     """A subcommand that calls `run(settings, ...)` of the module semples.stages.<name> with its flags by name.
 
     A path that ends in "?" may be left out, or stand there without a value.
@@ -43,7 +45,9 @@ def _stage(commands, name: str, help_text: str, *paths: str, seed: bool = False,
         command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     if split:
         command.add_argument("--split", required=True, help="split of the manifest")
-    names = [*paths, *(["seed"] if seed else []), *(["split"] if split else [])]
+    if shard:
+        command.add_argument("--shard", metavar="N-of-M", help="the share of the images that this job takes")
+    names = [*paths, *(flag for flag, used in (("seed", seed), ("split", split), ("shard", shard)) if used)]
 
     def call(given: argparse.Namespace) -> None:
         # imported here: `semples tables` should not wait for torch

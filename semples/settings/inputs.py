@@ -22,6 +22,8 @@ class Run(Section):
     """CPU threads of a learning or inference job, all its devices together, or its processes."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that decode images, for each device; 0 decodes in the job itself."""
+    shards: Count = 1
+    """Jobs that share the images in cams and in crf; each is made anew by itself. Another number makes both anew."""
     cache_gb: Weight = 2.0
     """Decoded training images are kept in memory up to this size; a larger set is decoded anew each epoch."""
 

@@ -18,17 +18,18 @@ class Cams(Section):
     """Squash every image to this side first; empty keeps its own size."""
     stride: Count = 4
     """Stored pixels are this many image pixels apart."""
-    dtype: Literal["float16", "float32"] = "float16"
-    """Stored scores."""
+    dtype: Literal["uint8", "float16", "float32"] = "float16"
+    """Stored scores; `uint8` in steps of 1/255."""
     batch: Count = 64
-    """Images of equal size in one forward pass."""
+    """Images of equal size in one forward pass; on a CPU fewer where they are large."""
 
 
 class Threshold(Section):
     """Background threshold of the pseudo masks."""
 
-    policy: Literal["fixed", "oracle"] = "fixed"
-    """`fixed`: the value below; `oracle`: the best on the true masks of the split, which no user has."""
+    policy: Literal["fixed", "oracle", "held-out", "label-free"] = "fixed"
+    """`fixed`: the value below; `oracle`: the best on the true masks of the split, which no user has; `held-out`: the
+    best on those of a share; `label-free`: Otsu's cut between low and high scores, without masks."""
     value: Fraction = 0.45
     """Score below which a pixel is background, for `fixed`."""
 
@@ -42,6 +43,10 @@ class Crf(Section):
     """Mean-field iterations."""
     threshold: Threshold = Threshold()
     """Background threshold of the masks it starts from."""
+    margin: Fraction = 0.0
+    """Pixels whose label is more probable than the next one by less than this become 255, ignored in training."""
+    confidence: bool = False
+    """Also write that difference of every pixel, times 255, as grey PNG into the masks' folder `confidence`."""
 
 
 class Segment(Section):
@@ -80,6 +85,8 @@ class Evaluate(Section):
 
     thresholds: Annotated[int, Field(ge=2, le=1000)] = 100
     """Points of the background-threshold curve, evenly from 0 up to (not including) 1."""
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the images with masks that chooses the threshold of `held-out`; the others judge it."""
 
 
 class Figures(Section):

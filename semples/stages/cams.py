@@ -1,7 +1,9 @@
 """cams: maps of whole images into one HDF5 file."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -11,8 +13,9 @@ from semples.files import atomic_path, provenance
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator
-from semples.models.inference import as_batch, averaged, stored_size
+from semples.models.inference import as_batch, averaged, pack_linear, stored_size
 from semples.models.masking import min_max
+from semples.parallel import share, threaded
 from semples.settings import Cams, Settings
 from semples.stages.learning import used_settings
 from semples.stages.weights import trained_generator
@@ -20,50 +23,89 @@ from semples.store import CamWriter
 from semples.training import make_fabric
 
 MIN_MAX_EPS = 1e-8
+CACHED_PIXELS = 2**18  # of a batch on a CPU; larger ones are no faster, for their features leave the cache
+NO_TURN = nullcontext()
 
 
-def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Path) -> None:
-    """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`."""
-    torch.set_num_threads(settings.run.threads)
+def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Path, shard: str | None = None) -> None:
+    """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`.
+
+    `shard`, such as "2-of-4", is the share of the images that this job takes; without it, all.
+    """
     images = read_manifest(manifest).split(split).with_labels()
+    digest = images.digest()
+    images = Manifest(images.table[share(shard, len(images))].reset_index(drop=True), images.classes)
     model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
-    fabric = make_fabric(settings.run.device, settings.precision)
-    model = fabric.setup_module(model.eval())
     made_from = provenance(
         "cams",
         used_settings(settings, "generator", "cams"),
         weights=weights,
-        manifest=images.digest(),
+        manifest=digest,
         split=split,
+        stride=str(settings.cams.stride),
     )
     ids, names = list(images.table["id"]), images.classes.names
-    labels = images.label_matrix()
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
-        for rows in same_size_batches(images, settings.cams.batch):
-            for row, score, classes in scores(model, images, labels, rows, settings.cams, fabric.device):
+        for batch in batches_of_scores(settings, model, images):
+            for row, score, classes in batch:
                 here = images.table.iloc[row]
                 writer.add(here["id"], score, classes, here["height"], here["width"])
-            bar.update(len(rows))
+            bar.update(len(batch))
     print(f"{len(images)} images: {out}")
 
 
-def same_size_batches(images: Manifest, batch: int) -> Iterator[list[int]]:
-    """Rows of the manifest in groups of one image size, at most `batch` each."""
-    for _, group in images.table.groupby(["height", "width"], sort=True):
-        rows = list(group.index)
-        yield from (rows[i : i + batch] for i in range(0, len(rows), batch))
+def batches_of_scores(
+    settings: Settings, model: MaskGenerator, images: Manifest
+) -> Iterator[list[tuple[int, np.ndarray, np.ndarray]]]:
+    """Row, scores and classes, as `scores` gives them, of all images; a list a batch, equal sizes after each other.
+
+    `run.threads` threads carry a batch each from file to maps, while the caller writes. On a CPU each is one core's,
+    a batch no larger than a cache takes, and results are the same for any number of threads; a GPU computes one batch
+    after the other, while the others are decoded.
+    """
+    torch.set_num_threads(1)
+    fabric = make_fabric(settings.run.device, settings.precision)
+    cpu = fabric.device.type == "cpu"
+    with fabric.autocast():
+        if cpu and not torch.is_autocast_enabled("cpu"):
+            pack_linear(model)
+    model = fabric.setup_module(model.eval())
+    labels, chosen = images.label_matrix(), settings.cams
+    turn = NO_TURN if cpu else Lock()
+
+    def work(rows: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        return list(scores(model, images, labels, rows, chosen, fabric.device, turn))
+
+    batches = same_size_batches(images, chosen.batch, CACHED_PIXELS if cpu else None)
+    yield from threaded(work, batches, settings.run.threads)
+
+
+def same_size_batches(images: Manifest, batch: int, pixels: int | None = None) -> Iterator[list[int]]:
+    """Rows of the manifest in groups of one image size, at most `batch` each, and of `pixels` together if given."""
+    for (height, width), group in images.table.groupby(["height", "width"], sort=True):
+        rows, most = list(group.index), min(batch, max(1, pixels // (height * width))) if pixels else batch
+        yield from (rows[i : i + most] for i in range(0, len(rows), most))
 
 
 @torch.inference_mode()
 def scores(
-    model: MaskGenerator, images: Manifest, labels: np.ndarray, rows: list[int], chosen: Cams, device: torch.device
+    model: MaskGenerator,
+    images: Manifest,
+    labels: np.ndarray,
+    rows: list[int],
+    chosen: Cams,
+    device: torch.device,
+    turn: AbstractContextManager = NO_TURN,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Row, scores (present, h, w) in [0, 1] and class indices (present,) of each image."""
+    """Row, scores (present, h, w) in [0, 1] and class indices (present,) of each image; computed when it is `turn`."""
     table = images.table
-    batch = as_batch([read_image(table["image"][row]) for row in rows], device, chosen.resize)
+    decoded = [read_image(table["image"][row]) for row in rows]
     size = stored_size(table["height"][rows[0]], table["width"][rows[0]], chosen.stride)
-    maps = averaged(lambda x: model(x).cams, batch, chosen.scales, chosen.flip, size)
-    for row, image in zip(rows, maps, strict=True):
-        present = np.flatnonzero(labels[row])
-        yield row, min_max(image[torch.from_numpy(present)], MIN_MAX_EPS).cpu().numpy(), present
+    with turn:
+        batch = as_batch(decoded, device, chosen.resize)
+        maps = averaged(lambda x: model(x).cams, batch, chosen.scales, chosen.flip, size)
+        present = [np.flatnonzero(labels[row]) for row in rows]
+        chosen_maps = [image[torch.from_numpy(k)] for image, k in zip(maps, present, strict=True)]
+        found = [min_max(image, MIN_MAX_EPS).cpu().numpy() for image in chosen_maps]
+    yield from zip(rows, found, present, strict=True)

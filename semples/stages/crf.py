@@ -1,22 +1,20 @@
 """crf: dense CRF turns CAMs into palette PNG pseudo masks, in parallel processes."""
 
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, read_json, sha256, write_json
-from semples.images import read_image, write_mask
+from semples.images import IGNORE, read_image, write_image, write_mask
 from semples.manifest import read_manifest
-from semples.metrics import pseudo_mask
+from semples.parallel import share, spread
 from semples.plan import expect_masks
 from semples.settings import Crf, Settings
-from semples.store import CamFile
+from semples.stages.evaluate import label_free_threshold
+from semples.store import CamFile, ImageCams
 
 
 class Kernels(NamedTuple):
@@ -40,32 +38,33 @@ PRESETS = {
 LABEL_CONFIDENCE = 0.7
 
 
-def run(settings: Settings, manifest: Path, cams: Path, evaluation: Path | None, out: Path) -> None:
+def run(
+    settings: Settings, manifest: Path, cams: Path, evaluation: Path | None, out: Path, shard: str | None = None
+) -> None:
     """Write the folder `out` with a palette PNG `<id>.png` for every image in `cams`.
 
     `evaluation` is the JSON that `semples evaluate --cams` wrote: the threshold of the settings' policy is in it.
-    Without it (a data set without true masks) the policy must be `fixed`.
+    Without it (a data set without true masks) the policy must be `fixed` or `label-free`. `shard`, such as "2-of-4",
+    is the share of the images that this job takes.
     """
     images = read_manifest(manifest)
-    threshold = _threshold(settings, evaluation)
+    threshold = _threshold(settings, cams, evaluation)
     with CamFile(cams) as file:
         file.expect_classes(images.classes.names)
-        ids = file.ids
+        ids = file.ids[share(shard, len(file.ids))]
     photos = images.table.set_index("id")["image"]
     jobs = [(image, photos[image]) for image in ids]
     used = settings.model_dump(include={"crf"}, mode="json")
     with atomic_path(out) as folder:
         write_json(folder / "provenance.json", provenance("crf", used, threshold=str(threshold), cams=sha256(cams)))
         work = partial(_write_pseudo_mask, cams, folder, images.classes.palette(), settings.crf, threshold)
-        with ProcessPoolExecutor(settings.run.threads, mp_context=get_context("forkserver")) as pool:
-            done = pool.map(work, jobs, chunksize=8)
-            for _ in tqdm(done, total=len(jobs), desc="crf", unit="image", mininterval=2):
-                pass
+        for _ in spread(work, jobs, settings.run.threads, "crf", total=len(jobs)):
+            pass
     print(f"{len(jobs)} pseudo masks at threshold {threshold:.3f} ({settings.crf.threshold.policy}): {out}")
 
 
 def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
-    """Most probable label of every pixel, int64 (height, width).
+    """Probability of every label, float32 (labels, height, width).
 
     `image` is the plain RGB uint8 (height, width, 3) picture; `unary` are the negative log probabilities
     (labels, height, width), float32.
@@ -89,7 +88,7 @@ def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations
         rgbim=np.ascontiguousarray(image),
         compat=kernels.bilateral_compat,
     )
-    return np.asarray(crf.inference(iterations)).argmax(axis=0).reshape(height, width)
+    return np.asarray(crf.inference(iterations)).reshape(labels, height, width)
 
 
 def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
@@ -98,7 +97,7 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
     Hard: the winner of scores (present, h, w) and the background plane has probability 0.7, the others share the
     rest. Soft: the scores and the plane, scaled to sum to one.
     """
-    planes = np.concatenate([np.full_like(score[:1], threshold), score])
+    planes = _planes(score, threshold)
     if soft:
         probability = planes / planes.sum(axis=0, keepdims=True)
     else:
@@ -107,12 +106,27 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
     return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
 
 
-def _threshold(settings: Settings, evaluation: Path | None) -> float:
+def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
+    """Scores (present, h, w) with the threshold before them as the background's, (present + 1, h, w)."""
+    return np.concatenate([np.full_like(score[:1], threshold), score])
+
+
+def lead(probability: np.ndarray) -> np.ndarray:
+    """By how much the most probable label of (labels, h, w) is more probable than the next one, (h, w)."""
+    second, first = np.partition(probability, -2, axis=0)[-2:]
+    return first - second
+
+
+def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float:
     chosen = settings.crf.threshold
     if evaluation is None:
         expect_masks(settings, judged=set())
-        return chosen.value
-    return read_json(evaluation, "evaluate")["policies"][chosen.policy]["threshold"]
+        return chosen.value if chosen.policy == "fixed" else label_free_threshold(settings, cams)
+    policies = read_json(evaluation, "evaluate")["policies"]
+    if chosen.policy not in policies:
+        expected = f"one of {', '.join(policies)}"
+        raise SemplesError(evaluation, f"no threshold by {chosen.policy!r}", expected, "raise `evaluate.held_out`")
+    return policies[chosen.policy]["threshold"]
 
 
 def _write_pseudo_mask(
@@ -121,14 +135,25 @@ def _write_pseudo_mask(
     image, photo = job
     with CamFile(cams) as file:
         maps = file.read(image)
-    score = maps.full_size()
-    if chosen.preset == "none":
-        mask = pseudo_mask(score, maps.classes, threshold)
-    else:
-        kernels = PRESETS[chosen.preset]
-        unary = unary_energy(score, threshold, kernels.soft)
-        labels = dense_crf(read_image(photo), unary, kernels, chosen.iterations)
-        mask = np.concatenate([[0], maps.classes + 1])[labels]
+    probability = label_probability(maps, photo, chosen, threshold)
+    mask = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)]
+    sure = lead(probability)
     path = folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_mask(path, mask, palette)
+    write_mask(path, np.where(sure < chosen.margin, IGNORE, mask), palette)
+    if chosen.confidence:
+        write_image(folder / "confidence" / f"{image}.png", np.rint(255 * sure).astype(np.uint8))
+
+
+def label_probability(maps: ImageCams, photo: Path, chosen: Crf, threshold: float) -> np.ndarray:
+    """How probable background and the present classes are, float32 (present + 1, height, width).
+
+    With the preset `none` the scores themselves, with the threshold as the background's, scaled to sum to one.
+    """
+    score = maps.full_size()
+    if chosen.preset == "none":
+        planes = _planes(score, threshold)
+        return planes / planes.sum(axis=0, keepdims=True)
+    kernels = PRESETS[chosen.preset]
+    unary = unary_energy(score, threshold, kernels.soft)
+    return dense_crf(read_image(photo), unary, kernels, chosen.iterations)

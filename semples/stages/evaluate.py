@@ -1,51 +1,68 @@
 """evaluate: CAMs or masks against the true masks of a split."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from tqdm import tqdm
 
+from semples.bootstrap import Replicates, interval
 from semples.errors import SemplesError
 from semples.files import read_json, write_json
-from semples.images import read_mask
+from semples.images import IGNORE, read_mask
+from semples.judgement import MapCounts, score_histogram
 from semples.manifest import Manifest, read_manifest
-from semples.metrics import confusion, confusions_of, iou, mean_iou, summary, threshold_histogram
+from semples.metrics import boundary_counts, confusion, iou, mean_iou, mean_iou_of, otsu, pseudo_mask, summary
 from semples.settings import Settings
 from semples.store import CamFile
+
+BUCKETS = 10_000  # of ids, to draw a share of them
 
 
 def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Path) -> None:
     """Write the JSON `out`: the whole threshold curve, and a summary at the threshold of every policy."""
     images = _judged(manifest, split)
-    thresholds = np.arange(settings.evaluate.thresholds) / settings.evaluate.thresholds
-    names = images.classes.names
-    total = 0
+    thresholds = threshold_grid(settings)
     with CamFile(cams) as file:
-        file.expect_classes(names)
-        kept, packages = set(file.ids), file.provenance["packages"]
-        for row in _rows(images, kept):
-            maps = file.read(row.id)
-            truth = read_mask(row.mask, (row.height, row.width))
-            total = total + threshold_histogram(truth, maps.full_size(), maps.classes, thresholds, len(names))
-    matrices = confusions_of(total)
-    curve = mean_iou(matrices)
-    fixed = settings.crf.threshold.value
-    places = {"fixed": int(np.abs(thresholds - fixed).argmin()), "oracle": int(curve.argmax())}
+        file.expect_classes(images.classes.names)
+        packages = file.provenance["packages"]
+        scores, choosing, judging, boundary = _count_maps(settings, file, images, thresholds)
+    both = choosing + judging
+    curve = mean_iou(both.matrices())
+    fixed = int(np.abs(thresholds - settings.crf.threshold.value).argmin())
     policies = {
-        name: {"threshold": float(thresholds[place]), **summary(matrices[place], names)}
-        for name, place in places.items()
+        "fixed": _policy(both, fixed, thresholds, images) | {"boundary_iou": float(mean_iou_of(*boundary))},
+        "oracle": _policy(both, int(curve.argmax()), thresholds, images),
+        "label-free": _policy(both, otsu(scores, thresholds), thresholds, images),
     }
-    ious = np.where(np.isnan(classwise := iou(matrices)), None, classwise)
+    if choosing.images and judging.images:
+        place = int(mean_iou(choosing.matrices()).argmax())
+        policies["held-out"] = _policy(judging, place, thresholds, images)
+    ious = np.where(np.isnan(classwise := iou(both.matrices())), None, classwise)
     write_json(
         out,
         {
-            **_header("cams", split, len(kept), packages),
+            **_header("cams", split, both.images, packages),
             "policies": policies,
             "curve": {"threshold": thresholds.tolist(), "miou": curve.tolist(), "iou": ious.tolist()},
         },
     )
     for name, found in policies.items():
         print(f"CAM mIoU {found['miou']:.4f} on {split} at threshold {found['threshold']:.2f} ({name})")
+
+
+def threshold_grid(settings: Settings) -> np.ndarray:
+    """The thresholds of the curve, float64 ascending in [0, 1)."""
+    return np.arange(settings.evaluate.thresholds) / settings.evaluate.thresholds
+
+
+def label_free_threshold(settings: Settings, cams: Path) -> float:
+    """Otsu's cut between the low and the high scores of all pixels of a file of CAMs."""
+    thresholds = threshold_grid(settings)
+    with CamFile(cams) as file:
+        total = sum(score_histogram(file.read(image).score, thresholds) for image in file.ids)
+    return float(thresholds[otsu(total, thresholds)])
 
 
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:
@@ -55,14 +72,59 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
         raise SemplesError(masks, "no such folder", "a folder of masks", f"make it with `semples {kind}`")
     packages = read_json(masks / "provenance.json", kind)["packages"]
     kept = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
-    total = 0
+    classes = len(images.classes)
+    total, boundary, ignored, replicates = 0, 0, 0, Replicates()
     for row in _rows(images, kept):
         shape = (row.height, row.width)
         truth, found = read_mask(row.mask, shape), read_mask(masks / f"{row.id}.png", shape)
-        total = total + confusion(truth, found, len(images.classes))
-    result = summary(total, images.classes.names)
+        matrix = confusion(truth, found, classes)
+        total, boundary = total + matrix, boundary + boundary_counts(truth, found, classes)
+        ignored += int(((found == IGNORE) & (truth != IGNORE)).sum())
+        replicates.add(row.id, {"all": [np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]})
+    result = summary(total, images.classes.names) | {
+        "boundary_iou": float(mean_iou_of(*boundary)),
+        "ignored": ignored,
+        "interval": interval(mean_iou_of(*np.moveaxis(replicates.sums["all"], 1, 0))),
+    }
     write_json(out, {**_header(kind, split, len(kept), packages), **result})
-    print(f"{kind} mIoU {result['miou']:.4f} on {split}")
+    low, high = result["interval"]
+    print(f"{kind} mIoU {result['miou']:.4f} (95 %: {low:.4f} to {high:.4f}) on {split}")
+
+
+def _count_maps(
+    settings: Settings, file: CamFile, images: Manifest, thresholds: np.ndarray
+) -> tuple[np.ndarray, MapCounts, MapCounts, np.ndarray]:
+    """One pass over the store: all scores, the counts of the images that choose `held-out` and of those that judge it,
+    and the boundary counts at the fixed threshold."""
+    classes = len(images.classes)
+    parts, scores = [MapCounts(thresholds, classes), MapCounts(thresholds, classes)], 0
+    boundary = np.zeros((3, classes + 1), np.int64)
+    kept = set(file.ids)
+    for row in _rows(images, kept):
+        maps = file.read(row.id)
+        truth, score = read_mask(row.mask, (row.height, row.width)), maps.full_size()
+        parts[not _chooses(row.id, settings.evaluate.held_out)].add(row.id, truth, score, maps.classes)
+        mask = pseudo_mask(score, maps.classes, settings.crf.threshold.value)
+        boundary += boundary_counts(truth, mask, classes)
+        scores = scores + score_histogram(maps.score, thresholds)
+    for image in kept - set(images.table["id"]):  # without a mask, but with scores
+        scores = scores + score_histogram(file.read(image).score, thresholds)
+    return scores, *parts, boundary
+
+
+def _chooses(image: str, share: float) -> bool:
+    """Whether an image is of the share that chooses a threshold; its id alone decides."""
+    return crc32(f"held-out {image}".encode()) % BUCKETS < share * BUCKETS
+
+
+def _policy(counts: MapCounts, place: int, thresholds: np.ndarray, images: Manifest) -> dict:
+    return {
+        "threshold": float(thresholds[place]),
+        **summary(counts.matrices()[place], images.classes.names),
+        "images": counts.images,
+        "ignored": 0,
+        "interval": interval(counts.replicated_miou(place)),
+    }
 
 
 def _judged(manifest: Path, split: str) -> Manifest:
@@ -72,7 +134,7 @@ def _judged(manifest: Path, split: str) -> Manifest:
     return images
 
 
-def _rows(images: Manifest, kept: set[str]):
+def _rows(images: Manifest, kept: set[str]) -> Iterator:
     rows = [row for row in images.table.itertuples() if row.id in kept]
     if not rows:
         raise SemplesError(

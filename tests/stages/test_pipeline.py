@@ -136,7 +136,7 @@ def test_tables_of_two_seeds_show_mean_and_spread(run, tmp_path):
     assert "± 0.0" in text
     assert "seeds 0, 1" in text
     assert "A note." in text
-    assert (tmp_path / "t/results.csv").read_text().count("\n") == 1 + 2 * 4
+    assert (tmp_path / "t/results.csv").read_text().count("\n") == 1 + 2 * 6
 
 
 def test_one_photograph_of_one_class_is_enough(tmp_path):

@@ -42,6 +42,17 @@ RUN = (
 shell.prefix(f"export PYTHONPATH='{ROOT}' SEMPLES_RUN='{RUN}'; ")
 
 
+# Jobs of cams and of crf share the images; with one job there is nothing to join.
+scattergather:
+    shards=CONFIG.run.shards,
+
+
+SHARDED = CONFIG.run.shards > 1
+PART_OF_CAMS = "shards/{scatteritem}.h5" if SHARDED else "cams.h5"
+PART_OF_CRF = "shards/{scatteritem}" if SHARDED else "masks"
+OF_SHARD = ".{scatteritem}" if SHARDED else ""
+
+
 wildcard_constraints:
     variant="[^/]+",
     seed=r"\d+",
@@ -99,6 +110,11 @@ def foreign_cams(wildcards):
     """CAMs of another method that the prompts learn from."""
     start = PLAN.makers[wildcards.variant].cpl.start
     return [] if start in ("classify", "slm") else [start]
+
+
+def shard_flag(wildcards):
+    """The words that tell a job its share of the images; none where there is one job."""
+    return ["--shard", wildcards.scatteritem] if SHARDED else []
 
 
 def judged_cams(wildcards):

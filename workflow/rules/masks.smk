@@ -1,5 +1,6 @@
 # In: a generator's model.safetensors, data/manifest.csv. Out, in <stage>/<variant>/seed<seed>/: cams.h5, the palette PNGs of
-# crf/masks, the network of segment with its predictions, and the evaluations of all three.
+# crf/masks, the network of segment with its predictions, and the evaluations of all three. With several shards the jobs of
+# cams and crf write shards/<n>-of-<m>, and cams.h5 is their index, masks a folder of links.
 
 
 rule cams:
@@ -9,11 +10,11 @@ rule cams:
         generator=generator_before("cams"),
         code=own_generator,
     output:
-        cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/cams.h5",
+        cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/{PART_OF_CAMS}",
     log:
-        f"{BASE}/logs/cams/{{variant}}.seed{{seed}}.log",
+        f"{BASE}/logs/cams/{{variant}}.seed{{seed}}{OF_SHARD}.log",
     benchmark:
-        f"{BASE}/benchmarks/cams/{{variant}}.seed{{seed}}.tsv"
+        f"{BASE}/benchmarks/cams/{{variant}}.seed{{seed}}{OF_SHARD}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
@@ -24,6 +25,7 @@ rule cams:
     params:
         settings=settings_of("cams"),
         split=CONFIG.data.train,
+        shard=shard_flag,
         code=code_digest("semples.stages.cams"),
     shell:
         "exec python -m semples cams"
@@ -32,6 +34,7 @@ rule cams:
         " --manifest {input.manifest:q}"
         " --split {params.split:q}"
         " --generator {input.generator:q}"
+        " {params.shard:q}"
         " --out {output.cams:q}"
         " &> {log:q}"
 
@@ -75,11 +78,11 @@ rule crf:
         cams=made_by("cams", "cams.h5"),
         evaluation=judged_cams,
     output:
-        masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/masks"),
+        masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/{PART_OF_CRF}"),
     log:
-        f"{BASE}/logs/crf/{{variant}}.seed{{seed}}.log",
+        f"{BASE}/logs/crf/{{variant}}.seed{{seed}}{OF_SHARD}.log",
     benchmark:
-        f"{BASE}/benchmarks/crf/{{variant}}.seed{{seed}}.tsv"
+        f"{BASE}/benchmarks/crf/{{variant}}.seed{{seed}}{OF_SHARD}.tsv"
     conda:
         "../../envs/crf.yaml"
     threads: CONFIG.run.threads
@@ -88,6 +91,7 @@ rule crf:
         runtime=720,
     params:
         settings=settings_of("crf"),
+        shard=shard_flag,
         code=code_digest("semples.stages.crf"),
     shell:
         "exec python -m semples crf"
@@ -96,8 +100,62 @@ rule crf:
         " --manifest {input.manifest:q}"
         " --cams {input.cams:q}"
         " --evaluation {input.evaluation:q}"
+        " {params.shard:q}"
         " --out {output.masks:q}"
         " &> {log:q}"
+
+
+if SHARDED:
+
+    rule join_cams:
+        """The index by which the shards read as one file."""
+        input:
+            gather.shards(
+                f"{BASE}/cams/{{variant}}/seed{{seed}}/{PART_OF_CAMS}",
+                allow_missing=True,
+            ),
+        output:
+            cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/cams.h5",
+        log:
+            f"{BASE}/logs/cams/{{variant}}.seed{{seed}}.join.log",
+        conda:
+            "../../envs/plot.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            code=code_digest("semples.stages.join"),
+        shell:
+            "exec python -m semples join"
+            " --shards {input:q}"
+            " --out {output.cams:q}"
+            " &> {log:q}"
+
+    rule join_masks:
+        """The pseudo masks of all shards in one folder."""
+        input:
+            gather.shards(
+                f"{BASE}/crf/{{variant}}/seed{{seed}}/{PART_OF_CRF}",
+                allow_missing=True,
+            ),
+        output:
+            masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/masks"),
+        log:
+            f"{BASE}/logs/crf/{{variant}}.seed{{seed}}.join.log",
+        conda:
+            "../../envs/plot.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            code=code_digest("semples.stages.join"),
+        shell:
+            "exec python -m semples join"
+            " --shards {input:q}"
+            " --out {output.masks:q}"
+            " &> {log:q}"
 
 
 rule segment:

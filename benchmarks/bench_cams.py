@@ -1,0 +1,63 @@
+"""Two scales and their mirror images of every photograph, in float32. Plain: one image and one view at a time;
+decoding, computing and writing one after the other, the cores sharing every operation, and a float32 .npy an image, of
+the very values that the package stores (stride 4); in the second row at full size, as published. Ours: `semples cams`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.frame import Inputs, Row, seconds
+from benchmarks.maps import SCALES, generator, generator_file, settings
+from semples.images import read_image
+from semples.models.inference import SIDE_MULTIPLE, stored_size
+from semples.stages import cams
+from semples.store import CamFile
+
+STRIDE = 4
+
+
+def rows(inputs: Inputs) -> list[Row]:
+    """Images a second, and the largest difference of a score."""
+    count, found = len(inputs.images()), []
+    out = inputs.folder / "cams.h5"
+    chosen = settings(inputs, scales=SCALES, flip=True, stride=STRIDE, dtype="float32")
+    ours = seconds(lambda: cams.run(chosen, inputs.manifest, inputs.split, generator_file(inputs), out))
+    for what, stride in (("at equal results", STRIDE), ("published size, full resolution", 1)):
+        folder = inputs.folder / f"plain cams {stride}"
+        plain = seconds(lambda: one_at_a_time(inputs, stride, folder))  # noqa: B023 - called at once
+        agreement = f"largest difference {difference(out, folder):.1e}" if stride == STRIDE else "other resolution"
+        speeds = (count / plain, count / ours)
+        found.append(Row("cams", what, *speeds, "images/s", plain / ours, agreement, inputs.device))
+    return found
+
+
+@torch.inference_mode()
+def one_at_a_time(inputs: Inputs, stride: int, folder: Path) -> None:
+    """The published loop: each view of each image by itself, all classes brought to size, the present ones kept."""
+    torch.set_num_threads(inputs.threads)
+    folder.mkdir()
+    model, images = generator(inputs), inputs.images()
+    for row, labels in zip(images.table.itertuples(), images.label_matrix(), strict=True):
+        photo = torch.from_numpy(read_image(row.image)).to(inputs.device).permute(2, 0, 1)[None].float() / 255
+        total = 0
+        for scale in SCALES:
+            sides = [max(1, round(scale * side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in photo.shape[-2:]]
+            view = F.interpolate(photo, size=sides, mode="bilinear", align_corners=False, antialias=True)
+            for mirrored in (False, True):
+                maps = model(view.flip(-1) if mirrored else view).cams
+                maps = maps.flip(-1) if mirrored else maps
+                size = stored_size(row.height, row.width, stride)
+                total = total + F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        present = torch.from_numpy(np.flatnonzero(labels)).to(inputs.device)
+        kept = total[0, present] / (2 * len(SCALES))
+        low, high = kept.amin(dim=(1, 2), keepdim=True), kept.amax(dim=(1, 2), keepdim=True)
+        np.save(folder / f"{row.id}.npy", ((kept - low) / (high - low + 1e-8)).cpu().numpy())
+
+
+def difference(ours: Path, plain: Path) -> float:
+    """Largest difference of a score."""
+    with CamFile(ours) as file:
+        return max(float(np.abs(file.read(image).score - np.load(plain / f"{image}.npy")).max()) for image in file.ids)

@@ -1,0 +1,63 @@
+"""Dense CRF (preset irn, threshold 0.3) into palette PNGs. Plain: one process, and joblib over files of the published
+layout. Ours: `semples crf` with as many processes as are given, from the HDF5 file.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from benchmarks.frame import Inputs, Row, seconds
+from benchmarks.maps import published, read_published, settings, store
+from semples.images import read_image, write_mask
+from semples.settings import Settings
+from semples.stages import crf
+
+THRESHOLD = 0.3
+
+
+def rows(inputs: Inputs) -> list[Row]:
+    """Images a second, and the masks that differ."""
+    maps, folder, images = store(inputs, 1, "float32"), published(inputs), inputs.images()
+    count = len(images)
+
+    def ours(processes: int) -> Callable[[], None]:
+        out = inputs.folder / f"masks-{processes}"
+        return lambda: crf.run(_settings(inputs, processes), inputs.manifest, maps, None, out)
+
+    def by_joblib() -> None:
+        work = delayed(_plain)
+        palette, out = images.classes.palette(), inputs.folder / "masks-joblib"
+        out.mkdir()
+        pairs = zip(images.table["image"], images.table["id"], strict=True)
+        Parallel(inputs.threads)(work(photo, folder / f"{image}.npy", out, palette) for photo, image in pairs)
+
+    one, several, joblib = seconds(ours(1)), seconds(ours(inputs.threads)), seconds(by_joblib)
+    found = []
+    for words, plain, name in (("one process", one, "masks-1"), ("joblib", joblib, "masks-joblib")):
+        agreement = _differing(inputs.folder / name, inputs.folder / f"masks-{inputs.threads}")
+        measured = f"{words} against {inputs.threads} processes"
+        speeds = (count / plain, count / several)
+        found.append(Row("crf", measured, *speeds, "images/s", plain / several, agreement, "cpu"))
+    return found
+
+
+def _settings(inputs: Inputs, processes: int) -> Settings:
+    chosen = settings(inputs)
+    chosen.run.threads, chosen.crf.threshold.value = processes, THRESHOLD
+    return chosen
+
+
+def _plain(photo: str, maps: Path, out: Path, palette: np.ndarray) -> None:
+    score, present = read_published(maps)
+    kernels = crf.PRESETS["irn"]
+    unary = crf.unary_energy(score, THRESHOLD, kernels.soft)
+    labels = crf.dense_crf(read_image(photo), unary, kernels, 10).argmax(axis=0)
+    write_mask(out / f"{maps.stem}.png", np.concatenate([[0], present + 1])[labels], palette)
+
+
+def _differing(one: Path, other: Path) -> str:
+    paths = sorted(one.glob("*.png"))
+    differ = sum(path.read_bytes() != (other / path.name).read_bytes() for path in paths)
+    return f"{differ} of {len(paths)} masks differ by a byte"

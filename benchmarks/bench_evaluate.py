@@ -1,0 +1,46 @@
+"""The curve of 100 background thresholds. Plain: for every threshold all maps and masks are read again and their
+confusion counted. Ours: one pass counts an integer histogram from which every confusion matrix follows, with the
+intervals and the boundary IoU that plain does not have. Both read the same maps of full size; in the second row ours
+reads the file that a user has, at stride 4.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.frame import Inputs, Row, seconds
+from benchmarks.maps import published, read_published, settings, store
+from semples.files import read_json
+from semples.images import read_mask
+from semples.manifest import Manifest
+from semples.metrics import confusion, mean_iou, pseudo_mask
+from semples.stages.evaluate import run_cams, threshold_grid
+
+
+def rows(inputs: Inputs) -> list[Row]:
+    """Seconds of the curve, and the largest difference of an mIoU."""
+    folder, images = published(inputs), inputs.images().with_masks()
+    curve: list[float] = []
+    plain = seconds(lambda: curve.extend(reread(folder, images, threshold_grid(settings(inputs)))))
+    found = []
+    for words, stride, dtype in (("the same maps", 1, "float32"), ("stride 4, float16", 4, "float16")):
+        path, out = store(inputs, stride, dtype), inputs.folder / "curve.json"
+        ours = seconds(lambda: run_cams(settings(inputs), inputs.manifest, inputs.split, path, out))  # noqa: B023
+        apart = np.abs(np.array(read_json(out, "evaluate")["curve"]["miou"]) - curve).max()
+        agreement = f"largest difference of an mIoU {100 * apart:.2g} points"
+        measured = f"curve of {len(curve)} thresholds, {words}"
+        found.append(Row("evaluate", measured, plain, ours, "s", plain / ours, agreement, "cpu"))
+    return found
+
+
+def reread(folder: Path, images: Manifest, thresholds: np.ndarray) -> list[float]:
+    """mIoU at every threshold, all files read again for each."""
+    return [float(mean_iou(_confusion_at(folder, images, threshold))) for threshold in thresholds]
+
+
+def _confusion_at(folder: Path, images: Manifest, threshold: float) -> np.ndarray:
+    total = 0
+    for row in images.table.itertuples():
+        score, present = read_published(folder / f"{row.id}.npy")
+        total = total + confusion(read_mask(row.mask), pseudo_mask(score, present, threshold), len(images.classes))
+    return total

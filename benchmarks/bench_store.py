@@ -1,0 +1,42 @@
+"""Size of the CAMs, and reading those of one image drawn at random. Plain: a pickled float32 .npy an image, present
+classes, full size. Ours: one HDF5 file. Agreement: CAM mIoU at the best threshold, which says nothing where the
+weights are random.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.frame import Inputs, Row, seconds
+from benchmarks.maps import published, read_published, settings, store
+from semples.files import read_json
+from semples.stages.evaluate import run_cams
+from semples.store import CamFile
+
+READS = 300
+
+
+def rows(inputs: Inputs) -> list[Row]:
+    """Megabytes and milliseconds."""
+    folder, found = published(inputs), []
+    megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    full = best_miou(inputs, store(inputs, 1, "float32"))
+    for stride, dtype in ((4, "float16"), (4, "uint8"), (1, "float16")):
+        path = store(inputs, stride, dtype)
+        size, miou = path.stat().st_size / 1e6, best_miou(inputs, path)
+        change = f"CAM mIoU {full:.2f} and {miou:.2f}, change {miou - full:+.2f} points"
+        measured = f"size, stride {stride}, {dtype}"
+        found.append(Row("store", measured, megabytes, size, "MB", megabytes / size, change, "cpu"))
+    with CamFile(store(inputs, 4, "float16")) as file:
+        drawn = np.random.default_rng(0).choice(file.ids, READS)
+        plain = seconds(lambda: [read_published(folder / f"{image}.npy") for image in drawn]) / READS * 1e3
+        ours = seconds(lambda: [file.read(image) for image in drawn]) / READS * 1e3
+    words = "maps of a random image, file open"
+    return [*found, Row("store", words, plain, ours, "ms", plain / ours, "other resolution", "cpu")]
+
+
+def best_miou(inputs: Inputs, path: Path) -> float:
+    """CAM mIoU in per cent at the best threshold."""
+    out = inputs.folder / f"{path.stem}.json"
+    run_cams(settings(inputs), inputs.manifest, inputs.split, path, out)
+    return 100 * read_json(out, "evaluate")["policies"]["oracle"]["miou"]

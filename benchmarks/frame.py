@@ -1,0 +1,137 @@
+"""What every benchmark is given and gives back, and the page made of all of them."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from semples import __version__
+from semples.intake import measured
+from semples.manifest import Manifest, read_manifest, write_manifest
+from semples.settings import Data
+from semples.stages.data import imported
+from semples.stages.tables import markdown
+
+SPLIT = "all"
+PACKAGES = ("torch", "timm", "open_clip_torch", "numpy", "h5py", "pillow", "opencv-python-headless", "pydensecrf2")
+MINI_SCENES = {"train": 48, "val": 16}
+LEGEND = """*plain* is the published way, written anew from its description (one image at a time, a float32 file an
+image, evaluation that reads all files again for every threshold); *ours* is the package, in the same run on
+the same photographs. *ratio* is how many times better ours is; under 1 it is worse."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the benchmarks work on."""
+
+    manifest: Path
+    """manifest.csv of the photographs; all are in split `all`, besides their own."""
+    split: str
+    """`all`."""
+    folder: Path
+    """Scratch folder, removed afterwards."""
+    generator: Path | None
+    """model.safetensors of a trained `vit_cam` on `deit_tiny_patch16_224`; None: random weights, for speed alone."""
+    threads: int
+    """CPU threads or processes that both ways may use."""
+    device: str
+    """`cpu` or `cuda`."""
+    data: str
+    """The photographs, in words."""
+
+    def images(self) -> Manifest:
+        """All photographs, with and without masks."""
+        return read_manifest(self.manifest).split(self.split)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    step: str
+    """Stage or part of the package."""
+    measured: str
+    """What was measured, in words."""
+    plain: float
+    """The published way's figure."""
+    ours: float
+    """The package's figure, of the same run."""
+    unit: str
+    """Unit of both."""
+    ratio: float
+    """How many times better the package is; under 1 it is worse."""
+    agreement: str
+    """How the results of both were found equal, with the figure."""
+    device: str
+    """`cpu` or `cuda`."""
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of `work()`, the GPU's queue emptied before and after."""
+    _finish()
+    begun = time.perf_counter()
+    work()
+    _finish()
+    return time.perf_counter() - begun
+
+
+def _finish() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def photographs(devkit: Path | None, folder: Path, count: int | None) -> tuple[Path, str]:
+    """manifest.csv of the (first `count`) labelled photographs of a VOC devkit, else of the mini world; and words."""
+    data = Data(source="voc", root=str(devkit)) if devkit else Data(source="mini", scenes=MINI_SCENES)
+    folder.mkdir(parents=True)
+    classes, table = imported(data, folder, 1)
+    table = table[table["labels"] != ""].head(count or len(table))
+    table, _ = measured(table.assign(split=table["split"] + f";{SPLIT}"), classes, data, folder, 1)
+    write_manifest(folder / "manifest.csv", table, classes)
+    drawn = "drawn pictures of 64 x 64 pixels, as no photographs were given: their times say little"
+    return folder / "manifest.csv", f"{len(table)} {'photographs of PASCAL VOC 2012' if devkit else drawn}"
+
+
+def page(rows: Iterable[Row], notes: dict[str, str], inputs: Inputs, command: str) -> str:
+    """docs/performance.md: the table, where it was measured, and what each benchmark (name: note) compares."""
+    lines = [
+        {**asdict(row), "plain": f"{row.plain:.4g}", "ours": f"{row.ours:.4g}", "ratio": f"{row.ratio:.2f}"}
+        for row in rows
+    ]
+    parts = [
+        "# Performance",
+        f"Made by `{command}`.\n{LEGEND}",
+        f"{inputs.data}; {inputs.threads} threads or processes; {machine()}; {date.today()}.\n\n{versions()}.",
+        markdown(pd.DataFrame(lines)).rstrip(),
+        "## What is compared",
+        *(f"**{name}.** {note}" for name, note in notes.items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(rows: Iterable[Row], inputs: Inputs) -> str:
+    """The rows with machine, date and versions, as JSON."""
+    found = {"data": inputs.data, "threads": inputs.threads, "machine": machine(), "date": str(date.today())}
+    return json.dumps({**found, "versions": versions(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+
+
+def machine() -> str:
+    """Processor, cores and GPU of this machine."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {gpu}"
+
+
+def versions() -> str:
+    """The packages that the figures depend on."""
+    found = [f"{name} {metadata.version(name)}" for name in PACKAGES]
+    return ", ".join([f"semples {__version__}", f"Python {platform.python_version()}", *found])

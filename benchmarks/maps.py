@@ -1,0 +1,73 @@
+"""The same CAMs in the package's files and in the published layout, made once a run."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.frame import Inputs
+from semples.files import require
+from semples.models.generators import MaskGenerator
+from semples.settings import Cams, Crf, Generator, Run, Settings
+from semples.stages import cams
+from semples.stages.weights import bare_generator, trained_generator
+from semples.store import CamFile
+from semples.training import save_module
+
+SCALES = [1.0, 1.2]
+
+
+def settings(inputs: Inputs, **chosen) -> Settings:
+    """Settings of a DeiT-Tiny `vit_cam` in float32; `chosen` are those of `cams`."""
+    return Settings(
+        run=Run(device=inputs.device, threads=inputs.threads),
+        precision="32-true",
+        masks_from="classify",
+        generator=Generator(name="vit_cam", backbone="deit_tiny_patch16_224", weights="none"),
+        cams=Cams(**chosen),
+        crf=Crf(preset="irn"),
+    )
+
+
+def generator_file(inputs: Inputs) -> Path:
+    """The generator that was given, else one with random weights."""
+    if inputs.generator:
+        return require(inputs.generator, "classify")
+    path = inputs.folder / "generator.safetensors"
+    if not path.exists():
+        torch.manual_seed(0)
+        save_module(bare_generator(settings(inputs).generator, len(inputs.images().classes)), path, {})
+    return path
+
+
+def generator(inputs: Inputs) -> MaskGenerator:
+    """That generator, ready to infer."""
+    model, _ = trained_generator(settings(inputs), len(inputs.images().classes), generator_file(inputs), "classify")
+    return model.eval().to(inputs.device)
+
+
+def store(inputs: Inputs, stride: int, dtype: str) -> Path:
+    """The package's file of one view an image at this stride and dtype."""
+    path = inputs.folder / f"{dtype}-{stride}.h5"
+    if not path.exists():
+        chosen = settings(inputs, scales=[1.0], flip=False, stride=stride, dtype=dtype)
+        cams.run(chosen, inputs.manifest, inputs.split, generator_file(inputs), path)
+    return path
+
+
+def published(inputs: Inputs) -> Path:
+    """The maps of `store(inputs, 1, "float32")` in the published layout: pickled, of full size, a file an image."""
+    folder = inputs.folder / "published"
+    if not folder.exists():
+        folder.mkdir()
+        with CamFile(store(inputs, 1, "float32")) as file:
+            for image in file.ids:
+                maps = file.read(image)
+                np.save(folder / f"{image}.npy", {"keys": maps.classes, "high_res": maps.score}, allow_pickle=True)
+    return folder
+
+
+def read_published(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (present, height, width) and class indices of one file."""
+    found = np.load(path, allow_pickle=True).item()
+    return found["high_res"], found["keys"]

@@ -1,0 +1,30 @@
+"""join: the shards of cams or of crf become one."""
+
+from pathlib import Path
+
+from semples.errors import SemplesError
+from semples.files import atomic_path, link_or_copy, read_json
+from semples.store import join_shards
+
+
+def run(shards: list[Path], out: Path) -> None:
+    """Write `out`: an index of HDF5 files, or one folder of the files of folders."""
+    with atomic_path(out) as partial:
+        if shards[0].is_dir():
+            _join_folders(shards, partial)
+        else:
+            join_shards(shards, partial)
+    print(f"{len(shards)} shards: {out}")
+
+
+def _join_folders(shards: list[Path], out: Path) -> None:
+    """The files of all folders, as links where the file system has them."""
+    first = read_json(shards[0] / "provenance.json", "crf")
+    for shard in shards:
+        if read_json(shard / "provenance.json", "crf") != first:
+            raise SemplesError(shard, "a shard of another run", f"one like {shards[0]}", "make it again")
+        for path in sorted(path for path in shard.rglob("*") if path.is_file()):
+            place = out / path.relative_to(shard)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not place.exists():
+                link_or_copy(path, place)

@@ -1,0 +1,84 @@
+"""Shards of cams and crf: the same results, and after kill -9 only the unfinished ones are made again."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = {
+    "preset": "mini",
+    "name": "sharded",
+    "run": {"threads": 1, "shards": 3},
+    "data": {"scenes": {"train": 300, "val": 4}},
+    "masks_from": "classify",
+    "classify": {"epochs": 1},
+    "experiments": {"classifier": {}, "slm": None, "csr-manual": None, "csr-learned": None},
+}
+MASKS = "results/sharded/crf/classifier/seed0/masks"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, snakemake) -> Path:
+    """A working directory with undisturbed masks made in three shards."""
+    folder = tmp_path_factory.mktemp("shards")
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    snakemake(folder, "--cores", 2, MASKS)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All outputs of cams and crf, by path."""
+    base = folder / "results/sharded"
+    paths = [path for stage in ("cams", "crf") for path in (base / stage).rglob("*") if path.is_file()]
+    return {str(path.relative_to(base)): path.read_bytes() for path in paths}
+
+
+def test_shards_become_one_store_and_one_folder(folder):
+    names = contents(folder)
+    assert {"1-of-3.h5", "2-of-3.h5", "3-of-3.h5"} == {name[-9:] for name in names if "cams" in name and "of" in name}
+    assert sum(name.startswith("crf/classifier/seed0/masks/train_") for name in names) == 300
+
+
+@pytest.mark.parametrize("stage", ["cams", "crf"])
+def test_after_kill_9_only_unfinished_shards_are_made_again(folder, snakemake, stage):
+    undisturbed = contents(folder)
+    shards = sorted((folder / f"results/sharded/{stage}/classifier/seed0/shards").iterdir())
+    kept = shards[0].stat().st_mtime_ns
+    for shard in shards[1:]:
+        shutil.rmtree(shard) if shard.is_dir() else shard.unlink()
+    killed_while_running(folder, stage)
+    unfinished = [shard for shard in shards if not shard.exists()]
+    assert unfinished
+    text = snakemake(folder, "--cores", 1, MASKS)
+    assert len(re.findall(rf"^(?:local)?rule {stage}:", text, flags=re.MULTILINE)) == len(unfinished)
+    assert shards[0].stat().st_mtime_ns == kept
+    assert contents(folder) == undisturbed
+
+
+def killed_while_running(folder: Path, stage: str) -> None:
+    """Start the workflow, and kill it with all its jobs as soon as a shard of `stage` has begun."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE_", "PYTHONPATH"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "1", MASKS]
+    shards = folder / f"results/sharded/{stage}/classifier/seed0/shards"
+    begun = subprocess.Popen(
+        command, cwd=folder, env=kept | {"PATH": path}, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 120
+    while time.monotonic() < until and begun.poll() is None:
+        if any("partial" in found.name for found in shards.iterdir()):
+            break
+        time.sleep(0.001)
+    assert begun.poll() is None, "the jobs ended before one of them could be killed"
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+    for lock in (folder / ".snakemake/locks").glob("*"):
+        lock.unlink()

@@ -2,13 +2,16 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from semples.cache import DecodedImages
 from semples.errors import SemplesError
 from semples.images import IGNORE, read_image, read_mask, resize_map
 from semples.manifest import Manifest
@@ -21,7 +24,8 @@ class Photographs(Dataset):
     """Images of a manifest with their label vectors, or with `masks` (paths) their masks.
 
     With `cams` an item also has the maps of its classes, cropped and flipped as the image. A set whose decoded size is
-    within `cache_gb` is kept in memory after its first epoch.
+    within `cache_gb` is kept in memory after its first epoch, by every process that decodes; a larger one in a file of
+    the folder `cache`, where there is one, for all of them.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Photographs(Dataset):
         cache_gb: float,
         masks: list[str] | None = None,
         cams: CamFile | CamFolder | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.ids, self.cams = list(manifest.table["id"]), cams
         self.paths = list(manifest.table["image"])
@@ -40,6 +45,7 @@ class Photographs(Dataset):
         self.transform = transform
         decoded = 4 * sum(h * w for h, w in self.shapes)
         self.cache: dict[int, tuple] | None = {} if decoded <= cache_gb * 1e9 else None
+        self.file = DecodedImages(cache, self.paths, self.shapes) if cache and self.cache is None else None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -78,7 +84,7 @@ class Photographs(Dataset):
     def _decoded(self, index: int) -> tuple[tv_tensors.Image, Tensor | None]:
         if self.cache is not None and index in self.cache:
             return self.cache[index]
-        pixels = read_image(self.paths[index])
+        pixels = self._pixels(index)
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = None
         if self.masks is not None:
@@ -86,6 +92,16 @@ class Photographs(Dataset):
         if self.cache is not None:
             self.cache[index] = (image, mask)
         return image, mask
+
+    def _pixels(self, index: int) -> np.ndarray:
+        """RGB uint8 (h, w, 3)."""
+        if self.file is None:
+            return read_image(self.paths[index])
+        pixels = self.file.read(index)
+        if pixels is None:
+            pixels = read_image(self.paths[index])
+            self.file.write(index, pixels)
+        return pixels
 
 
 class EpochBatches(Sampler):

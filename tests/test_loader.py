@@ -1,10 +1,13 @@
 """Training images: augmentation, void padding, order, and what a batch holds."""
 
 from itertools import chain
+from types import SimpleNamespace
 
+import pytest
 import torch
 from torchvision import tv_tensors
 
+from semples.errors import SemplesError
 from semples.loader import EpochBatches, MaskTransform, Photographs, batches, label_transform
 from semples.manifest import read_manifest
 
@@ -99,3 +102,25 @@ def test_augmentation_is_the_same_in_any_order_and_process(odd_photos):
     state = torch.get_rng_state()
     assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_path):
+    manifest = read_manifest(odd_photos)
+
+    def items(**cache) -> list[torch.Tensor]:
+        dataset = Photographs(manifest, lambda image: image.clone(), 0, **cache)
+        return [dataset[index, 0]["image"] for index in (2, 0, 1)]
+
+    expected = items()
+    for _ in range(2):  # filled, then read
+        assert all(map(torch.equal, items(cache=tmp_path / "cache"), expected))
+    (file,) = (tmp_path / "cache").iterdir()
+    assert file.stat().st_size == 3 + 3 * (40 * 50 + 33 * 64 + 48 * 31)
+    assert file.read_bytes()[:3] == bytes([1, 1, 1])
+
+
+def test_a_file_larger_than_the_disk_is_refused(odd_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("semples.cache.shutil.disk_usage", lambda _folder: SimpleNamespace(free=10_000))
+    with pytest.raises(SemplesError, match="GB free in"):
+        Photographs(read_manifest(odd_photos), None, 0, cache=tmp_path)
+    assert not list(tmp_path.glob("*.uint8"))

@@ -25,7 +25,9 @@ class Run(Section):
     shards: Count = 1
     """Jobs that share the images in cams and in crf; each is made anew by itself. Another number makes both anew."""
     cache_gb: Weight = 2.0
-    """Decoded training images are kept in memory up to this size; a larger set is decoded anew each epoch."""
+    """Decoded training images are kept in memory up to this size, in each process that decodes."""
+    cache_folder: str = ""
+    """A larger set is kept decoded in a file of this folder, 3 bytes a pixel; empty: it is decoded anew each epoch."""
 
 
 class Data(Section):

@@ -53,7 +53,8 @@ class Job:
         """Batches of augmented images with labels, and with `cams` the maps of their classes, for a learning stage."""
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
-        dataset = Photographs(images, transform, run.cache_gb, cams=cams)
+        cache = Path(run.cache_folder) if run.cache_folder else None
+        dataset = Photographs(images, transform, run.cache_gb, cams=cams, cache=cache)
         return batches(dataset, self.training.batch, self.seed, run.workers)
 
 

@@ -1,5 +1,6 @@
 # make demo   environment, then the whole pipeline on the embedded default
 # make test   environment, then all tests
+# make cluster-test  tests on a real Slurm; they skip where none answers
 # make lint   ruff, snakefmt, snakemake --lint
 # make schema workflow/schemas/config.schema.json from semples/settings/
 # make bench  docs/performance.md: speed and size against the published way; VOCDEVKIT=path for real photographs
@@ -10,7 +11,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test lint schema bench env clean
+.PHONY: demo test cluster-test lint schema bench env clean
 
 env: $(STAMP)
 
@@ -42,6 +43,9 @@ demo: env
 test: env
 	@echo "== pytest"
 	@pytest
+
+cluster-test: env
+	pytest -m cluster tests/cluster
 
 lint: env
 	ruff check .

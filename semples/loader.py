@@ -1,15 +1,22 @@
 """Training images from a manifest: decoded, augmented, batched."""
 
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from semples.cache import DecodedImages
 from semples.errors import SemplesError
 from semples.images import IGNORE, read_image, read_mask, resize_map
 from semples.manifest import Manifest
 from semples.models.masking import present_pairs
+from semples.seeds import seed_of, seeded
 from semples.store import CamFile, CamFolder
 
 
@@ -17,7 +24,8 @@ class Photographs(Dataset):
     """Images of a manifest with their label vectors, or with `masks` (paths) their masks.
 
     With `cams` an item also has the maps of its classes, cropped and flipped as the image. A set whose decoded size is
-    within `cache_gb` is kept in memory after its first epoch.
+    within `cache_gb` is kept in memory after its first epoch, by every process that decodes; a larger one in a file of
+    the folder `cache`, where there is one, for all of them.
     """
 
     def __init__(
@@ -27,6 +35,7 @@ class Photographs(Dataset):
         cache_gb: float,
         masks: list[str] | None = None,
         cams: CamFile | CamFolder | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.ids, self.cams = list(manifest.table["id"]), cams
         self.paths = list(manifest.table["image"])
@@ -36,11 +45,18 @@ class Photographs(Dataset):
         self.transform = transform
         decoded = 4 * sum(h * w for h, w in self.shapes)
         self.cache: dict[int, tuple] | None = {} if decoded <= cache_gb * 1e9 else None
+        self.file = DecodedImages(cache, self.paths, self.shapes) if cache and self.cache is None else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Tensor]:
+        """The image of an (index, seed) pair; the seed is that of its augmentation."""
+        index, seed = drawn
+        with seeded(seed):
+            return self._augmented(index)
+
+    def _augmented(self, index: int) -> dict[str, Tensor]:
         image, mask = self._decoded(index)
         if self.cams is not None:
             image, maps = self.transform(image, tv_tensors.Mask(self._maps(index)))
@@ -68,7 +84,7 @@ class Photographs(Dataset):
     def _decoded(self, index: int) -> tuple[tv_tensors.Image, Tensor | None]:
         if self.cache is not None and index in self.cache:
             return self.cache[index]
-        pixels = read_image(self.paths[index])
+        pixels = self._pixels(index)
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
         mask = None
         if self.masks is not None:
@@ -77,36 +93,56 @@ class Photographs(Dataset):
             self.cache[index] = (image, mask)
         return image, mask
 
+    def _pixels(self, index: int) -> np.ndarray:
+        """RGB uint8 (h, w, 3)."""
+        if self.file is None:
+            return read_image(self.paths[index])
+        pixels = self.file.read(index)
+        if pixels is None:
+            pixels = read_image(self.paths[index])
+            self.file.write(index, pixels)
+        return pixels
 
-class EpochSampler(Sampler):
-    """A permutation that depends on the seed and `epoch` alone, so that a resumed run sees the same order.
 
-    `epoch` is an attribute and no `set_epoch`: Fabric calls that with its own count, which a resumed run starts anew.
+class EpochBatches(Sampler):
+    """Batches of (index, seed) pairs that depend on the seed, `epoch` and image alone, not on who asks or how often.
+
+    The seed of a pair is that of the image's augmentation. A last incomplete batch is left out where there is another.
+    A resumed run sets `first`, the batch it goes on with; of several processes (`ranks`) each takes its share of every
+    batch. `epoch` is an attribute and no `set_epoch`: Fabric calls that with its own count, which starts anew.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+    def __init__(self, length: int, batch: int, seed: int) -> None:
+        self.length, self.batch, self.seed = length, batch, seed
+        self.epoch, self.first, self.rank, self.ranks = 0, 0, 0, 1
 
     def __len__(self) -> int:
-        return self.length
+        return max(1, self.length // self.batch)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
-        return iter(torch.randperm(self.length, generator=generator).tolist())
+        order = torch.randperm(self.length, generator=generator).tolist()
+        for start in range(self.first * self.batch, len(self) * self.batch, self.batch):
+            mine = order[start : start + self.batch][self.rank :: self.ranks]
+            yield [(index, seed_of(self.seed, self.epoch, index)) for index in mine]
 
 
 def batches(dataset: Photographs, batch: int, seed: int, workers: int) -> DataLoader:
-    """A loader of shuffled batches; a last incomplete batch is left out where there is another."""
+    """A loader of shuffled batches."""
     return DataLoader(
         dataset,
-        batch_size=batch,
-        sampler=EpochSampler(len(dataset), seed),
-        drop_last=len(dataset) > batch,
+        batch_sampler=EpochBatches(len(dataset), batch, seed),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=_collate,
+        worker_init_fn=_outlive_sigterm,
     )
+
+
+def _outlive_sigterm(_worker: int) -> None:
+    """A scheduler sends SIGTERM to all processes; the loop wants to save first, and its workers end with it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _collate(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:

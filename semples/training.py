@@ -17,20 +17,22 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from semples.checkpoint import Checkpoint, Position
+from semples.devices import STOPPED, Interruption, make_fabric, spread_over
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256
+from semples.seeds import seed_of
 
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20
 CHECK_EVERY = 50
-SAVE_EVERY_S = 30
-LAST, BEST = "last.ckpt", "best.ckpt"
+SAVE_EVERY_S = 60
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,10 @@ class Plan:
     """Checkpoint and running metrics; beside, not among, the declared outputs of a rule."""
     fingerprint: str
     """Digest of settings and inputs: a checkpoint with another one is not resumed."""
-
-
-def make_fabric(device: str, precision: str) -> Fabric:
-    """One process on one device; precision `auto` is bf16-mixed where the processor has bfloat16 of its own."""
-    if precision == "auto":
-        cpu = device == "cpu" or not torch.cuda.is_available()
-        own = torch.cpu.get_capabilities().get("avx512_bf16", False) if cpu else torch.cuda.is_bf16_supported(False)
-        precision = "bf16-mixed" if own else "32-true"
-    return Fabric(accelerator=device, devices=1, precision=precision)
+    devices: int = 1
+    """Processes that share every batch, each on a device of its own."""
+    compile: bool = False
+    """Whether torch compiles the step."""
 
 
 def cosine(share: float) -> float:
@@ -77,85 +74,140 @@ def fit(
 ) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
-    Interrupted, it resumes from the last checkpoint when called again with the same fingerprint. `judge` scores the
-    learner after every epoch; the learner is left as it was after the epoch that scored highest, else after the last.
-    The optimiser must be a fused one: those skip a step whose loss is not finite without asking the device first.
+    `loader` has batches of semples.loader.EpochBatches. Interrupted, the run goes on from its last checkpoint when
+    called again with the same fingerprint; on SIGTERM it writes one and exits. `judge` scores the learner after every
+    epoch; the learner is left as it was after the epoch that scored highest, else after the last. The optimiser must be
+    a fused one: those skip a step whose loss is not finite without asking the device first.
+
+    With `plan.devices` > 1 the processes but the first exit when the last epoch is done.
     """
     if not optimizer.defaults.get("fused"):
         raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
-    fabric = make_fabric(plan.device, plan.precision)
-    torch.manual_seed(plan.seed)
+    fabric = make_fabric(plan.device, plan.precision, plan.devices)
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
-    task, optimizer = fabric.setup(task, optimizer)
-    loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        inner, lambda step: plan.schedule(min(1.0, step / max(1, plan.epochs * len(loader))))
-    )
-    state = {"learner": learner, "optimizer": inner, "schedule": schedule}
-    metrics = plan.folder / "metrics.jsonl"
-    first = _resume(state, plan, metrics)
-    saved = time.monotonic()
-    bar = tqdm(total=plan.epochs * len(loader), initial=first * len(loader), mininterval=2, unit="step")
-    for epoch in range(first, plan.epochs):
-        loader.sampler.epoch = epoch
-        row = _epoch(fabric, task, loader, optimizer, schedule, bar)
-        row = {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), **row}
-        if judge is not None:
-            row["selection"] = judge()
-            _keep_best(learner, plan, epoch + 1, row["selection"])
-        with open(metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        if time.monotonic() - saved > SAVE_EVERY_S and epoch + 1 < plan.epochs:
-            _save(state, plan, epoch + 1)
-            saved = time.monotonic()
-    bar.close()
+    task, optimizer = fabric.setup(_prepared(fabric, task, plan), optimizer)
+    loader = _shared_out(fabric, loader)
+    total = plan.epochs * len(loader)
+    schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: plan.schedule(min(1.0, step / max(1, total))))
+    first = fabric.is_global_zero
+    parts = {"learner": learner, "optimizer": inner, "schedule": schedule}
+    checkpoint = Checkpoint(plan.folder, plan.fingerprint, parts, writes=first)
+    position = checkpoint.resume(plan.epochs, len(loader))
+    done = position.epoch * len(loader) + position.step
+    bar = tqdm(total=total, initial=done, mininterval=2, unit="step", disable=not first)
+    with Interruption(first) as stop, bar:
+        after_step = _watch(checkpoint, position, stop, bar)
+        while position.epoch < plan.epochs:
+            row = _epoch(fabric, task, loader, optimizer, schedule, position, plan.seed, after_step)
+            if judge is not None and first:
+                row["selection"] = judge()
+                checkpoint.keep_best(learner, row["epoch"], row["selection"])
+            checkpoint.add_line(json.dumps(row))
+            position.next_epoch()
+    if not first:
+        raise SystemExit(0)
     if judge is not None:
-        best = torch.load(plan.folder / BEST, map_location="cpu")
-        learner.load_state_dict(best["learner"])
-        log.info("kept epoch %d of %d, selection score %.4f", best["epoch"], plan.epochs, best["score"])
-    return metrics
+        checkpoint.load_best(learner)
+    return checkpoint.metrics
 
 
-def _keep_best(learner: nn.Module, plan: Plan, epoch: int, score: float) -> None:
-    path = plan.folder / BEST
-    if not path.exists() or score > torch.load(path, map_location="cpu")["score"]:
-        with atomic_path(path) as partial:
-            torch.save({"learner": learner.state_dict(), "epoch": epoch, "score": score}, partial)
+def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: tqdm) -> Callable[[], None]:
+    """What follows every step: the bar moves; a checkpoint now and then, and on SIGTERM a last one before the end."""
+    saved = time.monotonic()
 
-
-def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
-    """One pass: mean of every named loss, learning rate, speed, memory, steps skipped."""
-    task.train()
-    sums: dict[str, torch.Tensor] = {}
-    not_finite = torch.zeros((), device=fabric.device)
-    images, start = 0, time.monotonic()
-    for step, batch in enumerate(loader, start=1):
-        with _attention(fabric):
-            losses = task(batch)
-        finite = torch.isfinite(losses["loss"])
-        not_finite += ~finite
-        optimizer.zero_grad()
-        fabric.backward(losses["loss"])
-        optimizer.optimizer.found_inf = (~finite).float()  # a fused optimiser skips the step, and nobody waits to know
-        optimizer.step()
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0) + torch.where(finite, value.detach(), 0)
-        schedule.step()
-        images += len(batch["image"])
+    def after_step() -> None:
+        nonlocal saved
         bar.update()
-        if step % CHECK_EVERY == 0 or step == len(loader):
-            _check(not_finite)
-    skipped = int(not_finite)
+        if stop.asked or time.monotonic() - saved > SAVE_EVERY_S:
+            checkpoint.save(position)
+            saved = time.monotonic()
+        if stop.asked:
+            log.info("SIGTERM: saved at step %d; run again to go on", bar.n)
+            raise SystemExit(STOPPED)
+
+    return after_step
+
+
+def _prepared(fabric: Fabric, task: nn.Module, plan: Plan) -> nn.Module:
+    """The task as the device likes it."""
+    task = spread_over(fabric, task)
+    if fabric.device.type == "cuda":
+        task.to(memory_format=torch.channels_last)
+    if plan.compile:
+        task.compile(dynamic=True)  # the number of pairs changes from step to step
+    return task
+
+
+def _shared_out(fabric: Fabric, loader: DataLoader) -> DataLoader:
+    """The loader of this process: its share of every batch."""
+    batches = loader.batch_sampler
+    if min(batches.batch, batches.length) < fabric.world_size:
+        raise SemplesError(
+            "run.devices",
+            f"{fabric.world_size} processes for batches of {min(batches.batch, batches.length)} images",
+            "an image a process and step",
+            "lower `run.devices` or raise the stage's `batch`",
+        )
+    batches.rank, batches.ranks = fabric.global_rank, fabric.world_size
+    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def _epoch(
+    fabric: Fabric,
+    task: nn.Module,
+    loader: DataLoader,
+    optimizer: Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    position: Position,
+    seed: int,
+    after_step: Callable[[], None],
+) -> dict[str, float]:
+    """The rest of an epoch: mean of every named loss, learning rate, speed, memory, steps skipped."""
+    task.train()
+    images, start = 0, time.monotonic()
+    loader.batch_sampler.epoch, loader.batch_sampler.first = position.epoch, position.step
+    for batch in loader:
+        # what a network draws in a step depends on the step alone, whatever was drawn before
+        torch.manual_seed(seed_of(seed, position.epoch, position.step, fabric.global_rank))
+        _step(fabric, task, batch, optimizer, schedule, position)
+        images += len(batch["image"])
+        if position.step % CHECK_EVERY == 0 or position.step == len(loader):
+            _check(position.skipped)
+        after_step()
+    skipped = int(position.skipped)
     done = max(1, len(loader) - skipped)
-    means = {name: (value / done).item() for name, value in sums.items()}
-    bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()})
     return {
-        **means,
+        "epoch": position.epoch + 1,
+        "step": (position.epoch + 1) * len(loader),
+        **{name: (total / done).item() for name, total in position.sums.items()},
         "lr": schedule.get_last_lr()[0],
         "skipped": skipped,
-        "images_per_s": images / (time.monotonic() - start),
+        "images_per_s": images * fabric.world_size / (time.monotonic() - start),
         "peak_memory_mb": _peak_memory_mb(),
     }
+
+
+def _step(
+    fabric: Fabric,
+    task: nn.Module,
+    batch: dict[str, Tensor],
+    optimizer: Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    position: Position,
+) -> None:
+    """One step, and its losses added to the position. The host waits for nothing here."""
+    with _attention(fabric):
+        losses = task(batch)
+    optimizer.zero_grad()
+    fabric.backward(losses["loss"])
+    values = {name: value.detach() for name, value in losses.items()}
+    if fabric.world_size > 1:  # every process has its share of each mean
+        values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
+    finite = torch.isfinite(values["loss"])
+    optimizer.optimizer.found_inf = (~finite).float()  # a fused optimiser skips the step, and nobody waits to know
+    optimizer.step()
+    schedule.step()
+    position.add({name: torch.where(finite, value, 0) for name, value in values.items()}, ~finite)
 
 
 def _check(not_finite: torch.Tensor) -> None:
@@ -177,49 +229,6 @@ def _peak_memory_mb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
-def _save(state: dict, plan: Plan, epoch: int) -> None:
-    values = {name: part.state_dict() for name, part in state.items()}
-    with atomic_path(plan.folder / LAST) as partial:
-        torch.save({**values, "epoch": epoch, "fingerprint": plan.fingerprint, "random": _random_states()}, partial)
-
-
-def _resume(state: dict, plan: Plan, metrics: Path) -> int:
-    """Load the checkpoint if it is of this very run; return the epoch to go on with."""
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    path = plan.folder / LAST
-    if path.exists():
-        saved = torch.load(path, map_location="cpu")
-        if saved["fingerprint"] == plan.fingerprint:
-            for name, part in state.items():
-                part.load_state_dict(saved[name])
-            _restore_random_states(saved["random"])
-            lines = metrics.read_text(encoding="utf-8").splitlines()
-            metrics.write_text("".join(f"{line}\n" for line in lines[: saved["epoch"]]), encoding="utf-8")
-            log.info("resuming after epoch %d of %d", saved["epoch"], plan.epochs)
-            return saved["epoch"]
-        log.info("%s belongs to other settings; starting anew", path)
-    metrics.write_text("", encoding="utf-8")
-    (plan.folder / BEST).unlink(missing_ok=True)
-    return 0
-
-
-def _random_states() -> list[torch.Tensor]:
-    """The states of torch's generators, the CPU's first; augmentation draws from no other."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
-
-
-def _restore_random_states(states: list[torch.Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states[1:])
-
-
-def forget_checkpoint(folder: Path) -> None:
-    """Remove the checkpoints of a run that has ended well."""
-    for name in (LAST, BEST):
-        (folder / name).unlink(missing_ok=True)
 
 
 def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:

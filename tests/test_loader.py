@@ -1,9 +1,14 @@
 """Training images: augmentation, void padding, order, and what a batch holds."""
 
+from itertools import chain
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torchvision import tv_tensors
 
-from semples.loader import EpochSampler, MaskTransform, Photographs, batches, label_transform
+from semples.errors import SemplesError
+from semples.loader import EpochBatches, MaskTransform, Photographs, batches, label_transform
 from semples.manifest import read_manifest
 
 
@@ -61,17 +66,61 @@ def test_cached_images_are_the_files_own(odd_photos):
     manifest = read_manifest(odd_photos)
     for limit in (0, 1.0):
         dataset = Photographs(manifest, lambda image: image.clone(), limit)
-        first, again = dataset[1]["image"], dataset[1]["image"]
+        first, again = dataset[1, 0]["image"], dataset[1, 0]["image"]
         assert torch.equal(first, again)
         assert (dataset.cache is None) == (limit == 0)
 
 
-def test_order_depends_on_seed_and_epoch_alone():
-    def order(seed: int, epoch: int) -> list[int]:
-        sampler = EpochSampler(50, seed)
-        sampler.epoch = epoch
-        return list(sampler)
+def drawn(seed: int, epoch: int, **places: int) -> list[list[tuple[int, int]]]:
+    sampler = EpochBatches(50, 8, seed)
+    for name, value in {"epoch": epoch, **places}.items():
+        setattr(sampler, name, value)
+    return list(sampler)
 
-    assert order(0, 3) == order(0, 3)
-    assert order(0, 3) != order(0, 4) != order(1, 4)
-    assert sorted(order(0, 3)) == list(range(50))
+
+def test_order_and_seeds_depend_on_seed_and_epoch_alone():
+    assert drawn(0, 3) == drawn(0, 3)
+    assert drawn(0, 3) != drawn(0, 4) != drawn(1, 4)
+    indices, seeds = zip(*chain(*drawn(0, 3)), strict=True)
+    assert len(set(indices)) == len(set(seeds)) == 48  # the two images of an incomplete batch are left out
+    assert set(seeds).isdisjoint(seed for batch in drawn(0, 4) for _, seed in batch)
+
+
+def test_ranks_share_every_batch_and_a_resumed_run_goes_on_in_the_middle():
+    whole = drawn(0, 3)
+    parts = [drawn(0, 3, rank=rank, ranks=3) for rank in range(3)]
+    assert [sorted(chain(*shares)) for shares in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
+    assert drawn(0, 3, first=4) == whole[4:]
+
+
+def test_augmentation_is_the_same_in_any_order_and_process(odd_photos):
+    dataset = Photographs(read_manifest(odd_photos), label_transform(16, (0.1, 1), 0.5, 9, 0.5), 1.0)
+    here, again = batches(dataset, 3, seed=0, workers=0), batches(dataset, 3, seed=0, workers=2)
+    torch.rand(5)
+    (first,), (second,) = here, again
+    assert torch.equal(first["image"], second["image"])
+    state = torch.get_rng_state()
+    assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_path):
+    manifest = read_manifest(odd_photos)
+
+    def items(**cache) -> list[torch.Tensor]:
+        dataset = Photographs(manifest, lambda image: image.clone(), 0, **cache)
+        return [dataset[index, 0]["image"] for index in (2, 0, 1)]
+
+    expected = items()
+    for _ in range(2):  # filled, then read
+        assert all(map(torch.equal, items(cache=tmp_path / "cache"), expected))
+    (file,) = (tmp_path / "cache").iterdir()
+    assert file.stat().st_size == 3 + 3 * (40 * 50 + 33 * 64 + 48 * 31)
+    assert file.read_bytes()[:3] == bytes([1, 1, 1])
+
+
+def test_a_file_larger_than_the_disk_is_refused(odd_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("semples.cache.shutil.disk_usage", lambda _folder: SimpleNamespace(free=10_000))
+    with pytest.raises(SemplesError, match="GB free in"):
+        Photographs(read_manifest(odd_photos), None, 0, cache=tmp_path)
+    assert not list(tmp_path.glob("*.uint8"))

@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
+from semples.cards import lease_cards
 from semples.cli.arguments import PATHS, common, settings_of
 
 LEARNING = (
@@ -50,10 +51,13 @@ def _stage(
     names = [*paths, *(flag for flag, used in (("seed", seed), ("split", split), ("shard", shard)) if used)]
 
     def call(given: argparse.Namespace) -> None:
+        settings = settings_of(given)
+        if seed or name == "cams":
+            lease_cards(settings.run.device, settings.run.devices if seed else 1)  # those with a seed learn
         # imported here: `semples tables` should not wait for torch
         module = import_module(f"semples.stages.{name}")
         renamed = {("classes_file" if key == "classes" else key): getattr(given, key) for key in names}
-        module.run(settings_of(given), out=given.out, **renamed)
+        module.run(settings, out=given.out, **renamed)
 
     command.set_defaults(call=call)
 

@@ -8,6 +8,7 @@ from open_clip import create_model, get_tokenizer
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
+from semples.models.towers import encode_embedded, encode_image, speed_up
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SENTENCES_AT_ONCE = 256
@@ -31,8 +32,9 @@ class Guide(nn.Module):
                 "an open_clip model with the standard text transformer (ViT-B-32, RN50, ...)",
                 "name another `guide.model`",
             )
-        self.clip = clip.eval().requires_grad_(False)
+        self.clip = speed_up(clip).requires_grad_(False)
         self.tokenizer = tokenizer
+        self._tokens: dict[tuple[int, str], tuple[Tensor, int]] = {}
         size = clip.visual.image_size
         self.image_size: int = size if isinstance(size, int) else size[0]
         own = normalisation == "guide"
@@ -65,7 +67,7 @@ class Guide(nn.Module):
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width)."""
-        return _centred(self.clip.encode_image(pixels), self.image_centre)
+        return _centred(encode_image(self.clip, pixels), self.image_centre)
 
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> embeddings (sentences, width)."""
@@ -85,18 +87,12 @@ class Guide(nn.Module):
         `encode_text` of the same sentence when the vectors are the embeddings of real tokens. `dot` says which token
         the last "." is: with the end-of-word mark as tokenisation makes it, or `bare`, without.
         """
-        classes, length, _ = vectors.shape
+        length = vectors.shape[1]
         tokens, first = self._prompt_tokens(length, dot)
-
-        def put_vectors(_module, _inputs, embedded: Tensor) -> Tensor:
-            return torch.cat([embedded[:, :first], vectors.to(embedded.dtype), embedded[:, first + length :]], dim=1)
-
-        handle = self.clip.token_embedding.register_forward_hook(put_vectors)
-        try:
-            features = self.clip.encode_text(tokens.expand(classes, -1))
-        finally:
-            handle.remove()
-        return _centred(features, self.text_centre)
+        embedded = self.clip.token_embedding(tokens).expand(len(vectors), -1, -1)
+        embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + length :]], dim=1)
+        end = first + length + 1  # after the dot
+        return _centred(encode_embedded(self.clip, tokens, embedded, end), self.text_centre)
 
     def token_vectors(self, words: str) -> Tensor:
         """Embeddings of the tokens of `words`, (tokens, token width)."""
@@ -127,6 +123,14 @@ class Guide(nn.Module):
 
     def _prompt_tokens(self, length: int, dot: str) -> tuple[Tensor, int]:
         """Token ids (1, context) of "a photo of {length placeholders}." and the position of the first placeholder."""
+        if (length, dot) not in self._tokens:
+            self._tokens[length, dot] = self._new_prompt_tokens(length, dot)
+        tokens, first = self._tokens[length, dot]
+        if tokens.device != self.mean.device:
+            self._tokens[length, dot] = tokens, first = tokens.to(self.mean.device), first
+        return tokens, first
+
+    def _new_prompt_tokens(self, length: int, dot: str) -> tuple[Tensor, int]:
         context = self.clip.context_length
         sentence = self.tokenizer(["a photo of."])[0]
         head = 1 + len(self.tokenizer.encode("a photo of"))
@@ -141,7 +145,7 @@ class Guide(nn.Module):
         tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
         if dot == "bare":
             tokens[head + length] = self.tokenizer.encoder["."]
-        return tokens.unsqueeze(0).to(self.mean.device), head
+        return tokens.unsqueeze(0), head
 
 
 def _centred(features: Tensor, centre: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 Every argument is a float tensor with one value an (image, present class) pair, shape (pairs,), or (pairs, phrases)
 where a class has several prompts. A raw cosine is clamped to [1e-4, 0.9999] before each log. All return the mean over
-pairs, weighted where `weight` (pairs,) is given.
+pairs, weighted where `weight` (pairs,) is given; of several data-parallel processes, see semples.models.ranks.
 """
 
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from semples.models import ranks
 
 LOWEST, HIGHEST = 1e-4, 0.9999
 
@@ -64,6 +66,6 @@ def balancing_weights(labels: Tensor) -> Tensor:
 
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
-        return values.mean()
+        return ranks.mean(values)
     values = values.flatten(1).mean(dim=1) if values.ndim > 1 else values
-    return torch.dot(values, weight) / weight.sum()
+    return torch.dot(values, weight) / ranks.average(weight.sum())

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semples.models import ranks
 from semples.models.generators import Maps, MaskGenerator
 from semples.models.guide import Guide
 from semples.models.losses import area, prompt_loss, refinement_loss, segment_label_loss
@@ -83,13 +84,13 @@ class MaskTask(nn.Module):
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
         text, weight = self.texts[klass], _of_pairs(self.class_weights, klass)
         foreground, background = (front * text).sum(1), (back * text).sum(1)
-        named = {"s_fg": foreground.mean(), "s_bg": background.mean(), "area": mask.mean()}
+        named = {"s_fg": ranks.mean(foreground), "s_bg": ranks.mean(background), "area": ranks.mean(mask)}
         if prompts is None:
             loss = segment_label_loss(foreground, background, self.w_bg, weight)
         else:
             prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
             loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight)
-            named["s_prompt"] = prompt.mean()
+            named["s_prompt"] = ranks.mean(prompt)
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)
         if self.w_class:
@@ -188,11 +189,12 @@ def prompt_losses(
     background = (back * prompts[klass]).sum(1)
     text = (texts * prompts).sum(1)[klass]
     loss = prompt_loss(background, text, w_text, text_term, _of_pairs(class_weights, klass))
-    return {"loss": loss, "s_bg": background.mean().detach(), "s_text": text.mean().detach()}
+    return {"loss": loss, "s_bg": ranks.mean(background).detach(), "s_text": ranks.mean(text).detach()}
 
 
 def _classification(maps: Maps, labels: Tensor) -> Tensor:
-    return torch.stack([F.multilabel_soft_margin_loss(logits.float(), labels) for logits in maps.logits]).sum()
+    each = [F.multilabel_soft_margin_loss(logits.float(), labels, reduction="none") for logits in maps.logits]
+    return torch.stack([ranks.mean(images) for images in each]).sum()
 
 
 def _of_pairs(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:
@@ -213,4 +215,4 @@ class SegmentTask(nn.Module):
         scores = self.learner(batch["image"]).float()
         total = F.cross_entropy(scores, batch["mask"], ignore_index=self.ignore, reduction="sum")
         pixels = (batch["mask"] != self.ignore).sum()
-        return {"loss": total / pixels.clamp(min=1)}
+        return {"loss": total / ranks.average(pixels.float()).clamp(min=1)}

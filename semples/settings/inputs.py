@@ -14,14 +14,20 @@ class Run(Section):
 
     device: str = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
+    devices: Count = 1
+    """GPUs of a learning job, which share every batch; on the CPU, processes."""
+    compile: bool = False
+    """Compile the training step with torch.compile: minutes at the start, then fewer and larger GPU kernels."""
     threads: Count = 2
-    """CPU threads of a learning or inference job, or its processes."""
+    """CPU threads of a learning or inference job, all its devices together, or its processes."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that decode images; 0 decodes in the job itself."""
+    """Processes that decode images, for each device; 0 decodes in the job itself."""
     shards: Count = 1
     """Jobs that share the images in cams and in crf; each is made anew by itself. Another number makes both anew."""
     cache_gb: Weight = 2.0
-    """Decoded training images are kept in memory up to this size; a larger set is decoded anew each epoch."""
+    """Decoded training images are kept in memory up to this size, in each process that decodes."""
+    cache_folder: str = ""
+    """A larger set is kept decoded in a file of this folder, 3 bytes a pixel; empty: it is decoded anew each epoch."""
 
 
 class Data(Section):

@@ -11,6 +11,7 @@ from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader
 
 from semples import training
+from semples.checkpoint import forget_checkpoint
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.loader import Photographs, batches, label_transform
@@ -52,7 +53,8 @@ class Job:
         """Batches of augmented images with labels, and with `cams` the maps of their classes, for a learning stage."""
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
-        dataset = Photographs(images, transform, run.cache_gb, cams=cams)
+        cache = Path(run.cache_folder) if run.cache_folder else None
+        dataset = Photographs(images, transform, run.cache_gb, cams=cams, cache=cache)
         return batches(dataset, self.training.batch, self.seed, run.workers)
 
 
@@ -70,22 +72,25 @@ def learn(
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
     `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last.
     """
-    torch.set_num_threads(job.settings.run.threads)
+    run = job.settings.run
+    torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
     plan = training.Plan(
         epochs=job.training.epochs,
         schedule=training.poly if job.stage == "segment" else training.cosine,
         seed=job.seed,
-        device=job.settings.run.device,
+        device=run.device,
         precision=job.settings.precision,
         folder=job.out / "checkpoints",
         fingerprint=digest(made_from),
+        devices=run.devices,
+        compile=run.compile,
     )
     metrics = training.fit(task, loader, optimizer, plan, judge)
     training.save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
-    training.forget_checkpoint(plan.folder)
+    forget_checkpoint(plan.folder)
     print(f"{job.stage}: {job.out / 'model.safetensors'}")
     return made_from
 

@@ -31,6 +31,7 @@ SEEDS = CONFIG.seeds
 BASE = f"results/{CONFIG.name}"
 MANIFEST = f"{BASE}/data/manifest.csv"
 GPU = 0 if CONFIG.run.device == "cpu" else 1
+GPUS = GPU * CONFIG.run.devices  # of a learning job
 
 # The package is imported from this repository, whatever the working directory and the environment of a job.
 # How a job runs goes by the environment, not by params: it changes no result, so a change must rerun nothing.

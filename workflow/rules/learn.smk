@@ -19,7 +19,7 @@ rule classify:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=12000,
         runtime=720,
     params:
@@ -54,7 +54,7 @@ rule slm:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=12000,
         runtime=720,
     params:
@@ -94,7 +94,7 @@ rule cpl:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=12000,
         runtime=720,
     params:
@@ -136,7 +136,7 @@ rule csr:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=12000,
         runtime=720,
     params:
@@ -177,7 +177,7 @@ rule joint:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=12000,
         runtime=720,
     params:

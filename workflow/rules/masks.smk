@@ -175,7 +175,7 @@ rule segment:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=12000,
         runtime=720,
     params:

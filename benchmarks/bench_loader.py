@@ -1,0 +1,28 @@
+"""Batches of augmented training images (random crop to 224, flip, RandAugment, random erasing) as the training loop
+gets them, in one process, augmentation included: every image decoded anew each epoch, as the published code does,
+against images kept decoded in a file that is mapped into memory (`run.cache_folder`); the first epoch fills it."""
+
+import torch
+
+from benchmarks.frame import Inputs, Row, seconds
+from semples.loader import Photographs, batches, label_transform
+
+BATCH, SEED = 32, 0
+AUGMENT = {"size": 224, "crop_scale": (0.08, 1.0), "flip": 0.5, "randaugment": 9, "erasing": 0.25}
+
+
+def rows(inputs: Inputs) -> list[Row]:
+    """Seconds an image of both, and the size of the file."""
+    torch.set_num_threads(1)
+    images = inputs.images()
+    transform = label_transform(**AUGMENT)
+    anew = Photographs(images, transform, 0)
+    kept = Photographs(images, transform, 0, cache=inputs.folder / "decoded")
+    loaders = [batches(dataset, min(BATCH, len(images)), SEED, 0) for dataset in (anew, kept)]
+    equal = all(torch.equal(one["image"], two["image"]) for one, two in zip(*loaders, strict=True))
+    if not equal:
+        raise RuntimeError("the file of decoded images changes a batch")
+    count = len(loaders[0]) * loaders[0].batch_sampler.batch
+    times = [1e3 * seconds(lambda loader=loader: list(map(len, loader))) / count for loader in loaders]
+    said = f"all batches of an epoch equal; file of {kept.file.size / 1e9:.2f} GB"
+    return [Row("loader", f"an image, {count} images", *times, "ms", times[0] / times[1], said, "cpu")]

@@ -1,0 +1,132 @@
+"""Training steps of slm, csr and cpl, forward and backward, at the published sizes (WeakTr on DeiT-S, CLIP ViT-B/32
+with random weights, 224 pixels) against a plain re-creation of the published step: pairs masked one at a time in Python
+loops, sentences and prompts through the text tower in every step. Floating-point operations are those that PyTorch
+counts; *of the matrix-product rate* is how much of the speed of one large matrix product, measured in the same run, the
+step reaches; memory is what the step keeps for its backward pass."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import open_clip
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.frame import Inputs, Row, seconds
+from benchmarks.plain_steps import PlainSteps
+from semples.images import read_image
+from semples.manifest import Manifest
+from semples.models.generators import build_generator
+from semples.models.guide import Guide
+from semples.models.inference import as_batch
+from semples.models.masking import present_pairs
+from semples.models.prompts import PromptBank
+from semples.models.tasks import MaskTask, PromptTask
+
+SIDE, LENGTH = 224, 30
+BATCHES = {"cpu": {"slm": 16, "csr": 16, "cpl": 128}, "cuda": {"slm": 64, "csr": 64, "cpl": 128}}
+WEIGHTS = {"w_bg": 2.4, "w_prompt": 0.05, "w_text": 0.02, "eps": 0.1}
+PRODUCT = 4096  # side of the matrices whose product says what the device can do
+Step = Callable[[], float]
+
+
+def rows(inputs: Inputs) -> list[Row]:
+    """Time, operations, rate and memory of each step, plain and ours."""
+    torch.set_num_threads(inputs.threads)
+    found: list[Row] = []
+    for stage, most in BATCHES[inputs.device].items():
+        batch = _batch(inputs.images(), most, inputs.device)
+        for arithmetic in ("float32", "bfloat16") if inputs.device == "cuda" else ("float32",):
+            name = f"{len(batch['image'])} images, {len(batch['pair_image'])} pairs, {arithmetic}"
+            steps = _steps(stage, batch, inputs, arithmetic == "bfloat16")
+            found += _compared(stage, name, steps, _product_rate(inputs.device, arithmetic), inputs.device)
+    return found
+
+
+def _compared(stage: str, name: str, steps: tuple[Step, Step], rate: float, device: str) -> Iterator[Row]:
+    """The rows of one step, plain and ours; `rate` in GFLOP a second."""
+    losses = [step() for step in steps]  # and what a first call sets up
+    agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
+    times = [seconds(step) for step in steps]
+    work = [_gflop(step) for step in steps]
+    kept = [_kept_mb(step) for step in steps]
+    reached = [100 * gflop / time / rate for gflop, time in zip(work, times, strict=True)]
+    yield Row(f"{stage} step", name, *times, "s", times[0] / times[1], agreement, device)
+    yield Row(f"{stage} step", "operations", *work, "GFLOP", work[0] / work[1], agreement, device)
+    yield Row(f"{stage} step", "of the matrix-product rate", *reached, "%", reached[1] / reached[0], agreement, device)
+    yield Row(f"{stage} step", "kept for the backward pass", *kept, "MB", kept[0] / kept[1], agreement, device)
+
+
+def _batch(images: Manifest, most: int, device: str) -> dict[str, Tensor]:
+    """The first photographs, `most` of them at most, squashed, with their labels and pairs."""
+    labels = torch.from_numpy(images.label_matrix())[:most]
+    seen = [as_batch([read_image(path)], torch.device("cpu"), SIDE) for path in images.table["image"][:most]]
+    image, klass = present_pairs(labels)
+    batch = {"image": torch.cat(seen), "labels": labels, "pair_image": image, "pair_class": klass}
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> tuple[Step, Step]:
+    """The plain step and ours, forward and backward, with the same weights; each returns its loss."""
+    torch.manual_seed(0)
+    classes = inputs.images().classes
+    sentences = [f"a photo of {text}." for text in classes.texts]
+    clip = open_clip.create_model("ViT-B-32-quickgelu", precision="fp32").requires_grad_(False).eval()
+    guide = Guide(copy.deepcopy(clip), open_clip.get_tokenizer("ViT-B-32")).to(inputs.device)
+    generator = build_generator("weaktr", len(classes), "deit_small_patch16_224").to(inputs.device)
+    bank = PromptBank(len(classes), LENGTH, guide.width).to(inputs.device)
+    plain = PlainSteps(generator, guide, clip.to(inputs.device), sentences, bank, WEIGHTS)
+    task = _task(stage, generator, bank, guide, sentences).eval()
+
+    def step(loss_of: Callable[[], Tensor]) -> float:
+        with torch.autocast(inputs.device, torch.bfloat16, enabled=half):
+            loss = loss_of()
+        loss.backward()
+        return loss.item()
+
+    def ours() -> Tensor:
+        if inputs.device == "cuda":
+            return task(batch)["loss"]
+        with sdpa_kernel(SDPBackend.MATH):  # as semples.training has it
+            return task(batch)["loss"]
+
+    return lambda: step(lambda: getattr(plain, stage)(batch)), lambda: step(ours)
+
+
+def _task(stage: str, generator, bank: PromptBank, guide: Guide, sentences: list[str]) -> MaskTask | PromptTask:
+    with torch.no_grad():
+        texts, prompts = guide.encode_text(sentences), guide.encode_prompts(bank.vectors)
+    if stage == "cpl":
+        return PromptTask(bank, generator, guide, texts, w_text=WEIGHTS["w_text"], text_term="log", eps=WEIGHTS["eps"])
+    given = {"prompts": prompts.unsqueeze(1), "w_prompt": WEIGHTS["w_prompt"]} if stage == "csr" else {}
+    return MaskTask(generator, guide, texts, w_bg=WEIGHTS["w_bg"], eps=WEIGHTS["eps"], **given)
+
+
+def _product_rate(device: str, arithmetic: str) -> float:
+    """GFLOP a second of one large matrix product."""
+    side = PRODUCT if device == "cpu" else 2 * PRODUCT
+    matrix = torch.randn(side, side, device=device, dtype=getattr(torch, arithmetic))
+    torch.mm(matrix, matrix)
+    return 2 * side**3 / min(seconds(lambda: torch.mm(matrix, matrix)) for _ in range(3)) / 1e9
+
+
+def _gflop(step: Step) -> float:
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # whose products are counted
+        step()
+    return counter.get_total_flops() / 1e9
+
+
+def _kept_mb(step: Step) -> float:
+    """MB of all tensors that a step saves for its backward pass, each storage once, weights left out."""
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, torch.nn.Parameter) and not (tensor.is_leaf and tensor.requires_grad):
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        step()
+    return sum(sizes.values()) / 1e6

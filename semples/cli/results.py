@@ -1,15 +1,14 @@
-"""Subcommands that judge and show results: evaluate, tables, figures, heatmap."""
+"""Subcommands that judge and show results: evaluate, figures, heatmap."""
 
 import argparse
 from pathlib import Path
 
-from semples.cli.arguments import PATHS, common, named, run_of, settings_of
+from semples.cli.arguments import PATHS, common, named, settings_of
 
 
 def add(commands) -> None:
     """Add them to the parser's `commands`."""
     _evaluate(commands)
-    _tables(commands)
     _figures(commands)
     _heatmap(commands)
 
@@ -31,20 +30,6 @@ def _evaluate(commands) -> None:
             evaluate.run_cams(settings, given.manifest, given.split, given.cams, given.out)
         else:
             evaluate.run_masks(given.manifest, given.split, given.masks, given.kind, given.out)
-
-    command.set_defaults(call=call)
-
-
-def _tables(commands) -> None:
-    command = common(commands, "tables", "evaluations as CSV and Markdown")
-    named(command, "--evaluation", "VARIANT:SEED=JSON of one evaluation")
-    named(command, "--words", "VARIANT:SEED=words.csv of one cpl run")
-    command.add_argument("--note", default="", help="what the numbers hold for")
-
-    def call(given: argparse.Namespace) -> None:
-        from semples.stages import tables
-
-        tables.run(map(run_of, given.evaluation), map(run_of, given.words), given.note, given.out)
 
     command.set_defaults(call=call)
 

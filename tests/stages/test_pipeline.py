@@ -127,10 +127,7 @@ def test_checkpoints_are_gone_after_success(run):
 
 def test_tables_of_two_seeds_show_mean_and_spread(run, tmp_path):
     flags = [f"csr:{seed}={run / name}" for seed in (0, 1) for name in ("cams.json", "crf.json", "segment.json")]
-    words = f"csr:0={run / 'cpl/words.csv'}"
-    assert (
-        semples("tables", "--evaluation", *flags, "--words", words, "--note", "A note.", "--out", tmp_path / "t") == 0
-    )
+    assert semples("tables", "results", "--evaluation", *flags, "--note", "A note.", "--out", tmp_path / "t") == 0
     text = (tmp_path / "t/results.md").read_text()
     assert "CAM + CRF, train" in text
     assert "± 0.0" in text
@@ -159,7 +156,7 @@ def test_one_photograph_of_one_class_is_enough(tmp_path):
 
 
 def test_tables_without_evaluations_say_so(tmp_path):
-    assert semples("tables", "--evaluation", "--words", "--note", "A note.", "--out", tmp_path / "t") == 0
+    assert semples("tables", "results", "--evaluation", "--note", "A note.", "--out", tmp_path / "t") == 0
     assert "no image has a true mask" in (tmp_path / "t/results.md").read_text()
     assert "variant,seed,split" in (tmp_path / "t/results.csv").read_text()
 

@@ -61,7 +61,7 @@ def test_dry_run_of_every_preset(tmp_path, preset, run):
 
 def test_three_seeds_triple_the_jobs_of_a_seed_only(tmp_path, run):
     counts = jobs(run(tmp_path, "--dry-run", config={"preset": "mini", "seeds": [0, 1, 2]}))
-    assert counts["data"] == counts["guide"] == counts["tables"] == 1
+    assert counts["data"] == counts["guide"] == counts["results"] == 1
     assert counts["classify"] == 3
 
 
@@ -137,7 +137,7 @@ def test_a_changed_key_reruns_what_depends_on_it(finished, change, rules, run):
     for key, value in change.items():
         config[key] = config.get(key, {}) | value if isinstance(value, dict) else value
     counts = jobs(run(finished, "--dry-run", config=config))
-    results = {"all", "tables", "panel", "thresholds", "training"}
+    results = {"all", "results", "words", "panel", "thresholds", "training"}
     assert set(counts) - results == rules
     if change.keys() == {"csr"}:
         assert counts["csr"] == counts["cams"] == counts["segment"] == 1

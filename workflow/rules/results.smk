@@ -1,4 +1,5 @@
 # In: evaluations, words, CAMs, masks and metrics of all variants. Out: tables/ and figures/ of the whole run.
+# `results` and three figures are of `experiments` alone; each table of the paper asks for what it shows and no more.
 
 EVALUATIONS = evaluations()
 CURVES = evaluations(kinds=("cams",))
@@ -6,11 +7,10 @@ WORDS = prompt_words()
 LAST = VARIANTS[-1]  # the variant whose pseudo masks and segmentation are shown
 
 
-rule tables:
+rule results:
     """The numbers of all variants and seeds."""
     input:
-        evaluations=[path for *_, path in EVALUATIONS],
-        words=[path for *_, path in WORDS],
+        [path for *_, path in EVALUATIONS],
     output:
         results=report(
             f"{BASE}/tables/results.csv",
@@ -31,11 +31,10 @@ rule tables:
             labels={"table": "classes"},
         ),
         markdown=f"{BASE}/tables/results.md",
-        words=f"{BASE}/tables/words.md",
     log:
-        f"{BASE}/logs/tables.log",
+        f"{BASE}/logs/tables/results.log",
     benchmark:
-        f"{BASE}/benchmarks/tables.tsv"
+        f"{BASE}/benchmarks/tables/results.tsv"
     conda:
         "../../envs/plot.yaml"
     threads: 1
@@ -44,17 +43,95 @@ rule tables:
         runtime=30,
     params:
         evaluations=of_runs(EVALUATIONS),
-        words=of_runs(WORDS),
         note=table_note(),
-        code=code_digest("semples.stages.tables"),
+        code=code_digest("semples.stages.tables.results"),
         out=subpath(output.results, parent=True),
     shell:
-        "exec python -m semples tables"
+        "exec python -m semples tables results"
         " --evaluation {params.evaluations:q}"
-        " --words {params.words:q}"
         " --note {params.note:q}"
         " --out {params.out:q}"
         " &> {log:q}"
+
+
+rule words:
+    """The words nearest to the prompts."""
+    input:
+        [path for *_, path in WORDS],
+    output:
+        f"{BASE}/tables/words.md",
+    log:
+        f"{BASE}/logs/tables/words.log",
+    benchmark:
+        f"{BASE}/benchmarks/tables/words.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        words=of_runs(WORDS),
+        code=code_digest("semples.stages.tables.words"),
+        out=subpath(output[0], parent=True),
+    shell:
+        "exec python -m semples tables words"
+        " --words {params.words:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule paper:
+    """One of the paper's tables."""
+    input:
+        lambda wildcards: [path for *_, path in evaluations_of(wildcards.table)],
+    output:
+        csv=f"{BASE}/tables/{{table}}.csv",
+        markdown=f"{BASE}/tables/{{table}}.md",
+        latex=f"{BASE}/tables/{{table}}.tex",
+        page=report(
+            f"{BASE}/tables/{{table}}.html",
+            caption="../report/paper.rst",
+            category="Paper: tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        f"{BASE}/logs/tables/{{table}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/tables/{{table}}.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        evaluations=lambda wildcards: of_runs(evaluations_of(wildcards.table)),
+        table=lambda wildcards: table_json(wildcards.table),
+        code=code_digest("semples.stages.tables.paper"),
+        out=subpath(output.csv, parent=True),
+    shell:
+        "exec python -m semples tables paper"
+        " --evaluation {params.evaluations:q}"
+        " --table {params.table:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+for table in CONFIG.tables:
+
+    rule:
+        name:
+            table
+        input:
+            f"{BASE}/tables/{table}.csv",
+
+
+rule tables:
+    """All of the paper's tables."""
+    input:
+        [f"{BASE}/tables/{table}.csv" for table in CONFIG.tables],
+        rules.words.output,
 
 
 rule panel:

@@ -25,7 +25,7 @@ class PromptBank(nn.Module):
 
     def encoded(self, guide: Guide, dot: str) -> Tensor:
         """Embeddings (classes, width) of the prompts, L2-normalised."""
-        return guide.encode_prompts(self.vectors, dot).expand(self.classes, -1)
+        return guide.encode_prompts(self.vectors, dot).expand(self.classes, -1).contiguous()
 
 
 def word_cosines(prompts: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "crf": ("crf",),
     "segment": ("data", "precision", "cams", "segment", "figures"),
     "figures": ("figures",),
+    "heatmap": ("data", "guide", "figures"),
 }
 
 

@@ -168,21 +168,21 @@ def test_a_panel_of_images_of_which_one_has_a_mask(run, tmp_path):
     table.loc[table.index[1:], "mask"] = ""
     table.to_csv(tmp_path / "manifest.csv", index=False)
     (tmp_path / "classes.csv").write_bytes((run / "data/classes.csv").read_bytes())
-    flags = ("--panel", "--manifest", tmp_path / "manifest.csv", "--split", "train", "--masks", f"crf={run / 'masks'}")
+    flags = ("--manifest", tmp_path / "manifest.csv", "--split", "train", "--masks", f"crf={run / 'masks'}")
     settings = json.dumps(json.loads(SETTINGS) | {"figures": {"images": 12}})
-    assert main(["figures", "--config", settings, *map(str, flags), "--out", str(tmp_path / "panel.png")]) == 0
+    assert main(["figures", "panel", "--config", settings, *map(str, flags), "--out", str(tmp_path / "panel.png")]) == 0
     with Image.open(tmp_path / "panel.png") as picture:
         assert picture.height > 3 * picture.width
 
 
 def test_figures_are_pictures(run, tmp_path):
-    panel = ("--panel", "--manifest", run / "data/manifest.csv", "--split", "train", "--cams", f"csr={run / 'cams.h5'}")
+    panel = ("panel", "--manifest", run / "data/manifest.csv", "--split", "train", "--cams", f"csr={run / 'cams.h5'}")
     assert semples("figures", *panel, "--masks", f"crf={run / 'masks'}", "--out", tmp_path / "panel.png") == 0
     assert (
-        semples("figures", "--thresholds", "--evaluation", f"csr={run / 'cams.json'}", "--out", tmp_path / "t.png") == 0
+        semples("figures", "thresholds", "--evaluation", f"csr:0={run / 'cams.json'}", "--out", tmp_path / "t.png") == 0
     )
     assert (
-        semples("figures", "--training", "--metrics", f"slm={run / 'slm/metrics.jsonl'}", "--out", tmp_path / "m.png")
+        semples("figures", "training", "--metrics", f"slm={run / 'slm/metrics.jsonl'}", "--out", tmp_path / "m.png")
         == 0
     )
     for path in tmp_path.glob("*.png"):

@@ -27,6 +27,7 @@ if DOWNLOADED:
 
 PLAN = plan.Plan(CONFIG)
 VARIANTS = list(CONFIG.experiments)
+LAST = VARIANTS[-1]  # the variant whose pseudo masks and segmentation are shown
 SEEDS = CONFIG.seeds
 BASE = f"results/{CONFIG.name}"
 MANIFEST = f"{BASE}/data/manifest.csv"
@@ -189,6 +190,8 @@ def learning_curves(seed):
             used -= {"cpl"}
         if PLAN.settings[v].classify.epochs == 0:
             used -= {"classify"}
+        if v != LAST:
+            used -= {"segment"}
         for stage in plan.LEARNING:
             if stage in used:
                 curves.setdefault(
@@ -196,6 +199,52 @@ def learning_curves(seed):
                     f"{stage}, {PLAN.owner(stage, v)}",
                 )
     return [(title, path) for path, title in curves.items()]
+
+
+def stage_cams():
+    """(stage, CAMs) of the stages that the last variant goes through, where a variant has them."""
+    before = plan.stages_of(PLAN.settings[LAST]) & {"classify", "slm"}
+    found = {PLAN.settings[v].masks_from: v for v in reversed(VARIANTS)}
+    shown = [(s, found[s]) for s in ("classify", "slm") if s in before & set(found)]
+    shown = [(s, v) for s, v in shown if v != LAST] + [
+        (PLAN.settings[LAST].masks_from, LAST)
+    ]
+    return [(s, path_of("cams", "cams.h5", v, SEEDS[0])) for s, v in shown]
+
+
+def has_learned_prompts(variant):
+    settings = PLAN.settings[variant]
+    used = set(plan.PROMPTS) & plan.stages_of(settings)
+    return bool(used) and settings.cpl.source == "learned"
+
+
+def prompts_file(variant, file):
+    """A file of the stage that made a variant's prompts."""
+    (stage,) = set(plan.PROMPTS) & plan.stages_of(PLAN.settings[variant])
+    return path_of(stage, file, variant, SEEDS[0])
+
+
+def by_hand():
+    """The variants whose prompts are written by hand."""
+    return [
+        v
+        for v in VARIANTS
+        if "cpl" in plan.stages_of(PLAN.settings[v])
+        and PLAN.settings[v].cpl.source == "manual"
+    ]
+
+
+def shown_prompts():
+    """(title, prompts) of the last variant, and of one with prompts written by hand."""
+    pairs = [("learned prompt", LAST)] + [("prompt by hand", v) for v in by_hand()[:1]]
+    return [(title, prompts_file(v, "prompts.safetensors")) for title, v in pairs]
+
+
+def manual_words():
+    """Words written by hand, by class, as one line of JSON; under "" those of all others."""
+    words = [PLAN.settings[v].cpl for v in by_hand()[:1]]
+    found = [{"": chosen.manual, **chosen.manual_by_class} for chosen in words]
+    return json.dumps(found[0] if found else {})
 
 
 def named(pairs):

@@ -1,10 +1,8 @@
-# In: evaluations, words, CAMs, masks and metrics of all variants. Out: tables/ and figures/ of the whole run.
-# `results` and three figures are of `experiments` alone; each table of the paper asks for what it shows and no more.
+# In: evaluations and words of all variants. Out: tables/ of the whole run.
+# `results` is of `experiments` alone; each table of the paper asks for what it shows and no more.
 
 EVALUATIONS = evaluations()
-CURVES = evaluations(kinds=("cams",))
 WORDS = prompt_words()
-LAST = VARIANTS[-1]  # the variant whose pseudo masks and segmentation are shown
 
 
 rule results:
@@ -132,108 +130,3 @@ rule tables:
     input:
         [f"{BASE}/tables/{table}.csv" for table in CONFIG.tables],
         rules.words.output,
-
-
-rule panel:
-    """Image, truth, the CAMs of all variants, and the last variant's pseudo mask and segmentation."""
-    input:
-        manifest=rules.data.output.manifest,
-        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in VARIANTS],
-        crf=path_of("crf", "masks", LAST, SEEDS[0]),
-        segment=path_of("segment", "predictions", LAST, SEEDS[0]),
-    output:
-        report(
-            f"{BASE}/figures/panel.png",
-            caption="../report/panel.rst",
-            category="Figures",
-            labels={"figure": "panel"},
-        ),
-    log:
-        f"{BASE}/logs/figures/panel.log",
-    benchmark:
-        f"{BASE}/benchmarks/figures/panel.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        settings=settings_json("figures"),
-        split=CONFIG.data.train,
-        cams=lambda wildcards, input: named(zip(VARIANTS, input.cams)),
-        code=code_digest("semples.stages.figures"),
-    shell:
-        "exec python -m semples figures"
-        " --panel"
-        " --config {params.settings:q}"
-        " --manifest {input.manifest:q}"
-        " --split {params.split:q}"
-        " --cams {params.cams:q}"
-        " --masks 'pseudo mask'={input.crf:q} segmentation={input.segment:q}"
-        " --out {output:q}"
-        " &> {log:q}"
-
-
-rule thresholds:
-    """mIoU over the background threshold, a line a variant."""
-    input:
-        [path for _, seed, path in CURVES if seed == SEEDS[0]],
-    output:
-        report(
-            f"{BASE}/figures/thresholds.png",
-            caption="../report/thresholds.rst",
-            category="Figures",
-            labels={"figure": "thresholds"},
-        ),
-    log:
-        f"{BASE}/logs/figures/thresholds.log",
-    benchmark:
-        f"{BASE}/benchmarks/figures/thresholds.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        curves=lambda wildcards, input: named(zip(VARIANTS, input)),
-        code=code_digest("semples.stages.figures"),
-    shell:
-        "exec python -m semples figures"
-        " --thresholds"
-        " --evaluation {params.curves:q}"
-        " --out {output:q}"
-        " &> {log:q}"
-
-
-rule training:
-    """The loss of every trained stage over its epochs."""
-    input:
-        [path for _, path in learning_curves(SEEDS[0])],
-    output:
-        report(
-            f"{BASE}/figures/training.png",
-            caption="../report/training.rst",
-            category="Figures",
-            labels={"figure": "training"},
-        ),
-    log:
-        f"{BASE}/logs/figures/training.log",
-    benchmark:
-        f"{BASE}/benchmarks/figures/training.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        curves=named(learning_curves(SEEDS[0])),
-        code=code_digest("semples.stages.figures"),
-    shell:
-        "exec python -m semples figures"
-        " --training"
-        " --metrics {params.curves:q}"
-        " --out {output:q}"
-        " &> {log:q}"

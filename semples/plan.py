@@ -18,6 +18,7 @@ from semples.settings import Config, Settings
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 PROMPTS = ("cpl", "joint")
+MASKS = ("crf", "segment")
 UNSEEDED = ("data", "guide")
 JUDGED = {"cams": "evaluate", "crf": "crf", "segment": "segment"}  # what a table's column needs
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -143,13 +144,15 @@ class Plan:
         found: dict[str, set[Job]] = defaultdict(set)
         for name, stage, seed in self._wanted(targets):
             self._collect(stage, self.makers[name], seed, found)
+            if stage in MASKS:
+                found["evaluate_masks"].add(Job(f"{self.owner(stage, name)}/{stage}", seed))
         return found
 
     def _wanted(self, targets: Sequence[str]) -> Iterator[tuple[str, str, int]]:
         """(variant, stage, seed) of the last stages that `targets` show."""
         config = self.config
         if "results" in targets:
-            yield from product(config.experiments, ["segment"], config.seeds)
+            yield from product(config.experiments, JUDGED.values(), config.seeds)
         for table in config.tables:
             if table in targets or "tables" in targets:
                 rows = [row.variant for row in experiments.rows_of(config, table)]

@@ -14,6 +14,7 @@ def add(commands) -> None:
     _results(_kind(kinds, "results", "the numbers of all variants and seeds"))
     _paper(_kind(kinds, "paper", "one of the paper's tables"))
     _words(_kind(kinds, "words", "the words nearest to the prompts"))
+    _cost(_kind(kinds, "cost", "hours, memory and disk of every stage"))
 
 
 def _kind(kinds, name: str, help_text: str) -> argparse.ArgumentParser:
@@ -54,5 +55,17 @@ def _words(command: argparse.ArgumentParser) -> None:
         from semples.stages.tables import words
 
         words.run(map(run_of, given.words), given.out)
+
+    command.set_defaults(call=call)
+
+
+def _cost(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--base", type=Path, required=True, help="folder of a run, results/<name>")
+    command.add_argument("--note", default="", help="what the numbers hold for")
+
+    def call(given: argparse.Namespace) -> None:
+        from semples.stages.tables import cost
+
+        cost.run(given.base, given.note, given.out)
 
     command.set_defaults(call=call)

@@ -125,8 +125,51 @@ for table in CONFIG.tables:
             f"{BASE}/tables/{table}.csv",
 
 
+rule cost:
+    """Hours, memory and disk of every stage, from the benchmark files of the jobs before."""
+    input:
+        [f"{BASE}/tables/{table}.csv" for table in CONFIG.tables],
+    output:
+        csv=f"{BASE}/tables/table_9.csv",
+        markdown=f"{BASE}/tables/table_9.md",
+        latex=f"{BASE}/tables/table_9.tex",
+        page=report(
+            f"{BASE}/tables/table_9.html",
+            caption="../report/cost.rst",
+            category="Paper: tables",
+            labels={"table": "table_9"},
+        ),
+    log:
+        f"{BASE}/logs/tables/table_9.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        base=BASE,
+        note=f"Preset {CONFIG.preset}; seeds {', '.join(map(str, SEEDS))}; run.device {CONFIG.run.device},"
+        f" {CONFIG.run.threads} threads a job.",
+        code=code_digest("semples.stages.tables.cost"),
+        out=subpath(output.csv, parent=True),
+    shell:
+        "exec python -m semples tables cost"
+        " --base {params.base:q}"
+        " --note {params.note:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule table_9:
+    """Cost."""
+    input:
+        rules.cost.output.csv,
+
+
 rule tables:
     """All of the paper's tables."""
     input:
         [f"{BASE}/tables/{table}.csv" for table in CONFIG.tables],
+        rules.cost.output.csv,
         rules.words.output,

@@ -47,7 +47,7 @@ def save(figure: plt.Figure, out: Path) -> None:
 def save_grid(rows: list[dict[str, np.ndarray]], out: Path, names: list[str] | None = None) -> None:
     """Write a row of pictures by title, uint8 (height, width, 3), for each of `rows`, named at its left by `names`."""
     titles = list(rows[0])
-    side = PAGE / max(len(titles), 4)
+    side = min(PAGE / max(len(titles), 4), TALLEST / len(rows))
     size = (side * len(titles) + 0.3 * bool(names), side * len(rows) + 0.35)
     figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)

@@ -3,10 +3,7 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
-from semples import config
-from semples.errors import SemplesError
+from semples.cli.arguments import configured
 
 
 def add(commands) -> None:
@@ -22,20 +19,7 @@ def add(commands) -> None:
     def call(given: argparse.Namespace) -> None:
         from semples.stages import plan
 
-        settings = config.load(_values(given.config, given.set), str(given.config))
+        settings = configured(given.config, given.set)
         plan.run(settings, given.targets, given.device or settings.run.device, given.at_once)
 
     command.set_defaults(call=call)
-
-
-def _values(path: Path, pairs: list[str]) -> dict:
-    """What the file says, with KEY=VALUE laid over, a value read as YAML."""
-    if not path.exists():
-        raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for pair in pairs:
-        key, found, value = pair.partition("=")
-        if not found:
-            raise SemplesError("--set", repr(pair), "KEY=VALUE", "write it as `seeds=[0,1,2]`")
-        values = config.merge(values, {key: yaml.safe_load(value)})
-    return values

@@ -8,6 +8,8 @@ import pandas as pd
 from semples.files import write_text
 from semples.tabular import markdown
 
+NAME = "words"
+
 
 def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
     """Write `out`/words.md: the three nearest and the three most distinctive words of every prompt.
@@ -19,7 +21,7 @@ def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
         for name, group in pd.read_csv(path).groupby("class", sort=False):
             rows.append([variant, seed, name, _three(group, "nearest", "cosine"), _three(group, "distinctive", "lift")])
     columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
-    write_text(out / "words.md", markdown(pd.DataFrame(rows, columns=columns)))
+    write_text(out / f"{NAME}.md", markdown(pd.DataFrame(rows, columns=columns)))
 
 
 def _three(group: pd.DataFrame, title: str, by: str) -> str:

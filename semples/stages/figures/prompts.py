@@ -21,12 +21,12 @@ def run(words: Path, manual: dict[str, list[str]], out: Path) -> None:
     groups = list(frame[frame["list"] == "nearest"].groupby("class", sort=False))
     figure, axes = small_multiples(len(groups), IN_A_ROW, height=1.15)
     figure.set_figwidth(7.0 * min(IN_A_ROW, len(groups)) / IN_A_ROW)
-    reach = frame.loc[frame["list"] == "nearest", "cosine"].abs().max()
+    shown = pd.concat([group.head(SHOWN) for _, group in groups])["cosine"]
     for axis, (name, group) in zip(axes, groups, strict=True):
         first, by_hand = group.head(SHOWN)[::-1], manual.get(name, manual.get("", []))
         colours = [COLOURS[3] if word in by_hand else COLOURS[5] for word in first["word"]]
         axis.barh(first["word"], first["cosine"], color=colours, height=0.7)
-        axis.set_xlim(min(0, 1.1 * first["cosine"].min()), 1.1 * reach)
+        axis.set_xlim(min(0, 1.1 * shown.min()), max(0, 1.1 * shown.max()))
         axis.set_title(_title(name, by_hand), fontsize=7)
         axis.tick_params(labelsize=6.5)
     figure.supxlabel("cosine of the learned prompt and “a photo of <word>.”", fontsize=7)

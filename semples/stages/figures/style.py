@@ -1,5 +1,6 @@
 """How all figures look: widths of a page, a palette for the colour-blind, and writing PNG and PDF together."""
 
+import logging
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")
 TALLEST = 9.5  # inches of a page
 
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph that goes into a PDF
 plt.rcParams.update(
     {
         "font.size": 8,

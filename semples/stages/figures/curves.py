@@ -73,14 +73,15 @@ def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
 
 
 def _draw_sweep(axis: plt.Axes, group: pd.DataFrame) -> None:
-    """A line a measure over the values, evenly apart, as they are often of different orders."""
+    """A line a measure over the values, evenly apart, as they are often of different orders; words unjoined."""
     for place, (measure, line) in enumerate(group.groupby("measure", sort=False)):
         places = np.arange(len(line))
+        joined = pd.to_numeric(line["value"], errors="coerce").notna().all()
         axis.errorbar(
             places,
             line["mean"],
             yerr=line["sd"] if line["sd"].notna().all() else None,
-            fmt="o" + LINES[place % len(LINES)],
+            fmt="o" + LINES[place % len(LINES)] * joined,
             color=COLOURS[place % len(COLOURS)],
             markersize=3,
             linewidth=1.2,

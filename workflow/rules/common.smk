@@ -240,6 +240,16 @@ def shown_prompts():
     return [(title, prompts_file(v, "prompts.safetensors")) for title, v in pairs]
 
 
+def figure(name, caption):
+    """The outputs of a figure: a PNG for the report, a PDF with vectors beside it."""
+    return report(
+        f"{BASE}/figures/{name}.png",
+        caption=f"../report/{caption}.rst",
+        category="Figures",
+        labels={"figure": name},
+    )
+
+
 def manual_words():
     """Words written by hand, by class, as one line of JSON; under "" those of all others."""
     words = [PLAN.settings[v].cpl for v in by_hand()[:1]]

@@ -4,16 +4,6 @@ CURVES = evaluations(kinds=("cams",))
 SWEPT = [name for name, table in CONFIG.tables.items() if table.sweeps]
 
 
-def figure(name, caption):
-    """The outputs of a figure: a PNG for the report, a PDF with vectors beside it."""
-    return report(
-        f"{BASE}/figures/{name}.png",
-        caption=f"../report/{caption}.rst",
-        category="Figures",
-        labels={"figure": name},
-    )
-
-
 rule panel:
     """Image, truth, the CAMs of all variants, and the last variant's pseudo mask and segmentation."""
     input:

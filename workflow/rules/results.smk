@@ -148,7 +148,7 @@ rule cost:
         mem_mb=2000,
         runtime=30,
     params:
-        base=BASE,
+        base=subpath(output.csv, ancestor=2),
         note=f"Preset {CONFIG.preset}; seeds {', '.join(map(str, SEEDS))}; run.device {CONFIG.run.device},"
         f" {CONFIG.run.threads} threads a job.",
         code=code_digest("semples.stages.tables.cost"),

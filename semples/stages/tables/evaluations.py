@@ -11,7 +11,7 @@ from semples.files import read_json
 
 COLUMNS = [
     *("variant", "seed", "split", "images", "packages", "measure", "kind", "policy", "threshold"),
-    *("miou", "low", "high", "boundary_iou", "ignored", "classes"),
+    *("miou", "low", "high", "boundary_iou", "classes"),
 ]
 TITLES = {"crf": "CAM + CRF", "segment": "segmentation"}
 
@@ -22,7 +22,8 @@ def numbers(rows: Iterable[tuple[str, int, Path]]) -> pd.DataFrame:
     mIoU and its 95 % interval over images (`low`, `high`; empty where the evaluation has none) are in [0, 1];
     `classes` is a dictionary of every class's numbers.
     """
-    return pd.DataFrame([line for row in rows for line in _numbers(*row)], columns=COLUMNS)
+    frame = pd.DataFrame([line for row in rows for line in _numbers(*row)], columns=COLUMNS)
+    return frame.astype(dict.fromkeys(("threshold", "miou", "low", "high", "boundary_iou"), float))
 
 
 def _numbers(variant: str, seed: int, path: Path) -> list[dict]:
@@ -38,7 +39,7 @@ def _numbers(variant: str, seed: int, path: Path) -> list[dict]:
 
 def _values(found: dict) -> dict:
     low, high = found.get("interval") or (None, None)
-    kept = {key: found.get(key) for key in ("threshold", "miou", "boundary_iou", "ignored", "classes")}
+    kept = {key: found.get(key) for key in ("threshold", "miou", "boundary_iou", "classes")}
     return {**kept, "low": low, "high": high}
 
 

@@ -25,6 +25,14 @@ class Line(NamedTuple):
     method: str = ""
 
 
+class Place(NamedTuple):
+    """A column: what is measured on which split, and the key of its published numbers; none for some."""
+
+    measure: str
+    split: str
+    key: str
+
+
 class Spec(BaseModel):
     """What a table is, as the workflow tells it."""
 
@@ -56,65 +64,68 @@ def run(spec: Spec, rows: Iterable[tuple[str, int, Path]], out: Path) -> None:
     print((out / f"{spec.name}.md").read_text(encoding="utf-8"))
 
 
+def _places(found: pd.DataFrame) -> list[Place]:
+    """The measures of the numbers; a map's published number is the one at the best threshold."""
+    first = found.drop_duplicates(["measure", "split"])
+    keys = ["" if row.kind == "cams" and row.policy != "oracle" else row.kind for row in first.itertuples()]
+    return [Place(*place, key) for place, key in zip(measures(found), keys, strict=True)]
+
+
 def _cells(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> pd.DataFrame:
     lines = []
     for row in spec.rows:
-        for measure, split in measures(found):
-            here = of(found, row.variant, measure, split)
+        method = known.get(row.method, {})
+        for place in _places(found):
+            here = of(found, row.variant, place.measure, place.split)
             if here.empty:
                 continue
-            first = here.iloc[0]
             mean, deviation, low, high = spread(100 * here["miou"])
-            method = known.get(row.method, {})
-            published = method.get(_published_key(first["kind"], first["policy"]))
             lines.append(
                 {
-                    **{"row": row.label, "variant": row.variant, "setting": row.setting, "value": row.value},
-                    **{"measure": measure, "split": split, "images": first["images"], "policy": first["policy"]},
+                    "row": row.label,
+                    "variant": row.variant,
+                    "setting": row.setting,
+                    "value": row.value,
+                    "measure": place.measure,
+                    "split": place.split,
+                    "images": here["images"].iloc[0],
+                    "policy": here["policy"].iloc[0],
                     "threshold": here["threshold"].mean(),
-                    **{"seeds": " ".join(map(str, here["seed"])), "mean": mean, "sd": deviation},
-                    **{"ci_low": low, "ci_high": high},
-                    **{"images_low": 100 * here["low"].mean(), "images_high": 100 * here["high"].mean()},
-                    **{"boundary_iou": 100 * here["boundary_iou"].mean(), "ignored": here["ignored"].mean()},
-                    **{"published": published, "source": method.get("source", "")},
+                    "seeds": " ".join(map(str, here["seed"])),
+                    "mean": mean,
+                    "sd": deviation,
+                    "ci_low": low,
+                    "ci_high": high,
+                    "images_low": 100 * here["low"].mean(),
+                    "images_high": 100 * here["high"].mean(),
+                    "boundary_iou": 100 * here["boundary_iou"].mean(),
+                    "published": method.get(place.key),
+                    "source": method.get("source", ""),
                 }
             )
     return pd.DataFrame(lines)
 
 
-def _published_key(kind: str, policy: Any) -> str:
-    """Where a published number of this kind stands; maps are published at the best threshold."""
-    return "" if kind == "cams" and policy != "oracle" else kind
-
-
 def _shown(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> pd.DataFrame:
     """The table as text; published numbers have columns of their own, and other methods rows of their own."""
-    kinds = {(measure, split): _kind(found, measure, split) for measure, split in measures(found)}
-    titles = {place: f"{place[0]}, {place[1]}" for place in kinds}
-    rows = []
-    for row in spec.rows:
-        line = {"": row.label}
-        for place, title in titles.items():
-            line[title] = _cell(of(found, row.variant, *place))
-            if kinds[place] and spec.published and known:
-                line[f"{title}, published"] = _number(known.get(row.method, {}).get(kinds[place]))
-        rows.append(line)
-    used = {row.method for row in spec.rows}
-    if spec.published and rows:
-        keys = [kinds[place] for place in titles if kinds[place]]
-        for method in known.values():
-            if method["method"] not in used and any(method.get(key) for key in keys):
-                line = dict.fromkeys(rows[0], "") | {"": f"{method['method']} [{method['source']}]"}
-                for place, title in titles.items():
-                    if kinds[place]:
-                        line[f"{title}, published"] = _number(method.get(kinds[place]))
-                rows.append(line)
+    places, beside = _places(found), spec.published and bool(known)
+
+    def line(label: str, variant: str, method: dict) -> dict[str, str]:
+        cells = {"": label}
+        for place in places:
+            title = f"{place.measure}, {place.split}"
+            cells[title] = _cell(of(found, variant, place.measure, place.split))
+            if place.key and beside:
+                cells[f"{title}, published"] = _number(method.get(place.key))
+        return cells
+
+    rows = [line(row.label, row.variant, known.get(row.method, {})) for row in spec.rows]
+    if beside:
+        here = {row.method for row in spec.rows}
+        others = [method for name, method in known.items() if name not in here]
+        shown = [method for method in others if any(method.get(place.key) for place in places)]
+        rows += [line(f"{method['method']} [{method['source']}]", "", method) for method in shown]
     return pd.DataFrame(rows)
-
-
-def _kind(found: pd.DataFrame, measure: str, split: str) -> str:
-    first = found[(found["measure"] == measure) & (found["split"] == split)].iloc[0]
-    return _published_key(first["kind"], first["policy"])
 
 
 def _cell(here: pd.DataFrame) -> str:

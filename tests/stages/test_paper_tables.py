@@ -66,6 +66,14 @@ def test_published_numbers_stand_beside_the_cells_and_below_the_rows(tmp_path):
     assert np.isnan(cells.loc["fixed", "published"])
 
 
+def test_segmentation_has_the_published_numbers_on_vocs_test_too(tmp_path):
+    rows = [("ours", 0, evaluation(tmp_path / "a.json", 0.5, kind="segment", split="val"))]
+    paper.run(spec(source="voc", published=True), rows, tmp_path)
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert "| Ours | 50.0 | 74.0 |  |" in lines
+    assert "| DuPL [Wu0409/DuPL] |  | 72.2 | 71.6 |" in lines
+
+
 def test_nothing_judged_is_said(tmp_path):
     paper.run(spec(), [], tmp_path)
     assert "no image has a true mask" in (tmp_path / "t.md").read_text()

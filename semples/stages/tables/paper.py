@@ -12,6 +12,7 @@ from semples.published import results
 from semples.stages.tables.evaluations import measures, numbers, of, packages_of, percent, seeds_note, spread
 from semples.tabular import html, latex, markdown
 
+TEST = "test"  # VOC's, which only its server can judge
 EMPTY = "An empty cell was not measured, or the published number is not known."
 
 
@@ -117,6 +118,8 @@ def _shown(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> pd.DataFr
             cells[title] = _cell(of(found, variant, place.measure, place.split))
             if place.key and beside:
                 cells[f"{title}, published"] = _number(method.get(place.key))
+            if place.key == "segment" and beside and any(TEST in other for other in known.values()):
+                cells[f"{place.measure}, {TEST}, published"] = _number(method.get(TEST))
         return cells
 
     rows = [line(row.label, row.variant, known.get(row.method, {})) for row in spec.rows]

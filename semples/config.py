@@ -12,11 +12,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from semples import experiments
 from semples.errors import SemplesError
+from semples.experiments import merge
 from semples.settings import Config, Settings
 
 PRESETS = Path(__file__).parent.parent / "workflow" / "presets"
 PARITY = PRESETS / "parity"
+TABLES = PRESETS.parent / "tables"
 
 
 def load(user: dict, where: str = "config.yaml") -> Config:
@@ -30,19 +33,19 @@ def load(user: dict, where: str = "config.yaml") -> Config:
     parity = PARITY / f"{user.get('parity', base.get('parity', 'none'))}.yaml"
     if parity.exists():
         base = merge(base, yaml.safe_load(parity.read_text(encoding="utf-8")))
-    merged = merge(base, user)
-    if isinstance(merged.get("experiments"), dict):
-        merged["experiments"] = {name: over for name, over in merged["experiments"].items() if over is not None}
-    config = check(Config, merged, where)
-    for name in config.experiments:
+    if (tables := TABLES / f"{preset}.yaml").exists():
+        base = merge(yaml.safe_load(tables.read_text(encoding="utf-8")), base)
+    merged = experiments.without_dropped(merge(base, user))
+    config = experiments.completed(check(Config, merged, where), where)
+    for name in experiments.variants(config):
         variant(config, name)
     return config.model_copy(update={"name": config.name or path.stem})
 
 
 def variant(config: Config, name: str) -> Settings:
-    """The settings of one experiment: the base with its differences."""
+    """The settings of one variant: the base with its differences."""
     base = config.model_dump(include=set(Settings.model_fields))
-    return check(Settings, merge(base, config.experiments[name]), f"experiments: {name}")
+    return check(Settings, merge(base, experiments.variants(config)[name]), f"experiments: {name}")
 
 
 def read(source: str) -> Settings:
@@ -53,15 +56,6 @@ def read(source: str) -> Settings:
     if not path.exists():
         raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
     return load(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
-
-
-def merge(base: dict, over: dict) -> dict:
-    """`base` with `over` laid on it, key by key, nested dictionaries merged (experiments too)."""
-    merged = dict(base)
-    for key, value in over.items():
-        deep = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if deep else value
-    return merged
 
 
 def check(model: type[BaseModel], values: dict, where: str) -> Any:

@@ -5,6 +5,7 @@ says how fast the stages got through them where they were measured, and where th
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from semples.files import PACKAGE
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
-from semples.plan import Plan, stages_of
+from semples.plan import Plan
 from semples.settings import Config, Generator, Settings
 from semples.stages.weights import bare_generator
 
@@ -53,23 +54,22 @@ class Network:
     """Millions of numbers that the largest layer puts out; inference holds a few such at a time."""
 
 
-def estimate(config: Config, size: Size, device: str) -> pd.DataFrame:
+def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("results",)) -> pd.DataFrame:
     """A row a stage that runs: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
 
-    The hours are those of `device`, `cpu` or `cuda`. Outputs that variants share are counted once.
+    The hours are those of `device`, `cpu` or `cuda`; `targets` are those of Plan.jobs. Outputs that variants share are
+    counted once.
     """
-    plan, seeds = Plan(config), len(config.seeds)
+    plan = Plan(config)
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+    jobs = plan.jobs(targets)
     rows = []
     for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment"):
-        makers = plan.makers if stage in ("cpl", "csr") else plan.settings  # earlier rounds have no more than these
-        owners = {plan.owner(stage, name) for name, found in makers.items() if stage in stages_of(found)}
-        if not owners:
+        if not jobs[stage]:
             continue
-        runs = 1 if stage == "guide" else seeds
-        costs = [_cost(stage, plan.makers[owner], size, speed, device) for owner in sorted(owners)]
+        costs = [_cost(stage, plan.makers[job.variant], size, speed, device) for job in jobs[stage]]
         hours, memory, disk = np.array(costs).T
-        rows.append([stage, len(owners) * runs, hours.sum() * runs, memory.max(), disk.sum() * runs])
+        rows.append([stage, len(costs), hours.sum(), memory.max(), disk.sum()])
     return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
 
 

@@ -114,7 +114,7 @@ def colour_mask(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 def heat_overlay(image: np.ndarray, score: np.ndarray) -> np.ndarray:
     """`image` uint8 (height, width, 3) under the heat colours of `score`, float (height, width) in [0, 1]."""
-    heat = cv2.applyColorMap((np.clip(score, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+    heat = cv2.applyColorMap((np.clip(score, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     return (0.5 * image + 0.5 * heat).astype(np.uint8)
 
 

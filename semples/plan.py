@@ -4,8 +4,13 @@ Variants share every stage whose settings, and whose upstream stages' settings, 
 belongs to the first variant that has them: its folder carries that variant's name.
 """
 
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import product
+from typing import NamedTuple
 
+from semples import experiments
 from semples.config import variant
 from semples.errors import SemplesError
 from semples.files import digest
@@ -13,6 +18,9 @@ from semples.settings import Config, Settings
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 PROMPTS = ("cpl", "joint")
+MASKS = ("crf", "segment")
+UNSEEDED = ("data", "guide")
+JUDGED = {"cams": "evaluate", "crf": "crf", "segment": "segment"}  # what a table's column needs
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),
@@ -26,7 +34,15 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "crf": ("crf",),
     "segment": ("data", "precision", "cams", "segment", "figures"),
     "figures": ("figures",),
+    "heatmap": ("data", "guide", "figures"),
 }
+
+
+class Job(NamedTuple):
+    """One job of a stage: the variant that owns its output, and the seed; None for what has none."""
+
+    variant: str
+    seed: int | None
 
 
 def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
@@ -95,7 +111,7 @@ class Plan:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.settings = {name: variant(config, name) for name in config.experiments}
+        self.settings = {name: variant(config, name) for name in experiments.variants(config)}
         earlier = {
             f"{name}.round{done}": settings.model_copy(update={"rounds": done, "masks_from": "csr"})
             for name, settings in self.settings.items()
@@ -103,20 +119,52 @@ class Plan:
             for done in range(1, settings.rounds)
         }
         self.makers = self.settings | earlier
-        self.owner = cache(self._owner)
+        self._owners = cache(self._find_owners)
 
-    def _owner(self, stage: str, name: str) -> str:
+    def owner(self, stage: str, name: str) -> str:
         """The variant whose folder holds this stage's output for the variant `name`."""
         return self._maker(stage, self.makers[name])
 
     def _maker(self, stage: str, settings: Settings) -> str:
-        wanted = fingerprint(settings, stage)
-        owners = (
-            other
-            for other, found in self.makers.items()
-            if stage in stages_of(found) and fingerprint(found, stage) == wanted
-        )
-        return next(owners)
+        return self._owners(stage)[fingerprint(settings, stage)]
+
+    def _find_owners(self, stage: str) -> dict[str, str]:
+        """The first variant that has each output of a stage, by fingerprint."""
+        owners: dict[str, str] = {}
+        for name, settings in self.makers.items():
+            if stage in stages_of(settings):
+                owners.setdefault(fingerprint(settings, stage), name)
+        return owners
+
+    def jobs(self, targets: Sequence[str] = ("results",)) -> dict[str, set[Job]]:
+        """The jobs of every stage that `targets` need; shared ones are there once.
+
+        A target is a name in the configuration's `tables`, `tables` for all of them, or `results` for `experiments`.
+        """
+        found: dict[str, set[Job]] = defaultdict(set)
+        for name, stage, seed in self._wanted(targets):
+            self._collect(stage, self.makers[name], seed, found)
+            if stage in MASKS:
+                found["evaluate_masks"].add(Job(f"{self.owner(stage, name)}/{stage}", seed))
+        return found
+
+    def _wanted(self, targets: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+        """(variant, stage, seed) of the last stages that `targets` show."""
+        config = self.config
+        if "results" in targets:
+            yield from product(config.experiments, JUDGED.values(), config.seeds)
+        for table in config.tables:
+            if table in targets or "tables" in targets:
+                rows = [row.variant for row in experiments.rows_of(config, table)]
+                shown = [JUDGED[column] for column in config.tables[table].columns]
+                yield from product(rows, shown, experiments.seeds_of(config, table))
+
+    def _collect(self, stage: str, settings: Settings, seed: int, found: dict[str, set[Job]]) -> None:
+        job = Job(self._maker(stage, settings), None if stage in UNSEEDED else seed)
+        if job not in found[stage]:
+            found[stage].add(job)
+            for name, before in upstream(stage, settings).items():
+                self._collect(name, before, seed, found)
 
     def folder(self, stage: str, name: str, seed: int | str | None = None) -> str:
         """Folder of a stage's output for a variant: results/<name>/<stage>/<owner>[/seed<seed>]."""

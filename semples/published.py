@@ -1,6 +1,7 @@
-"""The published settings beside those of a configuration."""
+"""The published settings beside those of a configuration, and the published numbers for the tables."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -8,6 +9,7 @@ from semples.errors import SemplesError
 from semples.settings import Settings
 
 FILE = Path(__file__).parent / "published.yaml"
+RESULTS = FILE.with_name("published_results.yaml")
 DATA_SETS = {"voc": "voc12", "coco": "coco14"}
 COLUMNS = ("setting", "published", "here", "why it differs")
 UNEXPLAINED = "UNEXPLAINED"
@@ -29,12 +31,34 @@ def compare(settings: Settings) -> list[tuple[str, str, str, str]]:
     values = settings.model_dump(mode="json")
     rows = []
     for key, published in known[DATA_SETS[settings.data.source]].items():
-        found = values
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
+        found = _at(values, key)
         reason = "" if found == published else known["reasons"].get(key, {}).get(str(found), UNEXPLAINED)
         rows.append((key, str(published), str(found), reason))
     return rows
+
+
+def results(source: str) -> list[dict]:
+    """Published mIoU in percent of the methods on the data set of the importer `source`; none for others."""
+    known = yaml.safe_load(RESULTS.read_text(encoding="utf-8"))
+    return known.get(DATA_SETS.get(source, ""), [])
+
+
+def method_of(settings: Settings) -> str:
+    """The published method that a variant of these settings is; empty for none."""
+    values = settings.model_dump(mode="json")
+    for found in results(settings.data.source):
+        wanted = found.get("settings")
+        if wanted and all(_at(values, key) == value for key, value in wanted.items()):
+            return found["method"]
+    return ""
+
+
+def _at(values: dict, key: str) -> Any:
+    """The value of the setting `key`, written `section.key`; None where there is none."""
+    found: Any = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def table(settings: Settings) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from semples import __version__
-from semples.cli import inspect, results, settings, shards, stages
+from semples.cli import figures, inspect, plan, report, results, settings, shards, stages, tables
 from semples.errors import SemplesError
 
 
@@ -28,6 +28,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="semples", description=__doc__)
     parser.add_argument("--version", action="version", version=f"semples {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
-    for part in (stages, shards, results, inspect, settings):
+    for part in (stages, shards, results, tables, figures, plan, report, inspect, settings):
         part.add(commands)
     return parser

@@ -3,10 +3,14 @@
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from semples import config
-from semples.settings import Run, Settings
+from semples.errors import SemplesError
+from semples.settings import Config, Run, Settings
 
 PATHS = {
     "manifest": "manifest.csv that `semples data` wrote",
@@ -38,6 +42,19 @@ def settings_of(given: argparse.Namespace) -> Settings:
     over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
     settings.run = config.check(Run, config.merge(settings.run.model_dump(), over), "--run")
     return settings
+
+
+def configured(path: Path, pairs: Sequence[str]) -> Config:
+    """The configuration of a YAML file with KEY=VALUE laid over, a value read as YAML."""
+    if not path.exists():
+        raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for pair in pairs:
+        key, found, value = pair.partition("=")
+        if not found:
+            raise SemplesError("--set", repr(pair), "KEY=VALUE", "write it as `seeds=[0,1,2]`")
+        values = config.merge(values, {key: yaml.safe_load(value)})
+    return config.load(values, str(path))
 
 
 def named(command: argparse.ArgumentParser, flag: str, help_text: str) -> None:

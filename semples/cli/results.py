@@ -1,16 +1,14 @@
-"""Subcommands that judge and show results: evaluate, tables, figures, heatmap."""
+"""Subcommands that judge and look: evaluate, heatmap."""
 
 import argparse
 from pathlib import Path
 
-from semples.cli.arguments import PATHS, common, named, run_of, settings_of
+from semples.cli.arguments import PATHS, common, named, settings_of
 
 
 def add(commands) -> None:
     """Add them to the parser's `commands`."""
     _evaluate(commands)
-    _tables(commands)
-    _figures(commands)
     _heatmap(commands)
 
 
@@ -35,58 +33,19 @@ def _evaluate(commands) -> None:
     command.set_defaults(call=call)
 
 
-def _tables(commands) -> None:
-    command = common(commands, "tables", "evaluations as CSV and Markdown")
-    named(command, "--evaluation", "VARIANT:SEED=JSON of one evaluation")
-    named(command, "--words", "VARIANT:SEED=words.csv of one cpl run")
-    command.add_argument("--note", default="", help="what the numbers hold for")
-
-    def call(given: argparse.Namespace) -> None:
-        from semples.stages import tables
-
-        tables.run(map(run_of, given.evaluation), map(run_of, given.words), given.note, given.out)
-
-    command.set_defaults(call=call)
-
-
-def _figures(commands) -> None:
-    command = common(commands, "figures", "panels and curves as PNG")
-    drawn = command.add_mutually_exclusive_group(required=True)
-    drawn.add_argument("--panel", action="store_true", help="pictures, CAMs and masks of some images")
-    drawn.add_argument("--thresholds", action="store_true", help="mIoU over the background threshold")
-    drawn.add_argument("--training", action="store_true", help="loss over epochs")
-    command.add_argument("--manifest", type=Path, help=PATHS["manifest"])
-    command.add_argument("--split", help="split of the manifest")
-    named(command, "--cams", "TITLE=HDF5 file")
-    named(command, "--masks", "TITLE=folder of masks")
-    named(command, "--evaluation", "TITLE=JSON of an evaluation of CAMs")
-    named(command, "--metrics", "TITLE=metrics.jsonl")
-
-    def call(given: argparse.Namespace) -> None:
-        from semples.stages import figures
-
-        if given.panel:
-            figures.run_panel(settings_of(given), given.manifest, given.split, given.cams, given.masks, given.out)
-        elif given.thresholds:
-            figures.run_thresholds(given.evaluation, given.out)
-        else:
-            figures.run_training(given.metrics, given.out)
-
-    command.set_defaults(call=call)
-
-
 def _heatmap(commands) -> None:
     command = common(commands, "heatmap", "where in a picture the guide sees a text or a prompt")
     for path in ("manifest", "guide"):
         command.add_argument(f"--{path}", type=Path, required=True, help=PATHS[path])
     command.add_argument("--split", required=True, help="split of the manifest")
-    command.add_argument("--prompts", type=Path, help=PATHS["prompts"])
+    named(command, "--prompts", "TITLE=prompts.safetensors")
+    command.add_argument("--names", action="store_true", help="also the name of each image's class")
     command.add_argument("--text", nargs="+", default=[], help="words to look for")
 
     def call(given: argparse.Namespace) -> None:
         from semples.stages import heatmap
 
         paths = (given.manifest, given.split, given.guide, given.prompts)
-        heatmap.run(settings_of(given), *paths, texts=given.text, out=given.out)
+        heatmap.run(settings_of(given), *paths, texts=given.text, names=given.names, out=given.out)
 
     command.set_defaults(call=call)

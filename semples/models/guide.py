@@ -104,7 +104,18 @@ class Guide(nn.Module):
         `pixels` (batch, 3, image_size, image_size) are normalised, `embeddings` (embeddings, width) L2-normalised. A
         patch's embedding is its last token through the final norm and projection, as the class token's is.
         """
+        features, grid = self._patch_features(pixels)
+        patches = _centred(features, self.image_centre)
+        cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
+        return cosines.transpose(1, 2).unflatten(2, grid)
+
+    def _patch_features(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Projected patch tokens (batch, patches, width) and their grid, of open_clip's transformers and of timm's."""
         visual = self.clip.visual
+        trunk = getattr(visual, "trunk", None)
+        if hasattr(trunk, "num_prefix_tokens") and hasattr(trunk, "fc_norm"):
+            tokens = trunk.forward_features(pixels)[:, trunk.num_prefix_tokens :]
+            return visual.head(trunk.head(trunk.fc_norm(tokens))), trunk.patch_embed.grid_size
         if not (hasattr(visual, "output_tokens") and hasattr(visual, "grid_size")):
             raise SemplesError(
                 f"guide {type(visual).__name__}",
@@ -117,9 +128,7 @@ class Guide(nn.Module):
             _, tokens = visual(pixels)  # batch, patches, width of the tower; past the final norm
         finally:
             visual.output_tokens = False
-        patches = _centred(tokens if visual.proj is None else tokens @ visual.proj, self.image_centre)
-        cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
-        return cosines.transpose(1, 2).unflatten(2, visual.grid_size)
+        return tokens if visual.proj is None else tokens @ visual.proj, visual.grid_size
 
     def _prompt_tokens(self, length: int, dot: str) -> tuple[Tensor, int]:
         """Token ids (1, context) of "a photo of {length placeholders}." and the position of the first placeholder."""

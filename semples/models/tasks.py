@@ -137,7 +137,7 @@ class PromptTask(nn.Module):
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[image]
             back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
-        prompts = self.guide.encode_prompts(self.learner.vectors, self.dot)  # classes, width
+        prompts = self.learner.encoded(self.guide, self.dot)  # classes, width
         return prompt_losses(
             prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, self.class_weights
         )
@@ -169,7 +169,7 @@ class JointTask(MaskTask):
         return self.learner["generator"]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        prompts = self.guide.encode_prompts(self.learner["prompts"].vectors, self.dot)  # classes, width
+        prompts = self.learner["prompts"].encoded(self.guide, self.dot)  # classes, width
         masks, back = self.judged(batch, prompts.detach().unsqueeze(1))
         weights, klass = self.class_weights, batch["pair_class"]
         learned = prompt_losses(prompts, back.detach(), self.texts, klass, **self.prompt_terms, class_weights=weights)

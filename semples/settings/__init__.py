@@ -8,6 +8,7 @@ from semples.settings.base import Count, Section
 from semples.settings.inputs import Data, Download, Generator, Guide, Run
 from semples.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
 from semples.settings.outputs import Cams, Crf, Evaluate, Figures, Segment, Threshold
+from semples.settings.paper import Table
 
 __all__ = [
     "Augment",
@@ -28,6 +29,7 @@ __all__ = [
     "SegmentLabel",
     "Selection",
     "Settings",
+    "Table",
     "Threshold",
     "Training",
 ]
@@ -72,3 +74,7 @@ class Config(Settings):
     """Every seed is one whole run; the tables show mean and spread."""
     experiments: dict[str, dict] = {"semples": {}}
     """Variants by name, each the settings in which it differs: one row of the tables each. `null` drops a preset's."""
+    variants: dict[str, dict] = {}
+    """More variants, of the same form; they run only for the `tables` that show them."""
+    tables: dict[str, Table] = {}
+    """The paper's tables by the name that Snakemake knows them by; workflow/tables/ has those of the presets."""

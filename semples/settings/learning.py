@@ -80,6 +80,8 @@ class Prompts(Training):
     """Whose maps show the backgrounds: `slm`, `classify`, or the path of another method's CAMs (docs/running.md)."""
     length: Count = 30
     """Learned vectors in a prompt."""
+    shared: bool = False
+    """All classes learn one prompt together, instead of one each."""
     initial: str = ""
     """Words whose token embeddings the vectors start as, repeated to the length; empty: uniform in [0, 1)."""
     dot: Literal["word", "bare"] = "word"

@@ -24,7 +24,7 @@ from semples.importers.listing import unnamed
 from semples.manifest import Classes, Manifest, split_counts
 from semples.settings import Config, Settings
 from semples.stages.data import imported
-from semples.stages.tables import markdown
+from semples.tabular import markdown
 
 SHOWN = 20  # lines of a list in the report; problems.csv has all
 

@@ -45,7 +45,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
 def new_bank(chosen: Prompts, classes: int, guide: Guide) -> PromptBank:
     """The prompts as they start."""
     initial = guide.token_vectors(chosen.initial) if chosen.initial else None
-    return PromptBank(classes, chosen.length, guide.width, initial)
+    return PromptBank(classes, chosen.length, guide.width, initial, chosen.shared)
 
 
 def write_prompts(
@@ -97,7 +97,7 @@ def _learned(
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, loader, adamw(bank, chosen), used, inputs | {"start": origin})
     with torch.no_grad():
-        return model.cpu().encode_prompts(bank.cpu().vectors, chosen.dot).unsqueeze(1), origin
+        return bank.cpu().encoded(model.cpu(), chosen.dot).unsqueeze(1), origin
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""heatmap: where in a picture the guide sees a text or a prompt, as PNG."""
+"""heatmap: where in a picture the guide sees a text or a prompt, as PNG and PDF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from semples.models.guide import Guide
 from semples.models.inference import as_batch
 from semples.settings import Settings
 from semples.stages import guide as guide_stage
-from semples.stages.figures import save_grid
+from semples.stages.figures.style import save_grid
 from semples.stages.learning import load_prompts
 
-LEARNED = "learned prompt"
+NAME = "name of the class"
 
 
 def run(
@@ -24,34 +24,34 @@ def run(
     manifest: Path,
     split: str,
     guide: Path,
-    prompts: Path | None,
+    prompts: Sequence[tuple[str, Path]],
     texts: Sequence[str],
+    names: bool,
     out: Path,
 ) -> None:
-    """Write the PNG `out`: a row an image; columns image, a heat map for each of `texts`, one for the prompt.
+    """Write the PNG `out` and a PDF: a row an image; columns image, a heat map for each of `texts` and `prompts`.
 
-    The prompt is that of the image's first class. The images are drawn as for a panel. Every heat map is stretched to
-    its own lowest and highest cosine.
+    `prompts` are (title, prompts.safetensors), of which the prompt of the image's first class is looked for; with
+    `names` its name is, too. The images are drawn as for a panel. Every heat map is stretched to its own lowest and
+    highest cosine.
     """
-    if prompts is None and not texts:
+    if not (prompts or texts or names):
         raise SemplesError("heatmap", "nothing to look for", "words, or prompts", "give --text or --prompts")
     images = read_manifest(manifest).split(split).with_labels()
     images = images.sample(settings.figures.images, settings.figures.seed)
-    model, _, _ = guide_stage.open_folder(guide, settings)
-    learned = load_prompts(prompts) if prompts else None
+    model, classes, _ = guide_stage.open_folder(guide, settings)
+    learned = {title: load_prompts(path).mean(dim=1) for title, path in prompts}  # classes, width
+    banks = ({NAME: classes["texts"]} if names else {}) | learned
     with torch.inference_mode():
-        spoken = model.encode_text([settings.guide.template.format(text) for text in texts]) if texts else None
-    rows = []
-    for path, labels in zip(images.table["image"], images.label_matrix(), strict=True):
-        parts = [] if spoken is None else [spoken]
-        if learned is not None:
-            parts.append(learned[labels.argmax()].mean(dim=0, keepdim=True))
+        sentences = [settings.guide.template.format(text) for text in texts]
+        spoken = [model.encode_text(sentences)] if texts else []
+    rows, shown = [], [int(labels.argmax()) for labels in images.label_matrix()]
+    for path, klass in zip(images.table["image"], shown, strict=True):
         photo = read_image(path)
-        heats = heat_maps(model, photo, torch.cat(parts))
-        titles = [*texts, *([LEARNED] if learned is not None else [])]
-        pictures = {title: heat_overlay(photo, heat) for title, heat in zip(titles, heats, strict=True)}
+        heats = heat_maps(model, photo, torch.cat([*spoken, *(bank[klass : klass + 1] for bank in banks.values())]))
+        pictures = {title: heat_overlay(photo, heat) for title, heat in zip([*texts, *banks], heats, strict=True)}
         rows.append({"image": photo} | pictures)
-    save_grid(rows, out)
+    save_grid(rows, out, [images.classes.names[klass] for klass in shown])
 
 
 @torch.inference_mode()

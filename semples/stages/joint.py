@@ -50,5 +50,5 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     )
     save_module(generator, out / "model.safetensors", made_from)
     with torch.no_grad():
-        embeddings = model.cpu().encode_prompts(bank.cpu().vectors, prompts.dot).unsqueeze(1)
+        embeddings = bank.cpu().encoded(model.cpu(), prompts.dot).unsqueeze(1)
     write_prompts(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, made_from, out)

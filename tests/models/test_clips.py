@@ -3,6 +3,7 @@
 import open_clip
 import pytest
 import torch
+from open_clip.model import CLIP
 
 from semples.errors import SemplesError
 from semples.models.generators import build_generator
@@ -78,3 +79,18 @@ def test_a_text_tower_of_another_kind_is_one_clear_error():
     clip = open_clip.CustomTextCLIP(8, {**config["vision_cfg"], "layers": 1}, {**config["text_cfg"], "layers": 1})
     with pytest.raises(SemplesError, match="standard text transformer"):
         Guide(clip, open_clip.SimpleTokenizer())
+
+
+@torch.no_grad()
+def test_patches_of_a_timm_tower_go_the_way_of_its_class_token():
+    vision = {"timm_model_name": "deit_tiny_patch16_224", "timm_pool": "token", "timm_proj": "", "image_size": 224}
+    clip = CLIP(16, vision, {"context_length": 24, "width": 16, "heads": 2, "layers": 1}).eval()
+    clip.visual.image_mean, clip.visual.image_std = (0.5,) * 3, (0.2,) * 3
+    guide = Guide(clip, open_clip.SimpleTokenizer(context_length=24))
+    pixels = torch.rand(2, 3, 224, 224)
+    features, grid = guide._patch_features(pixels)
+    assert (features.shape, grid) == ((2, 196, 16), (14, 14))
+    clip.visual.trunk.num_prefix_tokens = 0  # then the class token is the first of the patches
+    every, _ = guide._patch_features(pixels)
+    assert torch.allclose(every[:, 1:], features)
+    assert torch.allclose(every[:, 0], clip.encode_image(pixels), atol=1e-6)

@@ -36,3 +36,12 @@ def test_the_shipped_nouns_are_many_and_distinct():
     assert len(words) >= 1500
     assert len(set(words)) == len(words)
     assert all(word == word.strip().lower() for word in words)
+
+
+def test_a_shared_bank_has_one_prompt_for_all_classes(tiny_guide):
+    bank = PromptBank(3, 4, tiny_guide.width, shared=True)
+    encoded = bank.encoded(tiny_guide, "word")
+    assert bank.vectors.shape[0] == 1
+    assert encoded.shape[0] == 3
+    assert encoded.is_contiguous()  # safetensors takes no other
+    assert torch.equal(encoded[0], encoded[2])

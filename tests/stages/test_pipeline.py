@@ -37,7 +37,12 @@ SETTINGS = json.dumps(
 
 
 def semples(command: str, *flags: object) -> int:
-    return main([command, "--config", SETTINGS, *map(str, flags)])
+    return plain(command, "--config", SETTINGS, *flags)
+
+
+def plain(*arguments: object) -> int:
+    """A command that takes no settings."""
+    return main([str(word) for word in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +132,7 @@ def test_checkpoints_are_gone_after_success(run):
 
 def test_tables_of_two_seeds_show_mean_and_spread(run, tmp_path):
     flags = [f"csr:{seed}={run / name}" for seed in (0, 1) for name in ("cams.json", "crf.json", "segment.json")]
-    words = f"csr:0={run / 'cpl/words.csv'}"
-    assert (
-        semples("tables", "--evaluation", *flags, "--words", words, "--note", "A note.", "--out", tmp_path / "t") == 0
-    )
+    assert plain("tables", "results", "--evaluation", *flags, "--note", "A note.", "--out", tmp_path / "t") == 0
     text = (tmp_path / "t/results.md").read_text()
     assert "CAM + CRF, train" in text
     assert "± 0.0" in text
@@ -159,7 +161,7 @@ def test_one_photograph_of_one_class_is_enough(tmp_path):
 
 
 def test_tables_without_evaluations_say_so(tmp_path):
-    assert semples("tables", "--evaluation", "--words", "--note", "A note.", "--out", tmp_path / "t") == 0
+    assert plain("tables", "results", "--evaluation", "--note", "A note.", "--out", tmp_path / "t") == 0
     assert "no image has a true mask" in (tmp_path / "t/results.md").read_text()
     assert "variant,seed,split" in (tmp_path / "t/results.csv").read_text()
 
@@ -171,23 +173,20 @@ def test_a_panel_of_images_of_which_one_has_a_mask(run, tmp_path):
     table.loc[table.index[1:], "mask"] = ""
     table.to_csv(tmp_path / "manifest.csv", index=False)
     (tmp_path / "classes.csv").write_bytes((run / "data/classes.csv").read_bytes())
-    flags = ("--panel", "--manifest", tmp_path / "manifest.csv", "--split", "train", "--masks", f"crf={run / 'masks'}")
+    flags = ("--manifest", tmp_path / "manifest.csv", "--split", "train", "--masks", f"crf={run / 'masks'}")
     settings = json.dumps(json.loads(SETTINGS) | {"figures": {"images": 12}})
-    assert main(["figures", "--config", settings, *map(str, flags), "--out", str(tmp_path / "panel.png")]) == 0
+    assert main(["figures", "panel", "--config", settings, *map(str, flags), "--out", str(tmp_path / "panel.png")]) == 0
     with Image.open(tmp_path / "panel.png") as picture:
         assert picture.height > 3 * picture.width
 
 
 def test_figures_are_pictures(run, tmp_path):
-    panel = ("--panel", "--manifest", run / "data/manifest.csv", "--split", "train", "--cams", f"csr={run / 'cams.h5'}")
-    assert semples("figures", *panel, "--masks", f"crf={run / 'masks'}", "--out", tmp_path / "panel.png") == 0
-    assert (
-        semples("figures", "--thresholds", "--evaluation", f"csr={run / 'cams.json'}", "--out", tmp_path / "t.png") == 0
-    )
-    assert (
-        semples("figures", "--training", "--metrics", f"slm={run / 'slm/metrics.jsonl'}", "--out", tmp_path / "m.png")
-        == 0
-    )
+    panel = ("--manifest", run / "data/manifest.csv", "--split", "train", "--cams", f"csr={run / 'cams.h5'}")
+    panel += ("--masks", f"crf={run / 'masks'}")
+    assert plain("figures", "panel", "--config", SETTINGS, *panel, "--out", tmp_path / "panel.png") == 0
+    curve, losses = f"csr:0={run / 'cams.json'}", f"slm={run / 'slm/metrics.jsonl'}"
+    assert plain("figures", "thresholds", "--evaluation", curve, "--out", tmp_path / "t.png") == 0
+    assert plain("figures", "training", "--metrics", losses, "--out", tmp_path / "m.png") == 0
     for path in tmp_path.glob("*.png"):
         with Image.open(path) as picture:
             assert len(set(picture.convert("L").getdata())) > 10

@@ -20,10 +20,8 @@ ASKED = {
     "evaluate_cams": (1, 4000, 240),
     "crf": (3, 8000, 720),
     "evaluate_masks": (1, 4000, 240),
-    "tables": (1, 2000, 30),
-    "panel": (1, 4000, 30),
-    "thresholds": (1, 2000, 30),
-    "training": (1, 2000, 30),
+    **dict.fromkeys(("results", "words"), (1, 2000, 30)),
+    **dict.fromkeys(("panel", "thresholds", "training"), (1, 4000, 60)),
 }
 SBATCH = """#!python
 import json, os, sys

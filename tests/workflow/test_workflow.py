@@ -22,6 +22,8 @@ TINY = {
     "segment": {"epochs": 1, "encoder": "tu-resnet10t", "decoder_channels": 16},
     "figures": {"images": 2},
     "experiments": {"csr-manual": None},
+    "tables": dict.fromkeys([f"table_{name}" for name in ("2", "3", "5", "6", "7a", "7b", "8")])
+    | {"swept": {"title": "A sweep", "sweeps": {"csr.w_prompt": [0, 1]}}},
 }
 
 
@@ -47,6 +49,7 @@ def finished(tmp_path_factory, run) -> Path:
     """A folder with a finished tiny run."""
     folder = tmp_path_factory.mktemp("tiny run")  # a space in the path is no trouble
     run(folder)
+    run(folder, "tables", "figures")
     return folder
 
 
@@ -63,8 +66,23 @@ def test_dry_run_of_every_preset(tmp_path, preset, run):
 
 def test_three_seeds_triple_the_jobs_of_a_seed_only(tmp_path, run):
     counts = jobs(run(tmp_path, "--dry-run", config={"preset": "mini", "seeds": [0, 1, 2]}))
-    assert counts["data"] == counts["guide"] == counts["tables"] == 1
+    assert counts["data"] == counts["guide"] == counts["results"] == 1
     assert counts["classify"] == 3
+
+
+def test_all_tables_and_figures_of_three_seeds_run_shared_stages_once(tmp_path, run):
+    counts = jobs(run(tmp_path, "--dry-run", "tables", "figures", config={"preset": "mini", "seeds": [0, 1, 2]}))
+    assert counts["classify"] == counts["joint"] == 3
+    assert counts["data"] == counts["guide"] == counts["cost"] == counts["sensitivity"] == 1
+    assert counts["paper"] == 8
+    assert counts["csr"] <= 31  # what 45 minutes on two cores have room for
+    assert counts["segment"] == counts["crf"] == 9  # three rows of tables 1 and 2
+
+
+def test_one_table_asks_for_its_own_jobs(tmp_path, run):
+    counts = jobs(run(tmp_path, "--dry-run", "table_3", config={"preset": "mini"}))
+    assert counts["csr"] == counts["cpl"] == 2
+    assert not {"crf", "segment", "joint"} & set(counts)
 
 
 def test_schemes_share_jobs(tmp_path, run):
@@ -107,6 +125,15 @@ def test_everything_is_there(finished):
         "figures/panel.png",
         "figures/thresholds.png",
         "figures/training.png",
+        "figures/comparison.png",
+        "figures/confusion.png",
+        "figures/framework.pdf",
+        "figures/heatmap.png",
+        "figures/prompts.pdf",
+        "figures/sensitivity.pdf",
+        "tables/swept.tex",
+        "tables/table_1.csv",
+        "tables/table_9.md",
         "cams/csr-learned/seed0/cams.h5",
         "crf/slm/seed0/masks/train_00000.png",
         "segment/classifier/seed0/predictions/val_00000.png",
@@ -117,7 +144,13 @@ def test_everything_is_there(finished):
 
 
 def test_a_finished_workflow_has_nothing_to_do(finished, run):
-    assert "Nothing to be done" in run(finished, "--dry-run")
+    assert "Nothing to be done" in run(finished, "--dry-run", "all", "tables", "figures")
+
+
+def test_a_sweep_shares_the_value_that_is_the_base(finished):
+    lines = (finished / "results/tiny/tables/swept.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[4:6]] == ["| csr.w_prompt = 0", "| csr.w_prompt = 1"]
+    assert not (finished / "results/tiny/csr/csr.w_prompt-1").exists()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +172,7 @@ def test_a_changed_key_reruns_what_depends_on_it(finished, change, rules, run):
     for key, value in change.items():
         config[key] = config.get(key, {}) | value if isinstance(value, dict) else value
     counts = jobs(run(finished, "--dry-run", config=config))
-    results = {"all", "tables", "panel", "thresholds", "training"}
+    results = {"all", "results", "words", "panel", "thresholds", "training"}
     assert set(counts) - results == rules
     if change.keys() == {"csr"}:
         assert counts["csr"] == counts["cams"] == counts["segment"] == 1
@@ -148,7 +181,10 @@ def test_a_changed_key_reruns_what_depends_on_it(finished, change, rules, run):
 def test_report_is_one_page_with_everything_in_it(finished, run):
     run(finished, "--report", "report.html")
     page = (finished / "report.html").read_text()
-    assert all(name in page for name in ("panel.png", "thresholds.png", "training.png", "results.csv"))
+    assert all(
+        name in page
+        for name in ("panel.png", "thresholds.png", "training.png", "results.csv", "table_1.html", "heatmap.png")
+    )
     assert "Images drawn at random" in page
 
 

@@ -1,0 +1,99 @@
+"""Curves: mIoU over the threshold, losses over epochs, mIoU over the settings of a sweep."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from semples.errors import SemplesError
+from semples.files import read_json, require
+from semples.stages.figures.style import COLOURS, COLUMN, LINES, save, small_multiples
+
+IN_A_ROW = 4
+
+
+def run_thresholds(evaluations: Iterable[tuple[str, int, Path]], out: Path) -> None:
+    """Draw mIoU over the background threshold: a line a variant, the mean over its seeds, its band their range.
+
+    `evaluations` are (variant, seed, evaluation JSON of CAMs); a dot marks the best threshold.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    for variant, _, path in evaluations:
+        curve = read_json(path, "evaluate")["curve"]
+        found.setdefault(variant, []).append(100 * np.array(curve["miou"]))
+    thresholds = curve["threshold"]
+    figure, axis = plt.subplots(figsize=(COLUMN, 2.6), layout="constrained")
+    for place, (variant, curves) in enumerate(found.items()):
+        mean = np.mean(curves, axis=0)
+        colour = COLOURS[place % len(COLOURS)]
+        axis.plot(thresholds, mean, LINES[place % len(LINES)], color=colour, label=variant, linewidth=1.2)
+        axis.fill_between(thresholds, np.min(curves, axis=0), np.max(curves, axis=0), color=colour, alpha=0.2, lw=0)
+        axis.plot(thresholds[mean.argmax()], mean.max(), "o", color=colour, markersize=4)
+    axis.set(xlabel="background threshold", ylabel="CAM mIoU, %", ylim=(0, None))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    save(figure, out)
+
+
+def run_training(metrics: Iterable[tuple[str, Path]], out: Path) -> None:
+    """Draw the loss of each of (title, metrics.jsonl) over its epochs, a panel each."""
+    runs = list(metrics)
+    figure, axes = small_multiples(len(runs), IN_A_ROW)
+    for axis, (title, path) in zip(axes, runs, strict=True):
+        table = pd.read_json(path, lines=True)
+        axis.plot(table["epoch"], table["loss"], marker="o", markersize=2, linewidth=1.2)
+        axis.set_title(title.replace(", ", "\n"), fontsize=7)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.supxlabel("epoch", fontsize=8)
+    figure.supylabel("loss", fontsize=8)
+    save(figure, out)
+
+
+def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
+    """Draw mIoU over every setting that the `tables`, CSV of `semples tables paper`, sweep: a panel a setting.
+
+    A line a measure; bars are the standard deviation over seeds, where there are several.
+    """
+    frame = pd.concat([pd.read_csv(require(path, "tables paper")) for path in tables])
+    swept = frame[frame["setting"].notna()]
+    if swept.empty:
+        raise SemplesError("tables", "no sweep", "a table with `sweeps`", "name settings in a table's `sweeps`")
+    groups = list(swept.groupby("setting", sort=False))
+    figure, axes = small_multiples(len(groups), IN_A_ROW, height=1.7)
+    for axis, (setting, group) in zip(axes, groups, strict=True):
+        _draw_sweep(axis, group)
+        axis.set_xlabel(setting, fontsize=7)
+    low, high = swept["mean"].min(), swept["mean"].max()
+    for axis in axes:
+        axis.set_ylim(low - 0.1 * (high - low) - 1, high + 0.1 * (high - low) + 1)
+    figure.supylabel("mIoU, %", fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    save(figure, out)
+
+
+def _draw_sweep(axis: plt.Axes, group: pd.DataFrame) -> None:
+    """A line a measure over the values, evenly apart, as they are often of different orders; words unjoined."""
+    for place, (measure, line) in enumerate(group.groupby("measure", sort=False)):
+        places = np.arange(len(line))
+        joined = pd.to_numeric(line["value"], errors="coerce").notna().all()
+        axis.errorbar(
+            places,
+            line["mean"],
+            yerr=line["sd"] if line["sd"].notna().all() else None,
+            fmt="o" + LINES[place % len(LINES)] * joined,
+            color=COLOURS[place % len(COLOURS)],
+            markersize=3,
+            linewidth=1.2,
+            label=measure,
+        )
+        axis.set_xticks(places, [_short(value) for value in line["value"]])
+    axis.margins(x=0.15)
+
+
+def _short(value: object) -> str:
+    """A value as it would be written by hand; a column of numbers and words comes as words."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return str(value)

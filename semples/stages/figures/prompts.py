@@ -1,0 +1,39 @@
+"""Learned prompts in words, beside those written by hand."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from semples.files import require
+from semples.stages.figures.style import COLOURS, save, small_multiples
+
+SHOWN = 5  # words of a class
+IN_A_ROW = 3
+
+
+def run(words: Path, manual: dict[str, list[str]], out: Path) -> None:
+    """Draw the nearest nouns of every class's learned prompt, bars of their cosine.
+
+    `words` is a words.csv of cpl; `manual` are words written by hand, by class, under "" those of all others.
+    Words that are also among those written by hand have a colour of their own.
+    """
+    frame = pd.read_csv(require(words, "cpl"))
+    groups = list(frame[frame["list"] == "nearest"].groupby("class", sort=False))
+    figure, axes = small_multiples(len(groups), IN_A_ROW, height=1.15)
+    figure.set_figwidth(7.0 * min(IN_A_ROW, len(groups)) / IN_A_ROW)
+    shown = pd.concat([group.head(SHOWN) for _, group in groups])["cosine"]
+    for axis, (name, group) in zip(axes, groups, strict=True):
+        first, by_hand = group.head(SHOWN)[::-1], manual.get(name, manual.get("", []))
+        colours = [COLOURS[3] if word in by_hand else COLOURS[5] for word in first["word"]]
+        axis.barh(first["word"], first["cosine"], color=colours, height=0.7)
+        axis.set_xlim(min(0, 1.1 * shown.min()), max(0, 1.1 * shown.max()))
+        axis.set_title(_title(name, by_hand), fontsize=7)
+        axis.tick_params(labelsize=6.5)
+    figure.supxlabel("cosine of the learned prompt and “a photo of <word>.”", fontsize=7)
+    save(figure, out)
+
+
+def _title(name: str, by_hand: list[str]) -> str:
+    """The class, and its first words by hand."""
+    more = ", ..." if len(by_hand) > 2 else ""
+    return f"{name}  (by hand: {', '.join(by_hand[:2])}{more})" if by_hand else name

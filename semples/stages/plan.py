@@ -1,0 +1,45 @@
+"""plan: the jobs of a run, with estimated hours, memory and disk, before anything starts."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from semples.errors import SemplesError
+from semples.estimate import CALIBRATION, estimate
+from semples.files import read_json
+from semples.plan import Plan
+from semples.settings import Config
+from semples.sizes import size_of
+from semples.tabular import markdown
+
+RULES = {"evaluate": "evaluate_cams"}
+"""Rules whose name is not that of the stage."""
+
+
+def run(config: Config, targets: Sequence[str], device: str, at_once: int) -> None:
+    """Print a row a rule for `targets`, those of semples.plan.Plan.jobs, and what they take together.
+
+    `device` is `cpu`, `cuda` or `auto`; the time on the wall is for `at_once` jobs at a time.
+    """
+    known = ["results", "tables", *config.tables]
+    if unknown := set(targets) - set(known):
+        raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "name one of them")
+    kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    jobs = Plan(config).jobs(targets)
+    size = size_of(config)
+    cost = estimate(config, size, kind, targets).set_index("stage")
+    counted = pd.Series({stage: len(found) for stage, found in jobs.items()}, name="jobs")
+    frame = cost.reindex([*cost.index, *(stage for stage in counted.index if stage not in cost.index)])
+    frame["jobs"] = counted
+    shown = frame.reset_index(names="rule").replace({"rule": RULES})
+    for column, digits in {"hours": 2, "GPU GB": 1, "disk GB": 2}.items():
+        shown[column] = [f"{value:.{digits}f}" if value == value else "" for value in shown[column]]
+    hours = frame["hours"].sum()
+    print(f"{', '.join(targets)}: preset {config.preset}, seeds {', '.join(map(str, config.seeds))}\n")
+    print(markdown(shown))
+    print(f"{frame['jobs'].sum()} jobs before tables and figures; what is there already runs no more.")
+    print(f"About {hours:.1f} hours of jobs on {kind}, {hours / at_once:.1f} with {at_once} at a time;", end=" ")
+    print(f"{frame['disk GB'].sum():.1f} GB of disk. An estimate, no measurement; jobs without hours take minutes.")
+    print(f"For {size.train} training and {size.val} validation images of {size.pixels:.0f} pixels.")
+    print(f"Speed from: {read_json(CALIBRATION, 'plan')['from'][kind]}.")

@@ -1,0 +1,29 @@
+"""The words nearest to the prompts."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from semples.files import write_text
+from semples.tabular import markdown
+
+NAME = "words"
+
+
+def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
+    """Write `out`/words.md: the three nearest and the three most distinctive words of every prompt.
+
+    `words` are (variant, seed, words.csv).
+    """
+    rows = []
+    for variant, seed, path in words:
+        for name, group in pd.read_csv(path).groupby("class", sort=False):
+            rows.append([variant, seed, name, _three(group, "nearest", "cosine"), _three(group, "distinctive", "lift")])
+    columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
+    write_text(out / f"{NAME}.md", markdown(pd.DataFrame(rows, columns=columns)))
+
+
+def _three(group: pd.DataFrame, title: str, by: str) -> str:
+    first = group[group["list"] == title].head(3)
+    return ", ".join(f"{row.word} ({getattr(row, by):.2f})" for row in first.itertuples())

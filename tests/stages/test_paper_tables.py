@@ -1,0 +1,116 @@
+"""The paper's tables: the cells of hand-written evaluations, intervals, and published numbers where they belong."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from semples.published import method_of, results
+from semples.stages.tables import paper, words
+from semples.tabular import latex
+
+CLASSES = {"background": {"iou": 0.5, "false_positive": 0.2, "false_negative": 0.3}}
+
+
+def evaluation(path, miou, **more):
+    header = {"kind": "crf", "split": "train", "images": 7, "packages": "torch 2"}
+    path.write_text(json.dumps({**header, "miou": miou, "classes": CLASSES, **more}))
+    return path
+
+
+def cams(path, fixed, oracle, **more):
+    policies = {
+        name: {"miou": miou, "threshold": 0.5, "classes": CLASSES, **more}
+        for name, miou in (("fixed", fixed), ("oracle", oracle))
+    }
+    return evaluation(path, 0, kind="cams", policies=policies)
+
+
+def spec(**more):
+    rows = [{"variant": "ours", "label": "Ours", "method": "WeakTr (DeiT-S)"}, {"variant": "worse", "label": "Worse"}]
+    lines = [list(paper.Line(**row)) for row in rows]
+    return paper.Spec(**{"name": "t", "title": "A title", "rows": lines, "source": "mini", "note": "A note.", **more})
+
+
+def test_a_cell_has_mean_spread_and_students_interval(tmp_path):
+    values = [0.50, 0.52, 0.57]
+    rows = [("ours", seed, evaluation(tmp_path / f"{seed}.json", value)) for seed, value in enumerate(values)]
+    paper.run(spec(), rows, tmp_path)
+    cell = pd.read_csv(tmp_path / "t.csv").iloc[0]
+    reach = 4.302653 * np.std(values, ddof=1) * 100 / np.sqrt(3)
+    assert cell["mean"] == pytest.approx(53.0)
+    assert (cell["ci_low"], cell["ci_high"]) == pytest.approx((53 - reach, 53 + reach), rel=1e-3)
+    text = (tmp_path / "t.md").read_text()
+    assert f"53.0 ± 3.6 [{53 - reach:.1f}, {53 + reach:.1f}]" in text
+    for part in ("A title", "A note.", "seeds 0, 1, 2", "train 7", "torch 2", "there are none for this data set"):
+        assert part in text, part
+
+
+def test_one_seed_shows_the_interval_over_images_where_there_is_one(tmp_path):
+    paper.run(spec(), [("ours", 0, evaluation(tmp_path / "a.json", 0.5, interval=[0.4, 0.6]))], tmp_path)
+    assert "50.0 [40.0, 60.0]" in (tmp_path / "t.md").read_text()
+    paper.run(spec(), [("ours", 0, evaluation(tmp_path / "a.json", 0.5))], tmp_path)
+    assert "| 50.0 |" in (tmp_path / "t.md").read_text()
+
+
+def test_published_numbers_stand_beside_the_cells_and_below_the_rows(tmp_path):
+    paper.run(spec(source="voc", published=True), [("ours", 0, cams(tmp_path / "a.json", 0.4, 0.5))], tmp_path)
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert "| Ours | 40.0 | 50.0 | 69.4 |" in lines
+    assert "| Worse |  |  |  |" in lines
+    assert "| CLIMS (ResNet-50) [CVI-SZU/CLIMS] |  |  | 56.6 |" in lines
+    assert not any("ToCo" in line for line in lines)  # nobody published its maps
+    cells = pd.read_csv(tmp_path / "t.csv").set_index("policy")
+    assert cells.loc["oracle", "published"] == 69.4
+    assert np.isnan(cells.loc["fixed", "published"])
+
+
+def test_segmentation_has_the_published_numbers_on_vocs_test_too(tmp_path):
+    rows = [("ours", 0, evaluation(tmp_path / "a.json", 0.5, kind="segment", split="val"))]
+    paper.run(spec(source="voc", published=True), rows, tmp_path)
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert "| Ours | 50.0 | 74.0 |  |" in lines
+    assert "| DuPL [Wu0409/DuPL] |  | 72.2 | 71.6 |" in lines
+
+
+def test_nothing_judged_is_said(tmp_path):
+    paper.run(spec(), [], tmp_path)
+    assert "no image has a true mask" in (tmp_path / "t.md").read_text()
+
+
+def test_every_published_number_has_a_source_and_a_range():
+    for source in ("voc", "coco"):
+        for method in results(source):
+            assert method["source"]
+            assert all(30 < method[key] < 90 for key in ("cams", "crf", "segment", "test") if key in method)
+    assert results("mini") == []
+
+
+def test_only_the_published_settings_are_the_published_method():
+    from semples.config import load, variant
+
+    config = load({"preset": "voc12", "data": {"root": "VOCdevkit"}})
+    assert method_of(variant(config, "classifier")) == "WeakTr (DeiT-S)"
+    assert method_of(variant(config, "csr-learned")) == "SemPLeS (the paper)"
+    assert method_of(variant(config, "slm")) == method_of(variant(config, "joint")) == ""
+    smaller = config.model_copy(update={"data": config.data.model_copy(update={"train": "train"})})
+    assert method_of(variant(smaller, "classifier")) == ""
+
+
+def test_latex_escapes_what_latex_reads():
+    text = latex(pd.DataFrame({"a_b": ["50 %"], "c": ["1 ± 2"]}), "A & B", "tab:x")
+    assert r"a\_b & c \\" in text
+    assert r"50 \% & 1 $\pm$ 2 \\" in text
+    assert r"\caption{A \& B}" in text
+
+
+def test_words_of_prompts_are_listed_by_class(tmp_path):
+    lines = [
+        f"boat,{kind},{rank},{word},0.5,0.25"
+        for kind in ("nearest", "distinctive")
+        for rank, word in enumerate(["sea", "lake", "pier", "sand"], 1)
+    ]
+    (tmp_path / "words.csv").write_text("\n".join(["class,list,rank,word,cosine,lift", *lines]))
+    words.run([("csr", 1, tmp_path / "words.csv")], tmp_path)
+    assert "| csr | 1 | boat | sea (0.50), lake (0.50), pier (0.50) |" in (tmp_path / "words.md").read_text()

@@ -1,0 +1,54 @@
+"""`semples plan`: the jobs of every rule as Snakemake counts them, and errors that name what can be asked for."""
+
+import re
+
+import pytest
+
+from semples.cli import main
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch, capsys):
+    """A function that runs `semples plan` in an empty folder and returns its exit code and jobs by rule."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("preset: mini\n")
+
+    def run(*arguments: str) -> tuple[int, dict[str, int], str]:
+        code = main(["plan", *arguments])
+        found = capsys.readouterr()
+        jobs = re.findall(r"^\| (\w+) \| (\d+) \|", found.out, flags=re.MULTILINE)
+        return code, {rule: int(count) for rule, count in jobs}, found.out + found.err
+
+    return run
+
+
+def test_shared_stages_count_once_a_seed(plan):
+    _, jobs, text = plan("tables", "--set", "seeds=[0,1,2]")
+    assert jobs["classify"] == 3
+    assert (jobs["slm"], jobs["joint"], jobs["segment"]) == (6, 3, 9)
+    assert jobs["evaluate_masks"] == jobs["crf"] + jobs["segment"]
+    assert re.search(r"About \d+\.\d hours of jobs on cpu", text)
+
+
+def test_one_more_seed_adds_its_own_jobs_alone(plan):
+    one, two = plan("tables", "--set", "seeds=[0]")[1], plan("tables", "--set", "seeds=[0,1]")[1]
+    added = {rule: two[rule] - one[rule] for rule in one}
+    assert added["classify"] == added["joint"] == 1
+    assert added["csr"] == 5  # tables of the first seed only add none
+    assert added["data"] == added["guide"] == 0
+
+
+def test_a_table_asks_for_what_it_shows(plan):
+    assert not {"crf", "segment", "evaluate_masks"} & set(plan("table_6")[1])
+    assert "segment" not in plan("table_1")[1]
+    assert plan()[1]["segment"] == 4  # `results`, what snakemake alone makes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["table_99"], "'table_99'"), (["--set", "seeds"], "KEY=VALUE"), (["--set", "preset=photos"], "snakemake data")],
+)
+def test_bad_input_is_one_clear_error(plan, arguments, words):
+    code, _, text = plan(*arguments)
+    assert code == 1
+    assert words in text

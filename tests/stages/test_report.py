@@ -1,0 +1,82 @@
+"""The page of a run: whole in one file, under its limit, and without an error in a real browser."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from semples.cli import main
+from semples.stages import report
+
+COUNT = """<script>addEventListener("load", () => {
+  const seen = [...document.images].filter(image => image.complete && image.naturalWidth > 0)
+  document.body.dataset.pictures = `${seen.length} of ${document.images.length}`
+})</script>"""
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    """The folder of a run with a table and two figures, one of them large."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("preset: mini\nseeds: [0, 1]\n")
+    base = tmp_path / "results/mini"
+    for folder in ("tables", "figures"):
+        (base / folder).mkdir(parents=True)
+    (base / "tables/table_3.md").write_text("## Loss <terms>\n\n| | mIoU |\n| --- | --- |\n| a | 1.0 |\n\nOne & two.\n")
+    (base / "tables/words.md").write_text("| class | words |\n| --- | --- |\n| boat | sea |\n")
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    Image.fromarray(noise).save(base / "figures/panel.png")
+    Image.fromarray(noise[:40, :40]).save(base / "figures/training.png")
+    return base
+
+
+def test_the_page_has_tables_captions_and_commands(base):
+    assert main(["report"]) == 0
+    page = (base / "paper.html").read_text()
+    for part in (
+        "Table 3: Loss &lt;terms&gt;",
+        "<td>a</td><td>1.0</td>",
+        "One &amp; two.",
+        "1 prompts",
+        "Images drawn at random",
+        "snakemake --cores all results tables figures",
+        "seeds 0, 1",
+    ):
+        assert part in page, part
+    assert page.index("Table 3") < page.index("1 prompts")
+    assert "data:image/jpeg" in page  # the large one
+    assert "data:image/png" in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_a_page_over_the_limit_is_an_error_and_not_there(base, monkeypatch, capsys):
+    monkeypatch.setattr(report, "LARGEST", 1000)
+    assert main(["report"]) == 1
+    assert "lower `figures.images`" in capsys.readouterr().err
+    assert not (base / "paper.html").exists()
+
+
+def test_a_run_without_tables_is_an_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("preset: mini\n")
+    assert main(["report"]) == 1
+    assert "snakemake tables figures" in capsys.readouterr().err
+
+
+def test_a_browser_shows_every_picture_and_no_error(base, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium here")
+    assert main(["report"]) == 0
+    page = tmp_path / "seen.html"
+    page.write_text((base / "paper.html").read_text().replace("</body>", f"{COUNT}</body>"))
+    quiet = ["background-networking", "component-update", "sync", "gpu"]
+    flags = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    flags += [f"--user-data-dir={tmp_path / 'browser'}", "--enable-logging=stderr", "--virtual-time-budget=5000"]
+    command = [browser, *flags, "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert 'data-pictures="2 of 2"' in done.stdout
+    assert "CONSOLE" not in done.stderr

@@ -1,0 +1,57 @@
+"""What the paper's tables make of a configuration: their rows, the variants they add, and errors that name the row."""
+
+import pytest
+
+from semples.config import load, variant
+from semples.errors import SemplesError
+from semples.experiments import rows_of, seeds_of
+from semples.plan import Plan
+
+TABLE = {"title": "Sensitivity", "seeds": 1, "settings": {"csr": {"epochs": 2}}, "sweeps": {"csr.w_prompt": [0.5, 1]}}
+
+
+def config(**more):
+    return load({"preset": "mini", "seeds": [3, 4], "tables": {"table_6": None, "mine": TABLE | more}})
+
+
+def test_a_sweep_is_a_variant_a_value_under_the_tables_own_settings():
+    found = config()
+    rows = rows_of(found, "mine")
+    assert [(row.label, row.value) for row in rows] == [("csr.w_prompt = 0.5", 0.5), ("csr.w_prompt = 1", 1)]
+    settings = variant(found, rows[0].variant)
+    assert (settings.csr.w_prompt, settings.csr.epochs, settings.slm.epochs) == (0.5, 2, 6)
+    assert seeds_of(found, "mine") == [3]
+
+
+def test_rows_under_own_settings_share_all_that_these_do_not_touch():
+    found = config(rows={"csr-learned": "", "slm": ""})
+    plan = Plan(found)
+    learned, slm, _, swept = (row.variant for row in rows_of(found, "mine"))
+    assert plan.owner("csr", learned) == plan.owner("csr", swept) != "csr-learned"  # w_prompt is 1 anyway
+    assert plan.owner("cpl", learned) == "csr-learned"
+    assert plan.owner("cams", slm) == "slm"
+
+
+def test_a_dropped_variant_leaves_the_tables():
+    found = load({"preset": "mini", "experiments": {"csr-manual": None}, "variants": {"joint": None}})
+    assert "csr-manual" not in found.tables["table_7a"].rows
+    assert "joint" not in found.tables["table_5"].rows
+
+
+def test_a_row_that_nobody_named_is_an_error():
+    with pytest.raises(SemplesError, match=r"(?s)tables.mine.rows.*'csr-lerned'.*'csr-learned'"):
+        config(rows={"csr-lerned": ""})
+
+
+@pytest.mark.parametrize("sweep", [{"csr.w_promt": [1]}, {"csr.w_prompt": ["much"]}])
+def test_a_sweep_of_what_is_no_setting_or_value_is_an_error(sweep):
+    with pytest.raises(SemplesError, match=r"w_prom"):
+        config(sweeps=sweep)
+
+
+@pytest.mark.parametrize("preset", ["mini", "voc12", "coco14"])
+def test_every_variant_of_a_preset_is_in_a_table_or_an_experiment(preset):
+    found = load({"preset": preset})
+    shown = {row.variant for name in found.tables for row in rows_of(found, name)}
+    unused = {name for name in found.variants if name not in shown and not any(n.startswith(f"{name}.") for n in shown)}
+    assert not unused

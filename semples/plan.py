@@ -48,6 +48,8 @@ def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
         return ("guide", settings.csr.start, "cpl")
     if stage == "joint":
         return ("guide", settings.csr.start)
+    if stage == "segment":
+        return ("data",) if settings.segment.labels == "truth" else ("crf",)
     return {
         "data": (),
         "guide": ("data",),
@@ -55,7 +57,6 @@ def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
         "slm": ("guide", "classify"),
         "evaluate": ("cams",),
         "crf": ("cams", "evaluate"),
-        "segment": ("crf",),
     }[stage]
 
 
@@ -76,8 +77,15 @@ def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
 
 
 def expect_masks(settings: Settings, judged: set[str]) -> None:
-    """An error if a threshold is to be chosen on true masks and the training split is not among the `judged` ones."""
+    """An error if true masks are to choose a threshold or to train, and the training split is not `judged` by any."""
     policy = settings.crf.threshold.policy
+    if settings.segment.labels == "truth" and settings.data.train not in judged:
+        raise SemplesError(
+            "segment.labels",
+            f"'truth', and no true mask in split {settings.data.train!r}",
+            "true masks, or 'pseudo'",
+            "give masks to the data set, or set `segment.labels: pseudo`",
+        )
     if policy != "fixed" and settings.data.train not in judged:
         raise SemplesError(
             "crf.threshold.policy",

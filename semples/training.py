@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -47,6 +48,10 @@ class Plan:
     """Checkpoint and running metrics; beside, not among, the declared outputs of a rule."""
     fingerprint: str
     """Digest of settings and inputs: a checkpoint with another one is not resumed."""
+    accumulate: int = 1
+    """Batches whose gradients make one step; the last step of an epoch may have fewer."""
+    ema: float = 0.0
+    """Decay of a running average of the learner, which is what is watched and kept; 0: none."""
 
 
 def make_fabric(device: str, precision: str) -> Fabric:
@@ -68,17 +73,24 @@ def poly(share: float) -> float:
     return (1 - share) ** 0.9
 
 
+def warmed_up(schedule: Callable[[float], float], warmup: float) -> Callable[[float], float]:
+    """`schedule`, times a linear rise from 0 to 1 over the first `warmup` share of the run."""
+    return lambda share: schedule(share) * (min(1.0, share / warmup) if warmup else 1.0)
+
+
 def fit(
     task: nn.Module,
     loader: DataLoader,
     optimizer: Optimizer,
     plan: Plan,
     judge: Callable[[], float] | None = None,
+    watch: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
     Interrupted, it resumes from the last checkpoint when called again with the same fingerprint. `judge` scores the
     learner after every epoch; the learner is left as it was after the epoch that scored highest, else after the last.
+    `watch` gives further numbers of the learner for the metrics, and selects nothing.
     The optimiser must be a fused one: those skip a step whose loss is not finite without asking the device first.
     """
     if not optimizer.defaults.get("fused"):
@@ -86,34 +98,50 @@ def fit(
     fabric = make_fabric(plan.device, plan.precision)
     torch.manual_seed(plan.seed)
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
+    average = _average(learner, plan.ema, fabric)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(task)
     task, optimizer = fabric.setup(task, optimizer)
     loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        inner, lambda step: plan.schedule(min(1.0, step / max(1, plan.epochs * len(loader))))
-    )
+    steps = plan.epochs * -(-len(loader) // plan.accumulate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
     state = {"learner": learner, "optimizer": inner, "schedule": schedule}
+    if average is not None:
+        state["average"] = average
+        inner.register_step_post_hook(lambda *_: average.update_parameters(learner))
     metrics = plan.folder / "metrics.jsonl"
     first = _resume(state, plan, metrics)
     saved = time.monotonic()
     bar = tqdm(total=plan.epochs * len(loader), initial=first * len(loader), mininterval=2, unit="step")
     for epoch in range(first, plan.epochs):
         loader.sampler.epoch = epoch
-        row = _epoch(fabric, task, loader, optimizer, schedule, bar)
+        row = _epoch(fabric, task, loader, optimizer, schedule, bar, plan.accumulate)
         row = {"epoch": epoch + 1, "step": (epoch + 1) * len(loader), **row}
         if judge is not None:
             row["selection"] = judge()
             _keep_best(learner, plan, epoch + 1, row["selection"])
+        if watch is not None:
+            row |= watch(average.module if average is not None else learner)
         with open(metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if time.monotonic() - saved > SAVE_EVERY_S and epoch + 1 < plan.epochs:
             _save(state, plan, epoch + 1)
             saved = time.monotonic()
     bar.close()
+    if average is not None:
+        learner.load_state_dict(average.module.state_dict())
     if judge is not None:
         best = torch.load(plan.folder / BEST, map_location="cpu")
         learner.load_state_dict(best["learner"])
         log.info("kept epoch %d of %d, selection score %.4f", best["epoch"], plan.epochs, best["score"])
     return metrics
+
+
+def _average(learner: nn.Module, decay: float, fabric: Fabric) -> AveragedModel | None:
+    """A running average of the learner's parameters and buffers, on the device."""
+    if not decay:
+        return None
+    return AveragedModel(learner, fabric.device, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
 def _keep_best(learner: nn.Module, plan: Plan, epoch: int, score: float) -> None:
@@ -123,24 +151,31 @@ def _keep_best(learner: nn.Module, plan: Plan, epoch: int, score: float) -> None
             torch.save({"learner": learner.state_dict(), "epoch": epoch, "score": score}, partial)
 
 
-def _epoch(fabric, task, loader, optimizer, schedule, bar) -> dict[str, float]:
-    """One pass: mean of every named loss, learning rate, speed, memory, steps skipped."""
+def _epoch(fabric, task, loader, optimizer, schedule, bar, accumulate: int) -> dict[str, float]:
+    """One pass: mean of every named loss, learning rate, speed, memory, batches whose loss was not finite."""
     task.train()
     sums: dict[str, torch.Tensor] = {}
     not_finite = torch.zeros((), device=fabric.device)
+    spoiled = torch.zeros((), device=fabric.device)
     images, start = 0, time.monotonic()
+    optimizer.zero_grad()
     for step, batch in enumerate(loader, start=1):
         with _attention(fabric):
             losses = task(batch)
         finite = torch.isfinite(losses["loss"])
         not_finite += ~finite
-        optimizer.zero_grad()
-        fabric.backward(losses["loss"])
-        optimizer.optimizer.found_inf = (~finite).float()  # a fused optimiser skips the step, and nobody waits to know
-        optimizer.step()
+        spoiled += ~finite
+        ends = step % accumulate == 0 or step == len(loader)
+        with fabric.no_backward_sync(task, enabled=not ends):
+            fabric.backward(losses["loss"] / accumulate)
+        if ends:
+            optimizer.optimizer.found_inf = (spoiled > 0).float()  # a fused optimiser skips the step; nobody waits
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+            spoiled.zero_()
         for name, value in losses.items():
             sums[name] = sums.get(name, 0) + torch.where(finite, value.detach(), 0)
-        schedule.step()
         images += len(batch["image"])
         bar.update()
         if step % CHECK_EVERY == 0 or step == len(loader):

@@ -7,7 +7,8 @@ from pydantic import Field
 from semples.settings.base import Count, Section
 from semples.settings.inputs import Data, Download, Generator, Guide, Run
 from semples.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
-from semples.settings.outputs import Cams, Crf, Evaluate, Figures, Segment, Threshold
+from semples.settings.outputs import Cams, Crf, Evaluate, Figures, Threshold
+from semples.settings.segmentation import Segment
 
 __all__ = [
     "Augment",

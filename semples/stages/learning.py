@@ -64,24 +64,27 @@ def learn(
     used: dict,
     inputs: dict[str, str],
     judge: Callable[[], float] | None = None,
+    watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    **how,
 ) -> dict[str, str]:
     """Train, then write model.safetensors and metrics.jsonl into the job's folder; return the file's metadata.
 
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
-    `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last.
+    `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last. `watch` gives
+    further numbers for the metrics. `how` are fields of `training.Plan`: schedule, accumulate, ema.
     """
     torch.set_num_threads(job.settings.run.threads)
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
     plan = training.Plan(
         epochs=job.training.epochs,
-        schedule=training.poly if job.stage == "segment" else training.cosine,
         seed=job.seed,
         device=job.settings.run.device,
         precision=job.settings.precision,
         folder=job.out / "checkpoints",
         fingerprint=digest(made_from),
+        **{"schedule": training.cosine, **how},
     )
-    metrics = training.fit(task, loader, optimizer, plan, judge)
+    metrics = training.fit(task, loader, optimizer, plan, judge, watch)
     training.save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())

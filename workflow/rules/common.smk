@@ -27,6 +27,8 @@ if DOWNLOADED:
 
 PLAN = plan.Plan(CONFIG)
 VARIANTS = list(CONFIG.experiments)
+# all but those whose segmentation learns from true masks
+MAPPED = [v for v in VARIANTS if "cams" in plan.stages_of(PLAN.settings[v])]
 SEEDS = CONFIG.seeds
 BASE = f"results/{CONFIG.name}"
 MANIFEST = f"{BASE}/data/manifest.csv"
@@ -115,6 +117,13 @@ def download_settings():
     return json.dumps(chosen, sort_keys=True)
 
 
+def pseudo_masks(wildcards):
+    """The folder of masks that a segmentation network learns from; none where it learns from true ones."""
+    if PLAN.makers[wildcards.variant].segment.labels == "truth":
+        return []
+    return path_of("crf", "masks", wildcards.variant, wildcards.seed)
+
+
 def judged_masks(wildcards):
     """The folder of masks that an evaluation judges."""
     stage, file = {"crf": ("crf", "masks"), "segment": ("segment", "predictions")}[
@@ -129,13 +138,14 @@ def judged_split(wildcards):
 
 def evaluations(kinds=("cams", "crf", "segment")):
     """(variant, seed, path) of every evaluation of a split that has true masks, for the tables."""
-    owner = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
+    stage = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
     return [
-        (v, s, f"{BASE}/evaluate/{PLAN.owner(owner[kind], v)}/seed{s}/{kind}.json")
+        (v, s, f"{BASE}/evaluate/{PLAN.owner(stage[kind], v)}/seed{s}/{kind}.json")
         for v in VARIANTS
         for s in SEEDS
         for kind in kinds
         if (CONFIG.data.val if kind == "segment" else CONFIG.data.train) in JUDGED
+        and (kind == "segment" or v in MAPPED)
     ]
 
 

@@ -3,7 +3,8 @@
 EVALUATIONS = evaluations()
 CURVES = evaluations(kinds=("cams",))
 WORDS = prompt_words()
-LAST = VARIANTS[-1]  # the variant whose pseudo masks and segmentation are shown
+# the variant whose pseudo masks and segmentation are shown
+LAST = (MAPPED or VARIANTS)[-1]
 
 
 rule tables:
@@ -61,8 +62,8 @@ rule panel:
     """Image, truth, the CAMs of all variants, and the last variant's pseudo mask and segmentation."""
     input:
         manifest=rules.data.output.manifest,
-        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in VARIANTS],
-        crf=path_of("crf", "masks", LAST, SEEDS[0]),
+        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in MAPPED],
+        crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
         segment=path_of("segment", "predictions", LAST, SEEDS[0]),
     output:
         report(
@@ -84,7 +85,11 @@ rule panel:
     params:
         settings=settings_json("figures"),
         split=CONFIG.data.train,
-        cams=lambda wildcards, input: named(zip(VARIANTS, input.cams)),
+        cams=lambda wildcards, input: named(zip(MAPPED, input.cams)),
+        masks=lambda wildcards, input: named(
+            [("pseudo mask", input.crf)] * bool(input.crf)
+            + [("segmentation", input.segment)]
+        ),
         code=code_digest("semples.stages.figures"),
     shell:
         "exec python -m semples figures"
@@ -93,7 +98,7 @@ rule panel:
         " --manifest {input.manifest:q}"
         " --split {params.split:q}"
         " --cams {params.cams:q}"
-        " --masks 'pseudo mask'={input.crf:q} segmentation={input.segment:q}"
+        " --masks {params.masks:q}"
         " --out {output:q}"
         " &> {log:q}"
 
@@ -120,7 +125,7 @@ rule thresholds:
         mem_mb=2000,
         runtime=30,
     params:
-        curves=lambda wildcards, input: named(zip(VARIANTS, input)),
+        curves=lambda wildcards, input: named(zip(MAPPED, input)),
         code=code_digest("semples.stages.figures"),
     shell:
         "exec python -m semples figures"

@@ -35,15 +35,14 @@ def metrics(folder: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_four_images_are_learned_by_heart(drawn, segment_settings, tmp_path):
-    settings = json.loads(segment_settings(labels="truth", epochs=120, scale=[1, 1]))
+    by_heart = {"labels": "truth", "epochs": 250, "lr": 1e-2, "decoder_channels": 64, "scale": [1, 1]}
+    settings = json.loads(segment_settings(**by_heart, curve_images=0))
     settings["data"]["val"] = "train"
     assert main(flags(drawn, json.dumps(settings), tmp_path, masks=False)) == 0
     judged = ("--manifest", drawn / "data/manifest.csv", "--split", "train", "--masks", tmp_path / "predictions")
-    assert (
-        main(["evaluate", *map(str, judged), "--kind", "segment", "--config", "{}", "--out", str(tmp_path / "e")]) == 0
-    )
-    assert json.loads((tmp_path / "e").read_text())["miou"] > 0.95
-    assert metrics(tmp_path)[-1]["val_miou"] == pytest.approx(json.loads((tmp_path / "e").read_text())["miou"])
+    out = tmp_path / "found.json"
+    assert main(["evaluate", *map(str, judged), "--kind", "segment", "--config", "{}", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["miou"] > 0.95
 
 
 def test_killed_it_resumes_to_the_same_curve_and_weights(drawn, segment_settings, tmp_path, caplog):

@@ -67,6 +67,8 @@ class Config(Settings):
     """Name of a file in workflow/presets/, or a path to a file of your own."""
     parity: Literal["none", "published"] = "none"
     """`published` lays workflow/presets/parity/published.yaml, all quirks of the published code, over the preset."""
+    recipe: str = "none"
+    """A published segmentation recipe, workflow/presets/segmentation/<recipe>.yaml, laid over the preset."""
     name: str = ""
     """Folder under results/; empty: the preset's name."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]

@@ -74,6 +74,10 @@ def _build(network: str, encoder: str, outputs: int, width: int, imagenet: bool)
         any_size = {"strict_img_size": False} if encoder.startswith("tu-swin") else {}
         make = {"deeplabv3plus": smp.DeepLabV3Plus, "upernet": smp.UPerNet}[network]
         return make(encoder, encoder_weights=weights, decoder_channels=width, classes=outputs, **any_size)
+    except OSError as error:
+        raise SemplesError(
+            "segment.weights", f"no download: {error}", f"ImageNet weights of {encoder}", "name a file of them, or `none`"
+        ) from error
     except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
         raise SemplesError(
             "segment.encoder", f"{encoder!r} for {network}: {error}", ENCODERS[network], "name another encoder"

@@ -158,8 +158,9 @@ def _counted_generator(chosen: str, classes: int) -> Network:
 @cache
 def _counted_segmenter(network: str, encoder: str, width: int, classes: int, side: int) -> Network:
     """Count the segmentation network on a square crop."""
+    made = Segmenter(network, encoder, classes, width).to("meta")  # some cannot be made there
     with torch.device("meta"):
-        return _counted(Segmenter(network, encoder, classes, width), side)
+        return _counted(made, side)
 
 
 @cache

@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from semples.cli import main
 from semples.manifest import read_manifest
@@ -115,3 +116,20 @@ def test_confidence_that_is_not_there_is_one_clear_error(drawn, segment_settings
 def test_pseudo_masks_that_are_not_given_are_an_error(drawn, segment_settings, tmp_path, capsys):
     assert main(flags(drawn, segment_settings(), tmp_path, masks=False)) == 1
     assert "make it with `semples crf`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("network", "encoder"),
+    [("deeplabv3plus", "tu-resnet10t"), ("deeplabv2", "tu-resnet18"), ("upernet", "vit:deit_tiny_patch16_224")],
+)
+def test_an_encoder_starts_from_a_file_of_timm(drawn, segment_settings, tmp_path, network, encoder):
+    torch.manual_seed(1)
+    given = timm.create_model(encoder.removeprefix("tu-").removeprefix("vit:")).state_dict()
+    save_file({name: value.contiguous() for name, value in given.items()}, tmp_path / "timm.safetensors")
+    still = {"network": network, "encoder": encoder, "weights": str(tmp_path / "timm.safetensors"), "lr": 1e-12}
+    assert main(flags(drawn, segment_settings(**still, crop=32, curve_images=0), tmp_path / "out")) == 0
+    encoder = load_checkpoint(tmp_path / "out/model.safetensors").network.network.encoder
+    found = getattr(encoder, "model", encoder).state_dict()
+    learned = [name for name, value in found.items() if value.is_floating_point() and "running" not in name]
+    assert len(learned) > 10
+    assert all(torch.allclose(found[name], given[name], atol=1e-6) for name in learned)

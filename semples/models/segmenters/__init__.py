@@ -76,7 +76,10 @@ def _build(network: str, encoder: str, outputs: int, width: int, imagenet: bool)
         return make(encoder, encoder_weights=weights, decoder_channels=width, classes=outputs, **any_size)
     except OSError as error:
         raise SemplesError(
-            "segment.weights", f"no download: {error}", f"ImageNet weights of {encoder}", "name a file of them, or `none`"
+            "segment.weights",
+            f"no download: {error}",
+            f"ImageNet weights of {encoder}",
+            "name a file of them, or `none`",
         ) from error
     except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
         raise SemplesError(

@@ -24,10 +24,9 @@ def run(checkpoint: Path, kind: str, height: int, width: int, out: Path) -> None
     torch.manual_seed(0)
     image = torch.rand(1, 3, height, width)
     write, scores_of = {"onnx": (_write_onnx, _onnx_scores), "torchscript": (_write_script, _script_scores)}[kind]
-    with torch.inference_mode(), atomic_path(out) as partial:
+    with torch.no_grad(), atomic_path(out) as partial:
         expected = trained.network(image).numpy()
-        with torch.inference_mode(False):
-            write(trained, image, partial)
+        write(trained, image, partial)
         difference = float(np.abs(scores_of(partial, image) - expected).max())
         if not difference <= TOLERANCE:
             found, remedy = f"scores that differ by {difference:.1e}", "report it with the network's name"
@@ -39,7 +38,12 @@ def _write_onnx(trained: Checkpoint, image: torch.Tensor, path: Path) -> None:
     """The graph with the class names in its metadata."""
     onnx, _ = _onnx()
     names = {"input_names": ["image"], "output_names": ["scores"]}
-    torch.onnx.export(trained.network, (image,), path, dynamo=True, external_data=False, verbose=False, **names)
+    try:
+        torch.onnx.export(trained.network, (image,), path, dynamo=True, external_data=False, verbose=False, **names)
+    except torch.onnx.OnnxExporterError as error:
+        name = trained.settings.network
+        found = f"{name}: {str(error).splitlines()[0]}"
+        raise SemplesError("--format onnx", found, "a network that ONNX can say", "use --format torchscript") from error
     model = onnx.load(path)
     model.metadata_props.add(key="classes", value=json.dumps(["background", *trained.classes.names]))
     onnx.save(model, path)

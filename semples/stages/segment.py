@@ -45,7 +45,8 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
     dataset = MaskedPhotographs(images, transform, settings.run.cache_gb, *targets)
     used = used_settings(settings, "segment")
     # other masks must not resume this checkpoint
-    made_of = digest(list(map(sha256, targets[0]))) if masks is None else sha256(masks / "provenance.json")
+    true = chosen.labels == "truth"
+    made_of = digest(list(map(sha256, targets[0]))) if true else sha256(masks / "provenance.json")
     everything = read_manifest(manifest)
     judged = everything.split(settings.data.val)
     learn(

@@ -18,21 +18,20 @@ from semples.experiments import merge
 from semples.settings import Config, Settings
 
 PRESETS = Path(__file__).parent.parent / "workflow" / "presets"
-PARITY = PRESETS / "parity"
+PARITY, RECIPES = PRESETS / "parity", PRESETS / "segmentation"
 TABLES = PRESETS.parent / "tables"
 
 
 def load(user: dict, where: str = "config.yaml") -> Config:
-    """The preset named in `user`, the parity fragment and then the user's differences laid over it, checked."""
+    """The preset named in `user`, its fragments and then the user's differences laid over it, checked."""
     preset = user.get("preset", "mini")
     path = Path(preset) if str(preset).endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
     if not path.exists():
         known = sorted(p.stem for p in PRESETS.glob("*.yaml"))
         raise SemplesError(where, f"preset {preset!r}", f"one of {known}, or a path", "correct `preset`")
     base = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    parity = PARITY / f"{user.get('parity', base.get('parity', 'none'))}.yaml"
-    if parity.exists():
-        base = merge(base, yaml.safe_load(parity.read_text(encoding="utf-8")))
+    for key, folder in (("parity", PARITY), ("recipe", RECIPES)):
+        base = merge(base, _fragment(key, folder, str(user.get(key, base.get(key, "none"))), where))
     if (tables := TABLES / f"{preset}.yaml").exists():
         base = merge(yaml.safe_load(tables.read_text(encoding="utf-8")), base)
     merged = experiments.without_dropped(merge(base, user))
@@ -40,6 +39,16 @@ def load(user: dict, where: str = "config.yaml") -> Config:
     for name in experiments.variants(config):
         variant(config, name)
     return config.model_copy(update={"name": config.name or path.stem})
+
+
+def _fragment(key: str, folder: Path, name: str, where: str) -> dict:
+    """What `folder`/`name`.yaml lays over a preset; nothing for `none`."""
+    known = {path.stem: path for path in folder.glob("*.yaml")}
+    if name == "none":
+        return {}
+    if name not in known:
+        raise SemplesError(where, f"`{key}: {name}`", f"none, or one of {sorted(known)}", f"correct `{key}`")
+    return yaml.safe_load(known[name].read_text(encoding="utf-8"))
 
 
 def variant(config: Config, name: str) -> Settings:

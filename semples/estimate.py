@@ -101,7 +101,7 @@ def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
     if stage == "segment":
         segmenter = _segmenter(settings, size)
         shown = (of.test_size**2 if of.test_size else size.pixels) / of.crop**2
-        tests = size.val * shown * sum(2 * scale**2 for scale in of.test_scales)
+        tests = size.val * shown * (1 + of.test_flip) * sum(scale**2 for scale in of.test_scales)
         gflop = (3 * size.train * of.epochs + tests) * segmenter.gflop
         return gflop, 16 * segmenter.parameters + of.batch * segmenter.outputs * width
     if stage == "classify":
@@ -144,7 +144,7 @@ def _generator(settings: Settings, size: Size) -> Network:
 def _segmenter(settings: Settings, size: Size) -> Network:
     chosen = settings.segment
     side = -(-chosen.crop // 32) * 32
-    return _counted_segmenter(chosen.encoder, chosen.decoder_channels, size.classes, side)
+    return _counted_segmenter(chosen.network, chosen.encoder, chosen.decoder_channels, size.classes, side)
 
 
 @cache
@@ -156,10 +156,11 @@ def _counted_generator(chosen: str, classes: int) -> Network:
 
 
 @cache
-def _counted_segmenter(encoder: str, width: int, classes: int, side: int) -> Network:
+def _counted_segmenter(network: str, encoder: str, width: int, classes: int, side: int) -> Network:
     """Count the segmentation network on a square crop."""
+    made = Segmenter(network, encoder, classes, width).to("meta")  # some cannot be made there
     with torch.device("meta"):
-        return _counted(Segmenter(encoder, classes, width), side)
+        return _counted(made, side)
 
 
 @cache

@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from semples.cache import DecodedImages
 from semples.errors import SemplesError
-from semples.images import IGNORE, read_image, read_mask, resize_map
+from semples.images import read_image, resize_map
 from semples.manifest import Manifest
 from semples.models.masking import present_pairs
 from semples.seeds import seed_of, seeded
@@ -21,7 +21,7 @@ from semples.store import CamFile, CamFolder
 
 
 class Photographs(Dataset):
-    """Images of a manifest with their label vectors, or with `masks` (paths) their masks.
+    """Images of a manifest with their label vectors.
 
     With `cams` an item also has the maps of its classes, cropped and flipped as the image. A set whose decoded size is
     within `cache_gb` is kept in memory after its first epoch, by every process that decodes; a larger one in a file of
@@ -33,7 +33,6 @@ class Photographs(Dataset):
         manifest: Manifest,
         transform,
         cache_gb: float,
-        masks: list[str] | None = None,
         cams: CamFile | CamFolder | None = None,
         cache: Path | None = None,
     ) -> None:
@@ -41,7 +40,6 @@ class Photographs(Dataset):
         self.paths = list(manifest.table["image"])
         self.shapes = list(zip(manifest.table["height"], manifest.table["width"], strict=True))
         self.labels = torch.from_numpy(manifest.label_matrix())
-        self.masks = masks
         self.transform = transform
         decoded = 4 * sum(h * w for h, w in self.shapes)
         self.cache: dict[int, tuple] | None = {} if decoded <= cache_gb * 1e9 else None
@@ -57,14 +55,11 @@ class Photographs(Dataset):
             return self._augmented(index)
 
     def _augmented(self, index: int) -> dict[str, Tensor]:
-        image, mask = self._decoded(index)
+        image, _ = self._decoded(index)
         if self.cams is not None:
             image, maps = self.transform(image, tv_tensors.Mask(self._maps(index)))
             return {"image": image, "labels": self.labels[index], "pair_maps": maps}
-        if mask is None:
-            return {"image": self.transform(image), "labels": self.labels[index]}
-        image, mask = self.transform(image, tv_tensors.Mask(mask))
-        return {"image": image, "mask": mask.long()}
+        return {"image": self.transform(image), "labels": self.labels[index]}
 
     def _maps(self, index: int) -> Tensor:
         """Maps of the image's classes, in their order, at its own size: float32 (present, h, w)."""
@@ -82,16 +77,19 @@ class Photographs(Dataset):
         return torch.from_numpy(resize_map(found.score[[order[k] for k in present]], height, width))
 
     def _decoded(self, index: int) -> tuple[tv_tensors.Image, Tensor | None]:
+        """The image uint8 (3, h, w) and its target, from memory where they are kept."""
         if self.cache is not None and index in self.cache:
             return self.cache[index]
         pixels = self._pixels(index)
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-        mask = None
-        if self.masks is not None:
-            mask = torch.from_numpy(read_mask(self.masks[index], pixels.shape[:2]))
+        decoded = image, self._target(index, pixels.shape[:2])
         if self.cache is not None:
-            self.cache[index] = (image, mask)
-        return image, mask
+            self.cache[index] = decoded
+        return decoded
+
+    def _target(self, index: int, shape: tuple[int, int]) -> Tensor | None:
+        """What else is decoded with an image of (height, width) `shape`: nothing here."""
+        return None
 
     def _pixels(self, index: int) -> np.ndarray:
         """RGB uint8 (h, w, 3)."""
@@ -170,29 +168,3 @@ def label_transform(
     if erasing:
         steps.append(v2.RandomErasing(erasing, value="random"))
     return v2.Compose([*steps, v2.ToPureTensor()])
-
-
-class MaskTransform:
-    """Random rescaling, crop and flip of an image with its mask; what lies outside the image is mean grey and void."""
-
-    def __init__(self, crop: int, scale: tuple[float, float]) -> None:
-        self.crop, self.scale = crop, scale
-        self.augment = v2.Compose(
-            [
-                v2.RandomCrop(
-                    crop,
-                    pad_if_needed=True,
-                    fill={tv_tensors.Image: 124, tv_tensors.Mask: IGNORE},
-                ),
-                v2.RandomHorizontalFlip(0.5),
-                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
-                v2.ToPureTensor(),
-            ]
-        )
-
-    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (3, h, w) and (h, w) -> float in [0, 1] (3, crop, crop) and uint8 (crop, crop)."""
-        low, high = self.scale
-        factor = low + (high - low) * torch.rand(()).item()
-        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-        return self.augment(v2.functional.resize(image, size, antialias=True), v2.functional.resize(mask, size))

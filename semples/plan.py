@@ -64,6 +64,8 @@ def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
         return ("guide", settings.csr.start, "cpl")
     if stage == "joint":
         return ("guide", settings.csr.start)
+    if stage == "segment":
+        return ("data",) if settings.segment.labels == "truth" else ("crf",)
     return {
         "data": (),
         "guide": ("data",),
@@ -71,7 +73,6 @@ def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
         "slm": ("guide", "classify"),
         "evaluate": ("cams",),
         "crf": ("cams", "evaluate"),
-        "segment": ("crf",),
     }[stage]
 
 
@@ -92,8 +93,15 @@ def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
 
 
 def expect_masks(settings: Settings, judged: set[str]) -> None:
-    """An error if a threshold is to be chosen on true masks and the training split is not among the `judged` ones."""
+    """An error if true masks are to choose a threshold or to train, and the training split is not `judged` by any."""
     policy = settings.crf.threshold.policy
+    if settings.segment.labels == "truth" and settings.data.train not in judged:
+        raise SemplesError(
+            "segment.labels",
+            f"'truth', and no true mask in split {settings.data.train!r}",
+            "true masks, or 'pseudo'",
+            "give masks to the data set, or set `segment.labels: pseudo`",
+        )
     if policy in ("oracle", "held-out") and settings.data.train not in judged:
         raise SemplesError(
             "crf.threshold.policy",
@@ -165,6 +173,10 @@ class Plan:
             found[stage].add(job)
             for name, before in upstream(stage, settings).items():
                 self._collect(name, before, seed, found)
+
+    def has_maps(self, name: str) -> bool:
+        """Whether a variant makes CAMs; one whose segmentation learns from true masks does not."""
+        return "cams" in stages_of(self.settings[name])
 
     def folder(self, stage: str, name: str, seed: int | str | None = None) -> str:
         """Folder of a stage's output for a variant: results/<name>/<stage>/<owner>[/seed<seed>]."""

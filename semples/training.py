@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -53,6 +55,10 @@ class Plan:
     """Processes that share every batch, each on a device of its own."""
     compile: bool = False
     """Whether torch compiles the step."""
+    accumulate: int = 1
+    """Batches whose gradients make one step; the last step of an epoch may have fewer."""
+    ema: float = 0.0
+    """Decay of a running average of the learner, which is what is watched and kept; 0: none."""
 
 
 def cosine(share: float) -> float:
@@ -65,19 +71,26 @@ def poly(share: float) -> float:
     return (1 - share) ** 0.9
 
 
+def warmed_up(schedule: Callable[[float], float], warmup: float) -> Callable[[float], float]:
+    """`schedule`, times a linear rise from 0 to 1 over the first `warmup` share of the run."""
+    return lambda share: schedule(share) * (min(1.0, share / warmup) if warmup else 1.0)
+
+
 def fit(
     task: nn.Module,
     loader: DataLoader,
     optimizer: Optimizer,
     plan: Plan,
     judge: Callable[[], float] | None = None,
+    watch: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
     `loader` has batches of semples.loader.EpochBatches. Interrupted, the run goes on from its last checkpoint when
     called again with the same fingerprint; on SIGTERM it writes one and exits. `judge` scores the learner after every
-    epoch; the learner is left as it was after the epoch that scored highest, else after the last. The optimiser must be
-    a fused one: those skip a step whose loss is not finite without asking the device first.
+    epoch; the learner is left as it was after the epoch that scored highest, else after the last. `watch` gives further
+    numbers of the learner for the metrics, and selects nothing. The optimiser must be a fused one: those skip a step
+    whose loss is not finite without asking the device first.
 
     With `plan.devices` > 1 the processes but the first exit when the last epoch is done.
     """
@@ -85,39 +98,54 @@ def fit(
         raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
     fabric = make_fabric(plan.device, plan.precision, plan.devices)
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
+    average = _average(learner, plan.ema, fabric)
     task, optimizer = fabric.setup(_prepared(fabric, task, plan), optimizer)
     loader = _shared_out(fabric, loader)
-    total = plan.epochs * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: plan.schedule(min(1.0, step / max(1, total))))
+    steps = plan.epochs * -(-len(loader) // plan.accumulate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
     first = fabric.is_global_zero
     parts = {"learner": learner, "optimizer": inner, "schedule": schedule}
+    if average is not None:
+        parts["average"] = average
+        inner.register_step_post_hook(lambda *_: average.update_parameters(learner))
     checkpoint = Checkpoint(plan.folder, plan.fingerprint, parts, writes=first)
     position = checkpoint.resume(plan.epochs, len(loader))
     done = position.epoch * len(loader) + position.step
-    bar = tqdm(total=total, initial=done, mininterval=2, unit="step", disable=not first)
+    bar = tqdm(total=plan.epochs * len(loader), initial=done, mininterval=2, unit="batch", disable=not first)
     with Interruption(first) as stop, bar:
         after_step = _watch(checkpoint, position, stop, bar)
         while position.epoch < plan.epochs:
-            row = _epoch(fabric, task, loader, optimizer, schedule, position, plan.seed, after_step)
+            row = _epoch(fabric, task, loader, optimizer, schedule, position, plan, after_step)
             if judge is not None and first:
                 row["selection"] = judge()
                 checkpoint.keep_best(learner, row["epoch"], row["selection"])
+            if watch is not None and first:
+                row |= watch(average.module if average is not None else learner)
             checkpoint.add_line(json.dumps(row))
             position.next_epoch()
     if not first:
         raise SystemExit(0)
+    if average is not None:
+        learner.load_state_dict(average.module.state_dict())
     if judge is not None:
         checkpoint.load_best(learner)
     return checkpoint.metrics
 
 
-def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: tqdm) -> Callable[[], None]:
-    """What follows every step: the bar moves; a checkpoint now and then, and on SIGTERM a last one before the end."""
+def _average(learner: nn.Module, decay: float, fabric: Fabric) -> AveragedModel | None:
+    """A running average of the learner's parameters and buffers, on the device."""
+    if not decay:
+        return None
+    return AveragedModel(learner, fabric.device, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: tqdm) -> Callable[[int], None]:
+    """What follows a step of some batches: the bar moves; now and then a checkpoint; on SIGTERM a last one."""
     saved = time.monotonic()
 
-    def after_step() -> None:
+    def after_step(batches: int) -> None:
         nonlocal saved
-        bar.update()
+        bar.update(batches)
         if stop.asked or time.monotonic() - saved > SAVE_EVERY_S:
             checkpoint.save(position)
             saved = time.monotonic()
@@ -159,21 +187,21 @@ def _epoch(
     optimizer: Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     position: Position,
-    seed: int,
-    after_step: Callable[[], None],
+    plan: Plan,
+    after_step: Callable[[int], None],
 ) -> dict[str, float]:
-    """The rest of an epoch: mean of every named loss, learning rate, speed, memory, steps skipped."""
+    """The rest of an epoch: mean of every named loss, learning rate, speed, memory, batches skipped."""
     task.train()
     images, start = 0, time.monotonic()
     loader.batch_sampler.epoch, loader.batch_sampler.first = position.epoch, position.step
-    for batch in loader:
-        # what a network draws in a step depends on the step alone, whatever was drawn before
-        torch.manual_seed(seed_of(seed, position.epoch, position.step, fabric.global_rank))
-        _step(fabric, task, batch, optimizer, schedule, position)
-        images += len(batch["image"])
-        if position.step % CHECK_EVERY == 0 or position.step == len(loader):
+    waiting = iter(loader)
+    while batches := list(islice(waiting, plan.accumulate)):
+        _step(fabric, task, batches, optimizer, position, plan.seed)
+        schedule.step()
+        images += sum(len(batch["image"]) for batch in batches)
+        if position.step % CHECK_EVERY < len(batches) or position.step == len(loader):
             _check(position.skipped)
-        after_step()
+        after_step(len(batches))
     skipped = int(position.skipped)
     done = max(1, len(loader) - skipped)
     return {
@@ -190,24 +218,29 @@ def _epoch(
 def _step(
     fabric: Fabric,
     task: nn.Module,
-    batch: dict[str, Tensor],
+    batches: list[dict[str, Tensor]],
     optimizer: Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
     position: Position,
+    seed: int,
 ) -> None:
-    """One step, and its losses added to the position. The host waits for nothing here."""
-    with _attention(fabric):
-        losses = task(batch)
+    """One step of the mean loss of `batches`, and their losses added to the position. The host waits for nothing."""
     optimizer.zero_grad()
-    fabric.backward(losses["loss"])
-    values = {name: value.detach() for name, value in losses.items()}
-    if fabric.world_size > 1:  # every process has its share of each mean
-        values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
-    finite = torch.isfinite(values["loss"])
-    optimizer.optimizer.found_inf = (~finite).float()  # a fused optimiser skips the step, and nobody waits to know
+    spoiled = torch.zeros((), device=fabric.device)
+    for place, batch in enumerate(batches, start=1):
+        # what a network draws depends on the batch's place in the run alone, whatever was drawn before
+        torch.manual_seed(seed_of(seed, position.epoch, position.step, fabric.global_rank))
+        with fabric.no_backward_sync(task, enabled=place < len(batches)):
+            with _attention(fabric):
+                losses = task(batch)
+            fabric.backward(losses["loss"] / len(batches))
+        values = {name: value.detach() for name, value in losses.items()}
+        if fabric.world_size > 1:  # every process has its share of each mean
+            values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
+        finite = torch.isfinite(values["loss"])
+        spoiled += ~finite
+        position.add({name: torch.where(finite, value, 0) for name, value in values.items()}, ~finite)
+    optimizer.optimizer.found_inf = (spoiled > 0).float()  # a fused optimiser skips the step, and nobody waits to know
     optimizer.step()
-    schedule.step()
-    position.add({name: torch.where(finite, value, 0) for name, value in values.items()}, ~finite)
 
 
 def _check(not_finite: torch.Tensor) -> None:

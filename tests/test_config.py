@@ -70,3 +70,24 @@ def test_command_reads_json_text_and_files(tmp_path):
     path.write_text(yaml.safe_dump({"preset": "mini", "csr": {"w_prompt": 2.0}}))
     assert config.read(str(path)).csr.w_prompt == 2.0
     assert config.read('{"csr": {"w_prompt": 4.0}}').csr.w_prompt == 4.0
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in config.RECIPES.glob("*.yaml")))
+def test_a_recipe_says_all_that_makes_a_training(recipe):
+    found = config.load({"preset": "voc12", "recipe": recipe, "segment": {"epochs": 3}})
+    written = yaml.safe_load((config.RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
+    assert set(written) == {"segment"}
+    assert found.segment.network == written["segment"]["network"]
+    assert found.segment.epochs == 3
+    assert {"optimizer", "lr", "head_lr_factor", "weight_decay", "batch", "crop", "scale"} <= set(written["segment"])
+    assert f"| `{recipe}` |" in (ROOT / "docs/segmentation.md").read_text(encoding="utf-8")
+
+
+def test_an_unknown_recipe_is_an_error_that_names_the_known():
+    with pytest.raises(SemplesError, match=r"`recipe: deeplabv9`.*\n.*'deeplabv2', 'deeplabv3plus'"):
+        config.load({"preset": "voc12", "recipe": "deeplabv9"})
+
+
+def test_true_masks_have_no_confidence():
+    with pytest.raises(SemplesError, match="true masks have none"):
+        config.load({"preset": "mini", "segment": {"labels": "truth", "confidence": True}})

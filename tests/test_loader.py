@@ -1,4 +1,4 @@
-"""Training images: augmentation, void padding, order, and what a batch holds."""
+"""Training images: augmentation, order, and what a batch holds."""
 
 from itertools import chain
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import torch
 from torchvision import tv_tensors
 
 from semples.errors import SemplesError
-from semples.loader import EpochBatches, MaskTransform, Photographs, batches, label_transform
+from semples.loader import EpochBatches, Photographs, batches, label_transform
 from semples.manifest import read_manifest
 
 
@@ -32,25 +32,6 @@ def test_augmented_images_stay_in_the_unit_range():
         found = transform(picture())
         assert found.dtype == torch.float32
         assert 0 <= found.min() <= found.max() <= 1
-
-
-def test_mask_moves_with_its_image_and_padding_is_void():
-    torch.manual_seed(0)
-    image = torch.zeros(3, 10, 10, dtype=torch.uint8)
-    mask = torch.zeros(10, 10, dtype=torch.uint8)
-    image[:, :4], mask[:4] = 255, 3
-    found, moved = MaskTransform(32, (1.0, 1.0))(tv_tensors.Image(image), tv_tensors.Mask(mask))
-    assert found.shape == (3, 32, 32)
-    assert ((found > 0.9).all(0) == (moved == 3)).all()
-    assert (moved == 255).sum() == 32 * 32 - 100
-
-
-def test_rescaled_masks_hold_whole_class_indices_only():
-    mask = torch.zeros(20, 20, dtype=torch.uint8)
-    mask[5:15, 5:15] = 7
-    for _ in range(10):
-        _, moved = MaskTransform(16, (0.5, 2.0))(picture(20, 20), tv_tensors.Mask(mask))
-        assert set(moved.unique().tolist()) <= {0, 7, 255}
 
 
 def test_a_batch_holds_images_labels_and_pairs(odd_photos):

@@ -11,7 +11,7 @@ from semples import training
 from semples.errors import SemplesError
 from semples.loader import EpochBatches
 from semples.seeds import seeded
-from semples.training import Plan, cosine, fit, load_module, poly, save_module
+from semples.training import Plan, cosine, fit, load_module, poly, save_module, warmed_up
 
 
 class Numbers(Dataset):
@@ -151,3 +151,65 @@ def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
     assert torch.equal(resumed.learner.weight, weights[1])
     rows = [json.loads(line)["selection"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert rows == [0.1, 0.9, 0.3, 0.2]
+
+
+def test_accumulated_batches_make_the_step_of_a_large_one(tmp_path):
+    weights = []
+    for folder, size, accumulate in (("large", 4, 1), ("small", 2, 2)):
+        torch.manual_seed(0)
+        task = Line()
+        loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, size, seed=0))
+        plan = Plan(2, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=accumulate)
+        fit(task, loader, torch.optim.SGD(task.learner.parameters(), lr=0.1, momentum=0.9, fused=True), plan)
+        weights.append(task.learner.weight.detach().clone())
+    assert torch.allclose(*weights, atol=1e-6)
+
+
+def test_one_spoiled_batch_skips_the_whole_accumulated_step(tmp_path):
+    weights = []
+    for folder, spoiled in (("first", {1}), ("second", {2})):
+        torch.manual_seed(0)
+        task = Line(nan_at=spoiled)
+        before = task.learner.weight.detach().clone()
+        loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 6, seed=0))
+        plan = Plan(1, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=2)
+        fit(task, loader, torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True), plan)
+        weights += [before, task.learner.weight.detach()]
+    assert all(torch.equal(weights[0], other) for other in weights)
+
+
+def test_the_running_average_is_watched_and_kept(tmp_path):
+    steps, seen = [], []
+    torch.manual_seed(0)
+    task = Line()
+    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
+    optimizer = torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True)
+    optimizer.register_step_post_hook(lambda *_: steps.append(task.learner.weight.detach().clone()))
+
+    def watch(learner: nn.Module) -> dict[str, float]:
+        seen.append(learner.weight.detach().clone())
+        return {"watched": 1.5}
+
+    fit(task, loader, optimizer, Plan(1, poly, 0, "cpu", "32-true", tmp_path, "same", ema=0.5), watch=watch)
+    expected = steps[0]
+    for weight in steps[1:]:
+        expected = 0.5 * expected + 0.5 * weight
+    assert torch.allclose(task.learner.weight, expected)
+    assert torch.equal(seen[0], task.learner.weight)
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["watched"] == 1.5
+
+
+def test_a_warm_up_rises_to_the_schedule():
+    schedule = warmed_up(poly, 0.25)
+    assert schedule(0) == 0
+    assert schedule(0.125) == pytest.approx(0.5 * poly(0.125))
+    assert schedule(0.25) == poly(0.25)
+    assert warmed_up(poly, 0)(0) == 1
+
+
+def test_synchronised_batch_normalisation_keeps_the_parameters_that_the_optimiser_has():
+    task = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
+    before = list(task.parameters())
+    nn.SyncBatchNorm.convert_sync_batchnorm(task)
+    assert isinstance(task[1][0], nn.SyncBatchNorm)
+    assert all(one is other for one, other in zip(before, task.parameters(), strict=True))

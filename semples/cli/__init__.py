@@ -1,4 +1,5 @@
-"""The `semples` command: one subcommand a stage, as the workflow's rules call it, and those that look at results."""
+"""The `semples` command: one subcommand a stage, as the workflow's rules call it, those that look at results,
+and those that use a trained network."""
 
 import argparse
 import logging
@@ -6,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from semples import __version__
-from semples.cli import figures, inspect, plan, report, results, settings, shards, stages, tables
+from semples.cli import figures, inspect, plan, predict, report, results, settings, shards, stages, tables
 from semples.errors import SemplesError
 
 
@@ -28,6 +29,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="semples", description=__doc__)
     parser.add_argument("--version", action="version", version=f"semples {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
-    for part in (stages, shards, results, tables, figures, plan, report, inspect, settings):
+    for part in (stages, shards, results, tables, figures, plan, report, inspect, predict, settings):
         part.add(commands)
     return parser

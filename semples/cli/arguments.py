@@ -22,6 +22,7 @@ PATHS = {
     "cams": "HDF5 file that `semples cams` wrote",
     "evaluation": "JSON that `semples evaluate --cams` wrote",
     "masks": "folder of mask PNGs named <id>.png",
+    "checkpoint": "model.safetensors that `semples segment` wrote",
 }
 
 
@@ -29,19 +30,29 @@ def common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
     """A subcommand with the flags that every command of a stage has."""
     command = commands.add_parser(name, help=help_text, description=help_text)
     command.add_argument("--config", default="config.yaml", help="YAML file, or settings as JSON text")
+    add_run(command)
+    command.add_argument("--out", type=Path, required=True, help="what to write")
+    return command
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """The flags that say how a command runs."""
     run = os.environ.get("SEMPLES_RUN", "{}")
     command.add_argument("--run", default=run, help="settings of `run` as JSON text; default: $SEMPLES_RUN")
     command.add_argument("--threads", type=int, help="CPU threads or processes, instead of `run.threads`")
-    command.add_argument("--out", type=Path, required=True, help="what to write")
-    return command
 
 
 def settings_of(given: argparse.Namespace) -> Settings:
     """The settings of `--config`, with those of `--run` and `--threads` laid over."""
     settings = config.read(given.config)
-    over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
-    settings.run = config.check(Run, config.merge(settings.run.model_dump(), over), "--run")
+    settings.run = how_to_run(settings.run, given)
     return settings
+
+
+def how_to_run(run: Run, given: argparse.Namespace) -> Run:
+    """`run` with the values of `--run` and `--threads` laid over."""
+    over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
+    return config.check(Run, config.merge(run.model_dump(), over), "--run")
 
 
 def configured(path: Path, pairs: Sequence[str]) -> Config:

@@ -13,7 +13,7 @@ LEARNING = (
     ("cpl", "contrastive prompt learning", "manifest", "guide", "generator?"),
     ("csr", "class-associated semantic refinement", "manifest", "guide", "start", "prompts"),
     ("joint", "prompts and generator together", "manifest", "guide", "start"),
-    ("segment", "segmentation network trained on pseudo masks", "manifest", "masks"),
+    ("segment", "segmentation network trained on pseudo masks", "manifest", "masks?"),
 )
 
 

@@ -1,6 +1,7 @@
 """Maps and masks of whole images, over scales and flips."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,34 @@ def averaged(
             total = total + F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
             parts += 1
     return total / parts
+
+
+def windowed(network: Callable[[Tensor], Tensor], images: Tensor, side: int | None, overlap: float) -> Tensor:
+    """Mean of a network's scores over square windows that cover the images; all at once without a `side`.
+
+    `images` (batch, 3, h, w); `network` keeps height and width. Neighbouring windows share at least `overlap` of
+    their side, and the last ones end at the border. Returns (batch, classes, h, w), float32.
+    """
+    height, width = images.shape[-2:]
+    if side is None or (height <= side and width <= side):
+        return network(images).float()
+    total, count = 0, images.new_zeros(1, 1, height, width)
+    for top, left in product(window_starts(height, side, overlap), window_starts(width, side, overlap)):
+        here = (..., slice(top, top + side), slice(left, left + side))
+        scores = network(images[here]).float()
+        if not isinstance(total, Tensor):
+            total = scores.new_zeros(*scores.shape[:2], height, width)
+        total[here] += scores
+        count[here] += 1
+    return total / count
+
+
+def window_starts(length: int, side: int, overlap: float) -> list[int]:
+    """First pixels of the windows along one side of an image, evenly apart."""
+    if length <= side:
+        return [0]
+    steps = -(-(length - side) // max(1, int(side * (1 - overlap))))
+    return [round(step * (length - side) / steps) for step in range(steps + 1)]
 
 
 def stored_size(height: int, width: int, stride: int) -> tuple[int, int]:

@@ -199,20 +199,3 @@ def _classification(maps: Maps, labels: Tensor) -> Tensor:
 
 def _of_pairs(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:
     return None if class_weights is None else class_weights[klass]
-
-
-class SegmentTask(nn.Module):
-    """Cross-entropy on pseudo masks, void (255) left out; a batch of nothing but void costs zero.
-
-    A batch has `image` (batch, 3, h, w) in [0, 1] and `mask` int64 (batch, h, w).
-    """
-
-    def __init__(self, network: nn.Module, ignore: int = 255) -> None:
-        super().__init__()
-        self.learner, self.ignore = network, ignore
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        scores = self.learner(batch["image"]).float()
-        total = F.cross_entropy(scores, batch["mask"], ignore_index=self.ignore, reduction="sum")
-        pixels = (batch["mask"] != self.ignore).sum()
-        return {"loss": total / ranks.average(pixels.float()).clamp(min=1)}

@@ -7,8 +7,9 @@ from pydantic import Field
 from semples.settings.base import Count, Section
 from semples.settings.inputs import Data, Download, Generator, Guide, Run
 from semples.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
-from semples.settings.outputs import Cams, Crf, Evaluate, Figures, Segment, Threshold
+from semples.settings.outputs import Cams, Crf, Evaluate, Figures, Threshold
 from semples.settings.paper import Table
+from semples.settings.segmentation import Segment
 
 __all__ = [
     "Augment",
@@ -68,6 +69,8 @@ class Config(Settings):
     """Name of a file in workflow/presets/, or a path to a file of your own."""
     parity: Literal["none", "published"] = "none"
     """`published` lays workflow/presets/parity/published.yaml, all quirks of the published code, over the preset."""
+    recipe: str = "none"
+    """A published segmentation recipe, workflow/presets/segmentation/<recipe>.yaml, laid over the preset."""
     name: str = ""
     """Folder under results/; empty: the preset's name."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]

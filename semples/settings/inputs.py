@@ -41,6 +41,8 @@ class Data(Section):
     """Split that trains and that the CAMs and pseudo masks are made of."""
     val: str = "val"
     """Split that the segmentation network is judged on."""
+    test: str = "test"
+    """Split without masks that `submission` predicts, for VOC's test server."""
     texts: dict[str, str] = {}
     """Words that name a class in prompts, by class, where the importer's own should not be used."""
     unreadable: Literal["error", "left_out"] = "error"

@@ -1,10 +1,10 @@
-"""Settings of what is made of the maps: files, pseudo masks, segmentation, judgement, pictures."""
+"""Settings of what is made of the maps: files, pseudo masks, judgement, pictures."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.settings.base import Count, Fraction, Positive, Section, Weight
+from semples.settings.base import Count, Fraction, Positive, Section
 
 
 class Cams(Section):
@@ -47,37 +47,6 @@ class Crf(Section):
     """Pixels whose label is more probable than the next one by less than this become 255, ignored in training."""
     confidence: bool = False
     """Also write that difference of every pixel, times 255, as grey PNG into the masks' folder `confidence`."""
-
-
-class Segment(Section):
-    """The segmentation network, trained on the pseudo masks."""
-
-    encoder: str = "tu-resnet101"
-    """Encoder of DeepLabV3+: a segmentation-models-pytorch name, or `vit:<timm name>`."""
-    weights: str = "imagenet"
-    """`imagenet` downloads, a path loads a safetensors file (for `vit:`), `none` starts at random."""
-    decoder_channels: Count = 256
-    """Width of the decoder."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """Optimiser; the schedule is poly with power 0.9."""
-    epochs: Count = 28
-    """Passes over the training images (28 of 10,582 at batch 10 are the published 30k steps)."""
-    batch: Annotated[int, Field(ge=2)] = 10
-    """Images in a step; batch normalisation needs two."""
-    lr: Positive = 2.5e-4
-    """Learning rate of the encoder."""
-    head_lr_factor: Positive = 10.0
-    """The decoder learns this many times faster."""
-    weight_decay: Weight = 5e-4
-    """Weight decay."""
-    crop: Count = 321
-    """Side of the training crop in pixels."""
-    scale: tuple[Positive, Positive] = (0.5, 2.0)
-    """Random rescaling before the crop."""
-    test_size: int | None = None
-    """Squash test images to this side; empty keeps their own size."""
-    test_scales: list[Positive] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
-    """Test scales, each with a flip."""
 
 
 class Evaluate(Section):

@@ -66,18 +66,20 @@ def learn(
     used: dict,
     inputs: dict[str, str],
     judge: Callable[[], float] | None = None,
+    watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    **how,
 ) -> dict[str, str]:
     """Train, then write model.safetensors and metrics.jsonl into the job's folder; return the file's metadata.
 
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
-    `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last.
+    `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last. `watch` gives
+    further numbers for the metrics. `how` are fields of `training.Plan`: schedule, accumulate, ema.
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
     plan = training.Plan(
         epochs=job.training.epochs,
-        schedule=training.poly if job.stage == "segment" else training.cosine,
         seed=job.seed,
         device=run.device,
         precision=job.settings.precision,
@@ -85,8 +87,9 @@ def learn(
         fingerprint=digest(made_from),
         devices=run.devices,
         compile=run.compile,
+        **{"schedule": training.cosine, **how},
     )
-    metrics = training.fit(task, loader, optimizer, plan, judge)
+    metrics = training.fit(task, loader, optimizer, plan, judge, watch)
     training.save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())

@@ -1,5 +1,7 @@
 """segment: a segmentation network trained on pseudo masks, and its masks of the validation split."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,60 +10,110 @@ import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
-from semples.files import atomic_path, provenance, require, sha256, write_json
-from semples.images import expect_size, read_image, write_mask
-from semples.loader import MaskTransform, Photographs, batches
+from semples.errors import SemplesError
+from semples.files import atomic_path, digest, provenance, require, sha256, write_json
+from semples.images import IGNORE, expect_size, read_mask
+from semples.loader import batches
 from semples.manifest import Manifest, read_manifest
-from semples.models.inference import as_batch, averaged
+from semples.mask_loader import MaskedPhotographs, MaskTransform
+from semples.metrics import confusion, mean_iou
+from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
-from semples.models.tasks import SegmentTask
 from semples.settings import Segment, Settings
-from semples.stages.cams import same_size_batches
 from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.stages.predictor import describe_classes, new_network, predicted, write_predictions
 from semples.stages.weights import load_backbone
-from semples.training import make_fabric
+from semples.training import make_fabric, poly, warmed_up
 
 
-def run(settings: Settings, seed: int, manifest: Path, masks: Path, out: Path) -> None:
+def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: Path) -> None:
     """Train on `masks`/<id>.png; write `out`/model.safetensors, metrics.jsonl and the folder predictions.
 
-    predictions has a palette PNG for every image of the validation split, and for the images of the figures.
+    With `segment.labels: truth` it learns from the masks of the manifest, and `masks` is not read. predictions has a
+    palette PNG for every image of the validation split, and for the images of the figures.
     """
     job = Job(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
-    if len(images) == 1:  # batch normalisation needs two pictures in a step: two crops of the same
-        images = Manifest(pd.concat([images.table] * 2, ignore_index=True), images.classes)
-    paths = _mask_paths(images, masks)
+    if chosen.labels == "truth":
+        images = images.with_masks()
+    targets = _targets(images, masks, settings)
     torch.manual_seed(seed)
-    network = _new_network(chosen, len(images.classes))
-    transform = MaskTransform(chosen.crop, chosen.scale)
-    dataset = Photographs(images, transform, settings.run.cache_gb, paths)
-    loader = batches(dataset, chosen.batch, seed, settings.run.workers)
+    network = new_network(chosen, len(images.classes), imagenet=chosen.weights == "imagenet")
+    if chosen.weights not in ("imagenet", "none"):
+        _load_encoder(network, Path(chosen.weights))
+    transform = MaskTransform(chosen.crop, chosen.scale, chosen.jitter)
+    dataset = MaskedPhotographs(images, transform, settings.run.cache_gb, *targets)
     used = used_settings(settings, "segment")
-    # other pseudo masks must not resume this checkpoint
-    inputs = {"manifest": images.digest(), "masks": sha256(require(masks / "provenance.json", "crf"))}
-    learn(job, SegmentTask(network), loader, _optimizer(network, chosen), used, inputs)
+    # other masks must not resume this checkpoint
+    true = chosen.labels == "truth"
+    made_of = digest(list(map(sha256, targets[0]))) if true else sha256(masks / "provenance.json")
     everything = read_manifest(manifest)
-    shown = everything.split(settings.data.train).with_labels().sample(settings.figures.images, settings.figures.seed)
     judged = everything.split(settings.data.val)
+    learn(
+        job,
+        SegmentTask(network, _class_weights(chosen, targets[0], len(images.classes))),
+        batches(dataset, chosen.batch, seed, settings.run.workers),
+        _optimizer(network, chosen),
+        used,
+        {"manifest": images.digest(), "masks": made_of, "classes": describe_classes(images.classes)},
+        watch=_curve(judged, settings),
+        schedule=warmed_up(poly, chosen.warmup),
+        accumulate=chosen.accumulate,
+        ema=chosen.ema,
+    )
+    shown = everything.split(settings.data.train).with_labels().sample(settings.figures.images, settings.figures.seed)
     _predict(network, [judged, shown], settings, out / "predictions")
 
 
-def _mask_paths(images: Manifest, masks: Path) -> list[str]:
-    """A mask for every image, each of its image's size: looked at before an hour is spent."""
-    paths = []
-    for row in images.table.itertuples():
-        path = require(masks / f"{row.id}.png", "crf")
-        expect_size(path, (row.width, row.height))
-        paths.append(str(path))
+def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[list[str]]:
+    """Paths of a mask for every image, and of its confidence where that is used.
+
+    Each has its image's size: looked at before an hour is spent.
+    """
+    if settings.segment.labels == "truth":
+        if len(images) == 0:
+            split = f"split {settings.data.train!r}"
+            raise SemplesError("segment.labels: truth", f"no mask in {split}", "true masks", "set `labels: pseudo`")
+        folders, paths = [], [list(images.table["mask"])]
+    else:
+        if masks is None:
+            raise SemplesError("--masks", "nothing", "a folder of pseudo masks", "make it with `semples crf`")
+        require(masks / "provenance.json", "crf")
+        folders, paths = [masks], []
+    if settings.segment.confidence:
+        folders.append(_confidence_folder(masks))
+    paths += [[str(require(folder / f"{name}.png", "crf")) for name in images.table["id"]] for folder in folders]
+    sizes = list(zip(images.table["width"], images.table["height"], strict=True))
+    for row in paths:
+        for path, size in zip(row, sizes, strict=True):
+            expect_size(Path(path), size)
     return paths
 
 
-def _new_network(chosen: Segment, classes: int) -> Segmenter:
-    network = Segmenter(chosen.encoder, classes, chosen.decoder_channels, imagenet=chosen.weights == "imagenet")
-    if chosen.weights not in ("imagenet", "none"):
-        load_backbone(network.network.encoder, Path(chosen.weights), "segment.weights")
-    return network
+def _confidence_folder(masks: Path) -> Path:
+    folder = masks.parent / "confidence"
+    if not folder.is_dir():
+        raise SemplesError(
+            folder,
+            "no such folder",
+            "a confidence PNG for every pseudo mask",
+            "set `crf.confidence: true`, or `segment.confidence: false`",
+        )
+    return folder
+
+
+def _load_encoder(network: Segmenter, path: Path) -> None:
+    encoder = network.network.encoder
+    load_backbone(getattr(encoder, "model", encoder), path, "segment.weights")  # smp keeps timm's as `model`
+
+
+def _class_weights(chosen: Segment, masks: list[str], classes: int) -> torch.Tensor | None:
+    if chosen.class_weights == "equal":
+        return None
+    pixels = torch.zeros(IGNORE + 1, dtype=torch.int64)
+    for path in tqdm(masks, desc="counting pixels", unit="mask", mininterval=2):
+        pixels += torch.bincount(torch.from_numpy(read_mask(Path(path))).flatten(), minlength=IGNORE + 1)
+    return median_frequency_weights(pixels[: classes + 1])
 
 
 def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
@@ -78,25 +130,28 @@ def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
     return SGD(groups, momentum=0.9, weight_decay=chosen.weight_decay, fused=True)
 
 
-@torch.inference_mode()
+def _curve(judged: Manifest, settings: Settings) -> Callable[[torch.nn.Module], dict[str, float]] | None:
+    """mIoU on some validation images after every epoch, at one scale without flip: to be looked at, no more."""
+    some = judged.with_masks().sample(settings.segment.curve_images, seed=0)
+    return partial(_miou, some, settings) if len(some) else None
+
+
+def _miou(images: Manifest, settings: Settings, network: Segmenter) -> dict[str, float]:
+    quick = settings.segment.model_copy(update={"test_scales": [1.0], "test_flip": False, "test_crf": "none"})
+    device, learning = next(network.parameters()).device, network.training
+    total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
+    for row, mask in predicted(network.eval(), images, quick, settings.cams.batch, device):
+        total += confusion(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
+    network.train(learning)
+    return {"val_miou": float(mean_iou(total))}
+
+
 def _predict(network: Segmenter, sets: list[Manifest], settings: Settings, out: Path) -> None:
     """Write the masks of all images, each at its own size."""
     table = pd.concat([s.table for s in sets]).drop_duplicates("id", ignore_index=True)
     images = Manifest(table, sets[0].classes)
-    chosen, palette = settings.segment, images.classes.palette()
     fabric = make_fabric(settings.run.device, settings.precision)
     model = fabric.setup_module(network.eval())
-    with (
-        atomic_path(out) as folder,
-        tqdm(total=len(images), desc="predict", unit="image", mininterval=2) as bar,
-    ):
+    with atomic_path(out) as folder:
         write_json(folder / "provenance.json", provenance("segment", used_settings(settings, "segment")))
-        for rows in same_size_batches(images, settings.cams.batch):
-            batch = as_batch([read_image(images.table["image"][r]) for r in rows], fabric.device, chosen.test_size)
-            shape = (int(images.table["height"][rows[0]]), int(images.table["width"][rows[0]]))
-            scores = averaged(lambda x: model(x).softmax(1), batch, chosen.test_scales, True, shape)
-            for row, mask in zip(rows, scores.argmax(dim=1).cpu().numpy().astype(np.uint8), strict=True):
-                path = folder / f"{images.table['id'][row]}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_mask(path, mask, palette)
-            bar.update(len(rows))
+        write_predictions(model, images, settings.segment, settings.cams.batch, fabric.device, folder)

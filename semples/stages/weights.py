@@ -81,7 +81,8 @@ def load_weights(generator: MaskGenerator, path: Path) -> None:
 
 def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:
     """Load timm weights into a backbone, whatever their classifier head; `key` is the setting that names `path`."""
-    tensors = {name: value for name, value in read_weights(path, key).items() if not name.startswith("head.")}
+    heads = ("head.", "fc.", "classifier.")
+    tensors = {name: value for name, value in read_weights(path, key).items() if not name.startswith(heads)}
     training.expect_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
     backbone.load_state_dict(tensors)
 

@@ -1,9 +1,11 @@
 """Multi-scale inference is the average of its parts."""
 
+from itertools import pairwise
+
 import torch
 
 from semples.models.generators import build_generator
-from semples.models.inference import as_batch, averaged, stored_size
+from semples.models.inference import as_batch, averaged, stored_size, window_starts, windowed
 
 
 @torch.no_grad()
@@ -55,3 +57,25 @@ def test_as_batch_scales_to_unit_range():
     batch = as_batch([np.full((4, 6, 3), 255, np.uint8)] * 2, torch.device("cpu"), side=16)
     assert batch.shape == (2, 3, 16, 16)
     assert torch.allclose(batch, torch.ones_like(batch))
+
+
+def test_windows_cover_an_image_and_end_at_its_border():
+    assert window_starts(100, 100, 0.5) == [0]
+    assert window_starts(60, 100, 0.5) == [0]
+    assert window_starts(100, 40, 0.0) == [0, 30, 60]
+    for length, side, overlap in [(101, 32, 0.33), (500, 321, 0.5), (33, 32, 0.9)]:
+        starts = window_starts(length, side, overlap)
+        assert (starts[0], starts[-1]) == (0, length - side)
+        assert all(after - before <= max(1, side * (1 - overlap)) for before, after in pairwise(starts))
+
+
+def test_windows_of_a_network_that_sees_single_pixels_change_nothing():
+    image = torch.rand(2, 3, 50, 70)
+    found = windowed(lambda x: 2 * x, image, side=32, overlap=0.4)
+    assert torch.allclose(found, 2 * image)
+
+
+def test_windows_are_seen_one_by_one():
+    image, sizes = torch.rand(1, 3, 40, 30), set()
+    windowed(lambda x: sizes.add(tuple(x.shape[-2:])) or x, image, side=32, overlap=0.5)
+    assert sizes == {(32, 30)}

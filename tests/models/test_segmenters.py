@@ -1,36 +1,82 @@
-"""Segmentation networks: shapes, and that they can learn."""
+"""Segmentation networks: shapes, parts, and clear errors."""
+
+import builtins
 
 import pytest
 import torch
+from torch import nn
 
+from semples.errors import SemplesError
 from semples.models.segmenters import Segmenter
-from semples.models.tasks import SegmentTask
+
+NETWORKS = [
+    ("deeplabv3plus", "tu-resnet10t"),
+    ("deeplabv3plus", "vit:deit_tiny_patch16_224"),
+    ("deeplabv2", "tu-resnet18"),
+    ("segformer", "mit_b0"),
+    ("upernet", "tu-convnext_atto"),
+    ("upernet", "tu-swin_tiny_patch4_window7_224"),
+    ("upernet", "vit:deit_tiny_patch16_224"),
+]
 
 
-@pytest.mark.parametrize("encoder", ["tu-resnet10t", "vit:deit_tiny_patch16_224"])
-@pytest.mark.parametrize("size", [(32, 48), (96, 64)])
-def test_scores_have_the_images_size(encoder, size):
-    network = Segmenter(encoder, classes=5, decoder_channels=16).eval()
-    assert network(torch.rand(2, 3, *size)).shape == (2, 6, *size)
+@pytest.mark.parametrize(("network", "encoder"), NETWORKS)
+def test_scores_have_the_images_size_whatever_it_is(network, encoder):
+    found = Segmenter(network, encoder, classes=5, decoder_channels=16).eval()
+    with torch.no_grad():
+        for size in [(32, 64), (45, 70)]:
+            assert found(torch.rand(2, 3, *size)).shape == (2, 6, *size)
 
 
-@pytest.mark.parametrize("encoder", ["tu-resnet10t", "vit:deit_tiny_patch16_224"])
-def test_encoder_parameters_are_the_encoders(encoder):
-    network = Segmenter(encoder, classes=5, decoder_channels=16)
-    inside = sum(p.numel() for p in network.encoder_parameters())
-    assert inside == sum(p.numel() for p in network.network.encoder.parameters())
-    assert 0 < inside < sum(p.numel() for p in network.parameters())
+@pytest.mark.parametrize(("network", "encoder"), NETWORKS)
+def test_encoder_parameters_are_the_encoders(network, encoder):
+    found = Segmenter(network, encoder, classes=5, decoder_channels=16)
+    inside = sum(p.numel() for p in found.encoder_parameters())
+    assert inside == sum(p.numel() for p in found.network.encoder.parameters())
+    assert 0 < inside < sum(p.numel() for p in found.parameters())
 
 
-def test_it_overfits_two_images():
-    torch.manual_seed(0)
-    image, mask = torch.rand(2, 3, 32, 32), torch.zeros(2, 32, 32, dtype=torch.long)
-    mask[:, 8:24, 8:24] = 1
-    image[:, 0][mask == 1] = 1
-    task = SegmentTask(Segmenter("tu-resnet10t", classes=1, decoder_channels=16)).train()
-    optimizer = torch.optim.AdamW(task.parameters(), lr=5e-3)
-    for _ in range(40):
-        optimizer.zero_grad()
-        task({"image": image, "mask": mask})["loss"].backward()
-        optimizer.step()
-    assert (task.learner(image).argmax(1) == mask).float().mean() > 0.9
+def test_padding_does_not_reach_into_an_image_of_a_fitting_size():
+    found = Segmenter("deeplabv3plus", "tu-resnet10t", classes=2, decoder_channels=16).eval()
+    image = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        assert torch.equal(found(image), found.network((image - found.mean) / found.std))
+
+
+def test_deeplab_v2_keeps_the_statistics_of_its_encoder_at_stride_8():
+    found = Segmenter("deeplabv2", "tu-resnet18", classes=2).train()
+    norms = [part for part in found.modules() if isinstance(part, nn.BatchNorm2d)]
+    assert norms
+    assert not any(part.training for part in norms)
+    assert found.network.encoder(torch.rand(1, 3, 64, 64))[0].shape[-2:] == (8, 8)
+
+
+def test_an_unknown_encoder_is_one_clear_error():
+    with pytest.raises(SemplesError, match=r"'no-such-net' for upernet") as error:
+        Segmenter("upernet", "no-such-net", classes=2)
+    assert "tu-swin_..." in str(error.value)
+    with pytest.raises(SemplesError, match="swin-tiny, swin-small"):
+        Segmenter("mask2former", "resnet101", classes=2)
+
+
+def test_without_transformers_mask2former_names_its_extra(monkeypatch):
+    original = builtins.__import__
+
+    def lacking(name, *arguments):
+        if name == "transformers":
+            raise ImportError(name="transformers")
+        return original(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(SemplesError, match=r"pip install 'semples\[mask2former\]'"):
+        Segmenter("mask2former", "swin-tiny", classes=2)
+
+
+def test_weights_that_cannot_be_downloaded_are_one_clear_error(monkeypatch):
+    def unreachable(*_arguments, **_named):
+        raise OSError("no network")
+
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(SemplesError, match="no download: no network") as error:
+        Segmenter("deeplabv2", "tu-resnet18", classes=2, imagenet=True)
+    assert "name a file of them" in str(error.value)

@@ -9,7 +9,7 @@ from torch import nn
 from semples.models.generators import build_generator
 from semples.models.masking import masked_views, min_max, pair_masks, present_pairs
 from semples.models.prompts import PromptBank
-from semples.models.tasks import ClassifyTask, JointTask, MaskTask, PromptTask, SegmentTask
+from semples.models.tasks import ClassifyTask, JointTask, MaskTask, PromptTask
 
 
 @pytest.fixture
@@ -118,21 +118,6 @@ def test_pair_masks_pick_the_pairs_own_map():
     assert masks.shape == (2, 1, 4, 4)
     assert masks[0].max() == 0
     assert masks[1, 0, 0, 0] > 0.99
-
-
-def test_segment_loss_of_nothing_but_void_is_zero():
-    task = SegmentTask(nn.Conv2d(3, 4, 1))
-    void = {"image": torch.rand(2, 3, 8, 8), "mask": torch.full((2, 8, 8), 255)}
-    assert task(void)["loss"].item() == 0
-
-
-def test_segment_loss_leaves_void_out():
-    task = SegmentTask(nn.Conv2d(3, 4, 1))
-    image, mask = torch.rand(1, 3, 8, 8), torch.randint(0, 4, (1, 8, 8))
-    half = mask.clone()
-    half[..., 4:] = 255
-    expected = nn.functional.cross_entropy(task.learner(image)[..., :4], mask[..., :4])
-    assert torch.allclose(task({"image": image, "mask": half})["loss"], expected)
 
 
 def test_joint_changes_generator_and_prompts_and_nothing_else(tiny_guide, texts, batch):

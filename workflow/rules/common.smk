@@ -27,7 +27,10 @@ if DOWNLOADED:
 
 PLAN = plan.Plan(CONFIG)
 VARIANTS = list(CONFIG.experiments)
-LAST = VARIANTS[-1]  # the variant whose pseudo masks and segmentation are shown
+# all but those whose segmentation learns from true masks
+MAPPED = [v for v in VARIANTS if PLAN.has_maps(v)]
+# the variant whose pseudo masks and segmentation are shown
+LAST = (MAPPED or VARIANTS)[-1]
 SEEDS = CONFIG.seeds
 BASE = f"results/{CONFIG.name}"
 MANIFEST = f"{BASE}/data/manifest.csv"
@@ -134,6 +137,13 @@ def download_settings():
     return json.dumps(chosen, sort_keys=True)
 
 
+def pseudo_masks(wildcards):
+    """The folder of masks that a segmentation network learns from; none where it learns from true ones."""
+    if PLAN.makers[wildcards.variant].segment.labels == "truth":
+        return []
+    return path_of("crf", "masks", wildcards.variant, wildcards.seed)
+
+
 def judged_masks(wildcards):
     """The folder of masks that an evaluation judges."""
     stage, file = {"crf": ("crf", "masks"), "segment": ("segment", "predictions")}[
@@ -148,13 +158,14 @@ def judged_split(wildcards):
 
 def evaluations(kinds=("cams", "crf", "segment"), variants=None, seeds=None):
     """(variant, seed, path) of every evaluation of a split that has true masks, for the tables."""
-    owner = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
+    stage = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
     return [
-        (v, s, f"{BASE}/evaluate/{PLAN.owner(owner[kind], v)}/seed{s}/{kind}.json")
+        (v, s, f"{BASE}/evaluate/{PLAN.owner(stage[kind], v)}/seed{s}/{kind}.json")
         for v in variants or VARIANTS
         for s in seeds or SEEDS
         for kind in kinds
         if (CONFIG.data.val if kind == "segment" else CONFIG.data.train) in JUDGED
+        and (kind == "segment" or PLAN.has_maps(v))
     ]
 
 
@@ -220,8 +231,10 @@ def learning_curves(seed):
 
 def stage_cams():
     """(stage, CAMs) of the stages that the last variant goes through, where a variant has them."""
+    if not MAPPED:
+        return []
     before = plan.stages_of(PLAN.settings[LAST]) & {"classify", "slm"}
-    found = {PLAN.settings[v].masks_from: v for v in reversed(VARIANTS)}
+    found = {PLAN.settings[v].masks_from: v for v in reversed(MAPPED)}
     shown = [(s, found[s]) for s in ("classify", "slm") if s in before & set(found)]
     shown = [(s, v) for s, v in shown if v != LAST] + [
         (PLAN.settings[LAST].masks_from, LAST)

@@ -8,8 +8,8 @@ rule panel:
     """Image, truth, the CAMs of all variants, and the last variant's pseudo mask and segmentation."""
     input:
         manifest=rules.data.output.manifest,
-        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in VARIANTS],
-        crf=path_of("crf", "masks", LAST, SEEDS[0]),
+        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in MAPPED],
+        crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
         segment=path_of("segment", "predictions", LAST, SEEDS[0]),
     output:
         png=figure("panel", "panel"),
@@ -27,7 +27,11 @@ rule panel:
     params:
         settings=settings_json("figures"),
         split=CONFIG.data.train,
-        cams=lambda wildcards, input: named(zip(VARIANTS, input.cams)),
+        cams=lambda wildcards, input: named(zip(MAPPED, input.cams)),
+        masks=lambda wildcards, input: named(
+            [("pseudo mask", input.crf)] * bool(input.crf)
+            + [("segmentation", input.segment)]
+        ),
         code=code_digest("semples.stages.figures.panels"),
     shell:
         "exec python -m semples figures panel"
@@ -35,7 +39,7 @@ rule panel:
         " --manifest {input.manifest:q}"
         " --split {params.split:q}"
         " --cams {params.cams:q}"
-        " --masks 'pseudo mask'={input.crf:q} segmentation={input.segment:q}"
+        " --masks {params.masks:q}"
         " --out {output.png:q}"
         " &> {log:q}"
 
@@ -46,7 +50,7 @@ rule framework:
         manifest=rules.data.output.manifest,
         cams=[path for _, path in stage_cams()],
         words=lambda wildcards: prompts_file(LAST, "words.csv"),
-        crf=path_of("crf", "masks", LAST, SEEDS[0]),
+        crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
         segment=path_of("segment", "predictions", LAST, SEEDS[0]),
     output:
         png=figure("framework", "framework"),
@@ -82,7 +86,7 @@ rule comparison:
     """The CAMs of all variants on images chosen by a rule: random, best, worst."""
     input:
         manifest=rules.data.output.manifest,
-        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in VARIANTS],
+        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in MAPPED],
     output:
         png=figure("comparison", "comparison"),
         pdf=f"{BASE}/figures/comparison.pdf",
@@ -100,7 +104,7 @@ rule comparison:
         settings=settings_json("figures"),
         split=CONFIG.data.train,
         threshold=PLAN.settings[LAST].crf.threshold.value,
-        cams=lambda wildcards, input: named(zip(VARIANTS, input.cams)),
+        cams=lambda wildcards, input: named(zip(MAPPED, input.cams)),
         code=code_digest("semples.stages.figures.panels"),
     shell:
         "exec python -m semples figures comparison"

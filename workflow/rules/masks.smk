@@ -1,6 +1,6 @@
 # In: a generator's model.safetensors, data/manifest.csv. Out, in <stage>/<variant>/seed<seed>/: cams.h5, the palette PNGs of
-# crf/masks, the network of segment with its predictions, and the evaluations of all three. With several shards the jobs of
-# cams and crf write shards/<n>-of-<m>, and cams.h5 is their index, masks a folder of links.
+# crf/masks, the network of segment with its predictions, the evaluations of all three, and the tar of submission. With several
+# shards the jobs of cams and crf write shards/<n>-of-<m>, and cams.h5 is their index, masks a folder of links.
 
 
 rule cams:
@@ -159,10 +159,10 @@ if SHARDED:
 
 
 rule segment:
-    """DeepLabV3+ on the pseudo masks, and its masks of the validation images."""
+    """A segmentation network on the pseudo masks, and its masks of the validation images."""
     input:
         manifest=rules.data.output.manifest,
-        masks=made_by("crf", "masks"),
+        masks=pseudo_masks,
     output:
         model=f"{BASE}/segment/{{variant}}/seed{{seed}}/model.safetensors",
         metrics=f"{BASE}/segment/{{variant}}/seed{{seed}}/metrics.jsonl",
@@ -190,6 +190,37 @@ rule segment:
         " --masks {input.masks:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule submission:
+    """Masks of VOC's test split as the tar that its server takes; made when asked for by name."""
+    input:
+        manifest=rules.data.output.manifest,
+        model=made_by("segment", "model.safetensors"),
+    output:
+        tar=f"{BASE}/submission/{{variant}}/seed{{seed}}/comp6_test_cls.tar",
+    log:
+        f"{BASE}/logs/submission/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/submission/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        split=CONFIG.data.test,
+        code=code_digest("semples.stages.submission"),
+    shell:
+        "exec python -m semples submission"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --split {params.split:q}"
+        " --checkpoint {input.model:q}"
+        " --out {output.tar:q}"
         " &> {log:q}"
 
 

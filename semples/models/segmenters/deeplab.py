@@ -1,38 +1,43 @@
-"""Segmentation networks: DeepLabV3+ of segmentation-models-pytorch on a convolutional or a ViT encoder."""
+"""What no library has of DeepLab: version 2, and the decoder of version 3+ on a plain ViT."""
 
-import segmentation_models_pytorch as smp
 import timm
-import torch
+import torch.nn.functional as F
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 from torch import Tensor, nn
 
-from semples.models.guide import IMAGENET_MEAN, IMAGENET_STD
+RATES = (6, 12, 18, 24)  # ASPP-L, arXiv 1606.00915, section 3.2
 
 
-class Segmenter(nn.Module):
-    """RGB in [0, 1] (batch, 3, height, width), sides multiples of 16 -> scores (batch, classes + 1, height, width)."""
+class DeepLabV2(nn.Module):
+    """A ResNet at stride 8, and the sum of four dilated 3x3 classifiers (arXiv 1606.00915).
 
-    def __init__(self, encoder: str, classes: int, decoder_channels: int, imagenet: bool = False) -> None:
+    As published, the batch normalisation keeps its running statistics while it learns.
+    """
+
+    def __init__(self, backbone: str, outputs: int, pretrained: bool) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        if encoder.startswith("vit:"):
-            self.network = VitDeepLab(encoder.removeprefix("vit:"), classes + 1, decoder_channels, imagenet)
-        else:
-            self.network = smp.DeepLabV3Plus(
-                encoder_name=encoder,
-                encoder_weights="imagenet" if imagenet else None,
-                decoder_channels=decoder_channels,
-                classes=classes + 1,
-            )
+        self.encoder = timm.create_model(
+            backbone, pretrained=pretrained, features_only=True, output_stride=8, out_indices=(4,)
+        )
+        width = self.encoder.feature_info.channels()[-1]
+        self.heads = nn.ModuleList(nn.Conv2d(width, outputs, 3, padding=rate, dilation=rate) for rate in RATES)
+        for head in self.heads:
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
 
-    def encoder_parameters(self) -> list[nn.Parameter]:
-        """Parameters that may start from ImageNet."""
-        return list(self.network.encoder.parameters())
+    def train(self, mode: bool = True) -> "DeepLabV2":
+        """Training mode, the encoder's batch normalisation left out."""
+        super().train(mode)
+        for part in self.encoder.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network((images - self.mean) / self.std)
+        (features,) = self.encoder(images)
+        scores = sum(head(features) for head in self.heads)
+        return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class VitDeepLab(nn.Module):

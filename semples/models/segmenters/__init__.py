@@ -1,0 +1,96 @@
+"""Segmentation networks by name: segmentation-models-pytorch, timm and transformers make them; here they meet."""
+
+import segmentation_models_pytorch as smp
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semples.errors import SemplesError
+from semples.models.guide import IMAGENET_MEAN, IMAGENET_STD
+from semples.models.segmenters.deeplab import DeepLabV2, VitDeepLab
+from semples.models.segmenters.mask2former import SWIN, MaskClassifier
+from semples.models.segmenters.pyramid import VitUPerNet
+
+# every network takes sides that are multiples of this
+SIDE_MULTIPLE = {"deeplabv3plus": 16, "deeplabv2": 8, "segformer": 32, "upernet": 32, "mask2former": 32}
+
+
+class Segmenter(nn.Module):
+    """RGB in [0, 1] (batch, 3, height, width), any sides -> scores (batch, classes + 1, height, width).
+
+    The scores are logits, background first. `network` is a key of SIDE_MULTIPLE, `encoder` a name that its library has.
+    """
+
+    def __init__(
+        self, network: str, encoder: str, classes: int, decoder_channels: int = 256, imagenet: bool = False
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.multiple = SIDE_MULTIPLE[network]
+        self.network = _build(network, encoder, classes + 1, decoder_channels, imagenet)
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Parameters that may start from ImageNet."""
+        return list(self.network.encoder.parameters())
+
+    def own_loss(self, images: Tensor, mask: Tensor, ignore: int) -> Tensor | None:
+        """The loss of a network that has one of its own, as Mask2Former; None where cross-entropy serves.
+
+        `images` as in `forward`, `mask` int64 (batch, height, width).
+        """
+        if not isinstance(self.network, MaskClassifier):
+            return None
+        padding = self._padding(images)
+        return self.network.loss(self._ready(images, padding), F.pad(mask, padding, value=ignore), ignore)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return self.network(self._ready(images, self._padding(images)))[..., :height, :width]
+
+    def _ready(self, images: Tensor, padding: list[int]) -> Tensor:
+        """Normalised images, padded with the mean colour."""
+        return F.pad((images - self.mean) / self.std, padding)
+
+    def _padding(self, images: Tensor) -> list[int]:
+        height, width = images.shape[-2:]
+        return [0, -width % self.multiple, 0, -height % self.multiple]
+
+
+def _build(network: str, encoder: str, outputs: int, width: int, imagenet: bool) -> nn.Module:
+    """The bare network; an encoder that its library does not know is an error."""
+    try:
+        if network == "mask2former":
+            return MaskClassifier(encoder, outputs, width, imagenet)
+        if network == "deeplabv2":
+            return DeepLabV2(encoder.removeprefix("tu-"), outputs, imagenet)
+        if encoder.startswith("vit:"):
+            vit = {"deeplabv3plus": VitDeepLab, "upernet": VitUPerNet}
+            return vit[network](encoder.removeprefix("vit:"), outputs, width, imagenet)
+        weights = "imagenet" if imagenet else None
+        if network == "segformer":
+            return smp.Segformer(encoder, encoder_weights=weights, decoder_segmentation_channels=width, classes=outputs)
+        # a Swin is built for one image size unless told otherwise
+        any_size = {"strict_img_size": False} if encoder.startswith("tu-swin") else {}
+        make = {"deeplabv3plus": smp.DeepLabV3Plus, "upernet": smp.UPerNet}[network]
+        return make(encoder, encoder_weights=weights, decoder_channels=width, classes=outputs, **any_size)
+    except OSError as error:
+        raise SemplesError(
+            "segment.weights",
+            f"no download: {error}",
+            f"ImageNet weights of {encoder}",
+            "name a file of them, or `none`",
+        ) from error
+    except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise SemplesError(
+            "segment.encoder", f"{encoder!r} for {network}: {error}", ENCODERS[network], "name another encoder"
+        ) from error
+
+
+ENCODERS = {
+    "deeplabv3plus": "a segmentation-models-pytorch name, `tu-<timm ResNet or MobileNet>`, or `vit:<timm ViT>`",
+    "deeplabv2": "`tu-<timm ResNet>`",
+    "segformer": "`mit_b0` to `mit_b5`, or another segmentation-models-pytorch name",
+    "upernet": "`tu-swin_...`, another segmentation-models-pytorch name, or `vit:<timm ViT>`",
+    "mask2former": f"one of {', '.join(SWIN)}",
+}

@@ -1,0 +1,36 @@
+"""submission: masks of a split without true ones, as the tar that the PASCAL VOC test server takes."""
+
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from semples.files import atomic_path
+from semples.manifest import read_manifest
+from semples.settings import Run
+from semples.stages.predictor import load_checkpoint, write_predictions
+from semples.training import make_fabric
+
+LAYOUT = "results/VOC2012/Segmentation/comp6_test_cls"  # "comp6": trained on more than VOC's own masks
+BATCH = 8
+
+
+def run(run: Run, checkpoint: Path, manifest: Path, split: str, out: Path) -> None:
+    """Write the tar `out` with LAYOUT/<id>.png for every image of `split`; equal inputs give equal bytes."""
+    torch.set_num_threads(run.threads)
+    trained, images = load_checkpoint(checkpoint), read_manifest(manifest).split(split)
+    fabric = make_fabric(run.device, "auto")
+    network = fabric.setup_module(trained.network)
+    with TemporaryDirectory() as folder, atomic_path(out) as partial, tarfile.open(partial, "w") as tar:
+        write_predictions(network, images, trained.settings, BATCH, fabric.device, Path(folder))
+        for image in sorted(images.table["id"]):
+            tar.add(Path(folder) / f"{image}.png", f"{LAYOUT}/{image}.png", filter=_anonymous)
+    print(f"{len(images)} masks: {out}")
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without owner and time, as another day's file."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    return entry

@@ -1,0 +1,134 @@
+"""A trained network in use: predict, submission, export."""
+
+import json
+import tarfile
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from semples.cli import main
+from semples.images import read_mask, voc_palette
+from semples.importers import voc
+from semples.manifest import read_manifest, write_manifest
+from semples.stages.predict import overlay
+from semples.stages.predictor import load_checkpoint
+
+
+def run(command: str, *words: object) -> int:
+    return main([command, *map(str, words)])
+
+
+def test_photographs_become_masks_overlays_and_areas(trained, tmp_path):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, size in {"one.png": (90, 70), "deep/two.jpg": (33, 200), "deep/two.png": (5, 7)}.items():
+        Image.fromarray(rng.integers(0, 255, (*size[::-1], 3), np.uint8)).save(tmp_path / "in" / name)
+    flags = ("--checkpoint", trained / "model.safetensors", "--out", tmp_path / "out", "--max-side", 64)
+    assert run("predict", tmp_path / "in", *flags) == 0
+    areas = pd.read_csv(tmp_path / "out/areas.csv")
+    assert set(areas["image"]) == {"one", "deep/two.jpg", "deep/two.png"}
+    assert areas.groupby("image")["pixels"].sum().to_dict() == {"one": 6300, "deep/two.jpg": 6600, "deep/two.png": 35}
+    assert areas.groupby("image")["share"].sum().tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    classes = ("background", *load_checkpoint(trained / "model.safetensors").classes.names)
+    for row in areas.itertuples():
+        mask = read_mask(tmp_path / "out/masks" / f"{row.image}.png")
+        assert (mask == classes.index(row[2])).sum() == row.pixels
+        with Image.open(tmp_path / "out/overlays" / f"{row.image}.png") as picture:
+            assert picture.size == mask.shape[::-1]
+
+
+def test_predict_gives_what_segment_predicted(drawn, trained, tmp_path):
+    row = read_manifest(drawn / "data/manifest.csv").split("val").table.iloc[0]
+    flags = ("--checkpoint", trained / "model.safetensors", "--out", tmp_path / "out")
+    assert run("predict", row["image"], *flags, "--run", '{"device": "cpu"}') == 0
+    found = [read_mask(p) for p in (next((tmp_path / "out/masks").iterdir()), trained / f"predictions/{row['id']}.png")]
+    assert (found[0] == found[1]).mean() > 0.99  # the stage ran in float32, predict in what the processor has
+
+
+def test_an_overlay_leaves_the_background_and_draws_a_line():
+    photo, mask = np.full((20, 20, 3), 100, np.uint8), np.zeros((20, 20), np.uint8)
+    mask[5:15, 5:15] = 1
+    drawn = overlay(photo, mask, voc_palette())
+    assert drawn[0, 0].tolist() == [100, 100, 100]
+    assert drawn[10, 10].tolist() == [114, 50, 50]
+    assert drawn[5, 10].tolist() == [255, 255, 255]
+
+
+def test_what_is_no_checkpoint_or_no_photograph_is_one_clear_error(trained, tmp_path, capsys):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes(b"torn")
+    Image.new("RGB", (9, 9)).save(tmp_path / "good.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "empty").mkdir()
+    good = trained / "model.safetensors"
+    for checkpoint, photo, message in (
+        (tmp_path / "other.safetensors", "good.png", "train it with `semples segment`"),
+        (tmp_path / "torn.safetensors", "good.png", "a model.safetensors that `semples segment` wrote"),
+        (good, "broken.png", "an image that Pillow can read"),
+        (good, "empty", "no photograph"),
+        (good, "missing", "no such file or folder"),
+    ):
+        assert run("predict", "--checkpoint", checkpoint, tmp_path / photo, "--out", tmp_path / "out") == 1
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_submission_has_the_layout_of_the_test_server(drawn, trained, tmp_path):
+    manifest = read_manifest(drawn / "data/manifest.csv")
+    table = manifest.split("val").table.assign(split="test", mask="", labels="")
+    write_manifest(tmp_path / "manifest.csv", table, manifest.classes)
+    flags = ("--checkpoint", trained / "model.safetensors", "--manifest", tmp_path / "manifest.csv")
+    for name in ("first.tar", "second.tar"):
+        assert run("submission", *flags, "--out", tmp_path / name) == 0
+    assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
+    with tarfile.open(tmp_path / "first.tar") as tar:
+        expected = [f"results/VOC2012/Segmentation/comp6_test_cls/{name}.png" for name in sorted(table["id"])]
+        assert tar.getnames() == expected
+        with Image.open(BytesIO(tar.extractfile(expected[0]).read())) as mask:
+            assert mask.mode == "P"
+            assert mask.size == (64, 64)
+            assert mask.getpalette()[:3] == [0, 0, 0]
+
+
+def test_the_test_split_of_voc_needs_no_annotation(tmp_path):
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Segmentation"):
+        (tmp_path / "VOC2012" / folder).mkdir(parents=True)
+    Image.new("RGB", (20, 10)).save(tmp_path / "VOC2012/JPEGImages/7.jpg")
+    (tmp_path / "VOC2012/ImageSets/Segmentation/test.txt").write_text("7\n")
+    row = voc.table(tmp_path).iloc[0]
+    assert (row["split"], row["labels"], row["mask"]) == ("test", "", "")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_an_exported_network_gives_the_same_scores(trained, tmp_path, kind, capsys):
+    if kind == "onnx":
+        pytest.importorskip("onnxscript", reason="the optional extra export is not installed")
+        pytest.importorskip("onnxruntime", reason="the optional extra export is not installed")
+    flags = ("--checkpoint", trained / "model.safetensors", "--format", kind, "--size", 48, 80)
+    assert run("export", *flags, "--out", tmp_path / "net") == 0
+    image = torch.rand(1, 3, 48, 80)
+    with torch.no_grad():
+        expected = load_checkpoint(trained / "model.safetensors").network(image)
+    if kind == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(tmp_path / "net", providers=["CPUExecutionProvider"])
+        found = torch.from_numpy(session.run(["scores"], {"image": image.numpy()})[0])
+        assert json.loads(session.get_modelmeta().custom_metadata_map["classes"])[:2] == ["background", "boat"]
+    else:
+        found = torch.jit.load(tmp_path / "net")(image)
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert "greatest difference of a score" in capsys.readouterr().out
+
+
+def test_an_export_that_differs_is_not_kept(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("semples.stages.export.TOLERANCE", -1.0)
+    flags = ("--checkpoint", trained / "model.safetensors", "--format", "torchscript", "--size", 32, 32)
+    assert run("export", *flags, "--out", tmp_path / "net") == 1
+    assert "scores that differ" in capsys.readouterr().err
+    assert not (tmp_path / "net").exists()

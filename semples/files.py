@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from glob import escape
 from importlib import metadata
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if partial.is_dir():
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what jobs that were killed while they wrote `path` have left beside it; one job writes it at a time."""
+    for found in path.parent.glob(f".{escape(path.name)}.partial-*"):
+        if found.is_dir():
+            shutil.rmtree(found)
+        else:
+            found.unlink()
 
 
 def link_or_copy(source: Path, place: Path) -> None:

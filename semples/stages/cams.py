@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from semples.files import atomic_path, provenance
+from semples.files import atomic_path, provenance, remove_leftovers
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator
@@ -44,6 +44,7 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
         split=split,
         stride=str(settings.cams.stride),
     )
+    remove_leftovers(out)
     ids, names = list(images.table["id"]), images.classes.names
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:

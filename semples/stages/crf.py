@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semples.errors import SemplesError
-from semples.files import atomic_path, provenance, read_json, sha256, write_json
+from semples.files import atomic_path, provenance, read_json, remove_leftovers, sha256, write_json
 from semples.images import IGNORE, read_image, write_image, write_mask
 from semples.manifest import read_manifest
 from semples.parallel import share, spread
@@ -55,6 +55,7 @@ def run(
     photos = images.table.set_index("id")["image"]
     jobs = [(image, photos[image]) for image in ids]
     used = settings.model_dump(include={"crf"}, mode="json")
+    remove_leftovers(out)
     with atomic_path(out) as folder:
         write_json(folder / "provenance.json", provenance("crf", used, threshold=str(threshold), cams=sha256(cams)))
         work = partial(_write_pseudo_mask, cams, folder, images.classes.palette(), settings.crf, threshold)

@@ -92,6 +92,14 @@ def test_shards_of_cams_and_crf_make_what_one_job_makes(cams, odd_photos, model,
     assert {path.name: path.read_bytes() for path in (tmp_path / "joined").iterdir()} == expected
 
 
+def test_what_a_killed_job_left_is_removed(cams, odd_photos, tmp_path):
+    left = tmp_path / ".masks.partial-1"
+    left.mkdir()
+    (left / "half.png").write_bytes(b"half")
+    assert run("crf", "--manifest", odd_photos, "--cams", cams, "--out", tmp_path / "masks") == 0
+    assert not left.exists()
+
+
 def test_more_shards_than_images_is_an_error(capsys, odd_photos, model, tmp_path):
     flags = ("--manifest", odd_photos, "--split", "train", "--generator", model, "--shard", "1-of-4")
     assert run("cams", *flags, "--out", tmp_path / "no.h5") == 1

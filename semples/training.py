@@ -169,6 +169,7 @@ def _epoch(
     for batch in loader:
         # what a network draws in a step depends on the step alone, whatever was drawn before
         torch.manual_seed(seed_of(seed, position.epoch, position.step, fabric.global_rank))
+        batch = loader.dataset.augmented(batch)
         _step(fabric, task, batch, optimizer, schedule, position)
         images += len(batch["image"])
         if position.step % CHECK_EVERY == 0 or position.step == len(loader):

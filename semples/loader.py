@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ class Photographs(Dataset):
 
     With `cams` an item also has the maps of its classes, cropped and flipped as the image. A set whose decoded size is
     within `cache_gb` is kept in memory after its first epoch, by every process that decodes; a larger one in a file of
-    the folder `cache`, where there is one, for all of them.
+    the folder `cache`, where there is one, for all of them. With `later` images come as they are: `augmented` does the
+    rest, wherever they then lie.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Photographs(Dataset):
         cache_gb: float,
         cams: CamFile | CamFolder | None = None,
         cache: Path | None = None,
+        later: bool = False,
     ) -> None:
         self.ids, self.cams = list(manifest.table["id"]), cams
         self.paths = list(manifest.table["image"])
         self.shapes = list(zip(manifest.table["height"], manifest.table["width"], strict=True))
         self.labels = torch.from_numpy(manifest.label_matrix())
+        self.later = later
         self.transform = transform
         decoded = 4 * sum(h * w for h, w in self.shapes)
         self.cache: dict[int, tuple] | None = {} if decoded <= cache_gb * 1e9 else None
@@ -48,11 +52,24 @@ class Photographs(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Any]:
         """The image of an (index, seed) pair; the seed is that of its augmentation."""
         index, seed = drawn
+        if self.later:
+            return {"raw": self._decoded(index)[0], "seed": seed, "labels": self.labels[index]}
         with seeded(seed):
             return self._augmented(index)
+
+    def augmented(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """A batch of images as they are, with their augmentation done image by image where they lie."""
+        raw, seeds = batch.pop("raw", None), batch.pop("seed", None)
+        if raw is not None:
+            batch["image"] = torch.stack([self._drawn(image, seed) for image, seed in zip(raw, seeds, strict=True)])
+        return batch
+
+    def _drawn(self, image: Tensor, seed: int) -> Tensor:
+        with seeded(seed):
+            return self.transform(tv_tensors.Image(image))
 
     def _augmented(self, index: int) -> dict[str, Tensor]:
         image, _ = self._decoded(index)
@@ -143,8 +160,10 @@ def _outlive_sigterm(_worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _collate(items: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    batch = {key: torch.stack([item[key] for item in items]) for key in items[0] if key != "pair_maps"}
+def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    ragged = ("pair_maps", "raw", "seed")
+    batch = {key: torch.stack([item[key] for item in items]) for key in items[0] if key not in ragged}
+    batch |= {key: [item[key] for item in items] for key in ("raw", "seed") if key in items[0]}
     if "pair_maps" in items[0]:
         batch["pair_maps"] = torch.cat([item["pair_maps"] for item in items])  # in the order of the pairs
     if "labels" in batch:

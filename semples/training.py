@@ -195,7 +195,7 @@ def _epoch(
     images, start = 0, time.monotonic()
     loader.batch_sampler.epoch, loader.batch_sampler.first = position.epoch, position.step
     waiting = iter(loader)
-    while batches := list(islice(waiting, plan.accumulate)):
+    while batches := [loader.dataset.augmented(batch) for batch in islice(waiting, plan.accumulate)]:
         _step(fabric, task, batches, optimizer, position, plan.seed)
         schedule.step()
         images += sum(len(batch["image"]) for batch in batches)

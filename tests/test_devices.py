@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,25 @@ def test_two_processes_learn_what_one_does(start, tmp_path, stage):
     (first,), (second,) = losses(one.parent), losses(two.parent)
     assert first["step"] == 5
     assert first == pytest.approx(second, abs=TOLERANCE)
+
+
+def test_two_processes_stop_on_sigterm_together_and_resume(start, tmp_path):
+    settings = {"classify": {**BASE["classify"], "epochs": 30}}
+    flags = (*stage_flags("classify", start), "--out", tmp_path)
+    process = subprocess.Popen(command("classify", 2, flags, **settings), stderr=subprocess.PIPE, text=True)
+    running, end = tmp_path / "checkpoints/metrics.jsonl", time.monotonic() + 120
+    while not (running.exists() and running.read_text()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 1
+    process.terminate()
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, said
+    step = int(re.search(r"SIGTERM: saved at step (\d+)", said)[1])
+    time.sleep(3)  # it looks once a second whether its parent lives
+    assert not Path(f"/proc/{children[0]}/cmdline").exists() or not Path(f"/proc/{children[0]}/cmdline").read_text()
+    done = subprocess.run(command("classify", 2, flags, **settings), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"at step {step} of 150" in done.stderr
+    assert len(losses(tmp_path)) == 30

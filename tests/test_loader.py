@@ -105,3 +105,14 @@ def test_a_file_larger_than_the_disk_is_refused(odd_photos, tmp_path, monkeypatc
     with pytest.raises(SemplesError, match="GB free in"):
         Photographs(read_manifest(odd_photos), None, 0, cache=tmp_path)
     assert not list(tmp_path.glob("*.uint8"))
+
+
+def test_augmentation_after_the_loader_is_that_of_the_loader(odd_photos):
+    manifest, transform = read_manifest(odd_photos), label_transform(16, (0.1, 1), 0.5, 9, 0.5)
+    (here,) = batches(Photographs(manifest, transform, 1.0), 3, seed=0, workers=0)
+    later = Photographs(manifest, transform, 1.0, later=True)
+    (raw,) = batches(later, 3, seed=0, workers=0)
+    assert "image" not in raw
+    there = later.augmented(raw)
+    assert here.keys() == there.keys()
+    assert torch.equal(here["image"], there["image"])

@@ -1,6 +1,8 @@
 """The loop: resume, the guard against losses that are not finite, and strict loading."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -24,19 +26,24 @@ class Numbers(Dataset):
         with seeded(drawn[1]):
             return {"image": torch.full((2,), drawn[0] / 12) + 0.1 * torch.rand(2)}
 
+    def augmented(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return batch
+
 
 class Line(nn.Module):
-    """Fits the sum of the inputs; `fail_at` interrupts, `nan_at` spoils a step."""
+    """Fits the sum of the inputs; `fail_at` interrupts, `term_at` sends SIGTERM, `nan_at` spoils a step."""
 
-    def __init__(self, fail_at: int | None = None, nan_at: set[int] | None = None) -> None:
+    def __init__(self, fail_at: int | None = None, nan_at: set[int] | None = None, term_at: int | None = None) -> None:
         super().__init__()
         self.learner = nn.Linear(2, 1)
-        self.steps, self.fail_at, self.nan_at = 0, fail_at, nan_at or set()
+        self.steps, self.fail_at, self.nan_at, self.term_at = 0, fail_at, nan_at or set(), term_at
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         self.steps += 1
         if self.steps == self.fail_at:
             raise KeyboardInterrupt
+        if self.steps == self.term_at:
+            os.kill(os.getpid(), signal.SIGTERM)
         loss = (self.learner(batch["image"]).squeeze(1) - batch["image"].sum(1)).pow(2).mean()
         return {"loss": loss * float("nan") if self.steps in self.nan_at else loss}
 
@@ -65,6 +72,21 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path):
         train(tmp_path / "broken", fail_at=8)  # in the third of four epochs of three steps
     resumed = train(tmp_path / "broken")
     assert resumed.steps == 5
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert torch.equal(resumed.learner.weight, whole.learner.weight)
+
+
+def test_sigterm_saves_at_its_step_and_ends(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 1e9)
+    caplog.set_level("INFO")
+    before = signal.getsignal(signal.SIGTERM)
+    whole = train(tmp_path / "whole")
+    with pytest.raises(SystemExit, match="143"):
+        train(tmp_path / "broken", term_at=8)
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed = train(tmp_path / "broken")
+    assert "resuming after epoch 2 of 4, at step 8 of 12" in caplog.text
+    assert resumed.steps == 4
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
     assert torch.equal(resumed.learner.weight, whole.learner.weight)
 

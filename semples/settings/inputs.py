@@ -24,6 +24,8 @@ class Run(Section):
     """Processes that decode images, for each device; 0 decodes in the job itself."""
     shards: Count = 1
     """Jobs that share the images in cams and in crf; each is made anew by itself. Another number makes both anew."""
+    augment_on: Literal["loader", "device"] = "loader"
+    """Images that train a generator or prompts are augmented where they are decoded, or on the device."""
     cache_gb: Weight = 2.0
     """Decoded training images are kept in memory up to this size, in each process that decodes."""
     cache_folder: str = ""

@@ -54,7 +54,8 @@ class Job:
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
         cache = Path(run.cache_folder) if run.cache_folder else None
-        dataset = Photographs(images, transform, run.cache_gb, cams=cams, cache=cache)
+        later = run.augment_on == "device" and cams is None  # maps are cropped with their image, as it is decoded
+        dataset = Photographs(images, transform, run.cache_gb, cams=cams, cache=cache, later=later)
         return batches(dataset, self.training.batch, self.seed, run.workers)
 
 

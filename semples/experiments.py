@@ -43,8 +43,12 @@ def without_dropped(values: dict) -> dict:
 
 
 def completed(config: Config, where: str) -> Config:
-    """`config` with the variants that its tables make; an error where a table shows one that nobody has named."""
-    known = variants(config)
+    """`config` with the variants that its tables make; an error where a table shows one that nobody has named.
+
+    An experiment takes the place of a variant of its name.
+    """
+    own = {name: over for name, over in config.variants.items() if name not in config.experiments}
+    known = config.experiments | own
     made = {}
     for name, table in config.tables.items():
         for row in table.rows:
@@ -61,7 +65,7 @@ def completed(config: Config, where: str) -> Config:
         for key, values in table.sweeps.items():
             for value in values:
                 made[_swept(key, value, name, table)] = merge(table.settings, _nested(key, value))
-    return config.model_copy(update={"variants": config.variants | made})
+    return config.model_copy(update={"variants": own | made})
 
 
 def rows_of(config: Config, name: str) -> list[Row]:

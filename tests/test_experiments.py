@@ -4,7 +4,7 @@ import pytest
 
 from semples.config import load, variant
 from semples.errors import SemplesError
-from semples.experiments import rows_of, seeds_of
+from semples.experiments import rows_of, seeds_of, variants
 from semples.plan import Plan
 
 TABLE = {"title": "Sensitivity", "seeds": 1, "settings": {"csr": {"epochs": 2}}, "sweeps": {"csr.w_prompt": [0.5, 1]}}
@@ -41,6 +41,12 @@ def test_a_dropped_variant_leaves_the_tables():
 def test_a_row_that_nobody_named_is_an_error():
     with pytest.raises(SemplesError, match=r"(?s)tables.mine.rows.*'csr-lerned'.*'csr-learned'"):
         config(rows={"csr-lerned": ""})
+
+
+def test_an_experiment_takes_the_place_of_a_variant_of_its_name():
+    found = load({"preset": "mini", "experiments": {"joint": {"masks_from": "slm"}}})
+    assert variant(found, "joint").masks_from == "slm"
+    assert list(variants(found)).count("joint") == 1
 
 
 @pytest.mark.parametrize("sweep", [{"csr.w_promt": [1]}, {"csr.w_prompt": ["much"]}])

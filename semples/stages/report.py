@@ -24,6 +24,7 @@ CAPTIONS = PACKAGE.parent / "workflow" / "report"
 LARGEST = 15_000_000  # bytes of a page
 AS_JPEG = 800_000  # bytes from which on a picture is stored as JPEG
 FIRST = ("results", "table_", "words")
+SHOWN = ("framework", "prompts", "heatmap", "comparison", "panel", "thresholds", "sensitivity", "confusion", "training")
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;margin:0 auto;max-width:70rem;padding:1rem 1.5rem 4rem}
 h1{font-size:1.7rem}h2{border-bottom:2px solid #0072b2;margin-top:3rem}h3{margin-top:2rem}
@@ -39,7 +40,7 @@ pre{background:#f4f4f4;padding:.8rem;overflow-x:auto;font-size:.8rem}summary{cur
 def run(config: Config, base: Path, out: Path) -> None:
     """Write the page `out` of the run in the folder `base`, results/<name>, with the tables and figures it has."""
     tables = sorted((base / "tables").glob("*.md"), key=_place)
-    figures = sorted((base / "figures").glob("*.png"))
+    figures = sorted((base / "figures").glob("*.png"), key=lambda path: _index(SHOWN, path.stem))
     if not tables and not figures:
         raise SemplesError(base, "no table and no figure", "those of a run", "run `snakemake tables figures` first")
     parts = [
@@ -61,8 +62,12 @@ def run(config: Config, base: Path, out: Path) -> None:
 
 
 def _place(path: Path) -> tuple[int, str]:
-    """Results first, then the paper's tables, then words."""
+    """Results first, then the paper's tables, then words and a user's own."""
     return next((i for i, start in enumerate(FIRST) if path.stem.startswith(start)), len(FIRST)), path.stem
+
+
+def _index(names: tuple[str, ...], name: str) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 def _head(config: Config) -> str:

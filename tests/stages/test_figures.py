@@ -70,6 +70,19 @@ def test_a_table_without_a_sweep_has_no_sensitivity(tmp_path):
         curves.run_sensitivity([tmp_path / "t.csv"], tmp_path / "s.png")
 
 
+def test_a_sweep_of_words_is_drawn_without_lines(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "save", lambda figure, out: drawn.append(figure))
+    lines = ["row,setting,value,measure,mean,sd", "a,csr.w_bg,1,CAM,50,", "b,csr.w_bg,2,CAM,52,"]
+    lines += ["c,csr.trainable,head,CAM,49,", "d,csr.trainable,all,CAM,51,", "e,,,CAM,48,"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    curves.run_sensitivity([tmp_path / "t.csv"], tmp_path / "s.png")
+    numbers, words = drawn[0].axes
+    assert numbers.lines[0].get_linestyle() == "-"
+    assert words.lines[0].get_linestyle() == "None"
+    assert [label.get_text() for label in words.get_xticklabels()] == ["head", "all"]
+
+
 def test_png_and_pdf_lie_side_by_side_and_are_the_same_again(tmp_path):
     words = [f"boat,nearest,{rank},{word},{0.5 - 0.1 * rank},0" for rank, word in enumerate(["sea", "pier", "sky"])]
     (tmp_path / "words.csv").write_text("\n".join(["class,list,rank,word,cosine,lift", *words]))

@@ -76,7 +76,7 @@ def _draw_sweep(axis: plt.Axes, group: pd.DataFrame) -> None:
     """A line a measure over the values, evenly apart, as they are often of different orders; words unjoined."""
     for place, (measure, line) in enumerate(group.groupby("measure", sort=False)):
         places = np.arange(len(line))
-        joined = pd.to_numeric(line["value"], errors="coerce").notna().all()
+        joined = bool(pd.to_numeric(line["value"], errors="coerce").notna().all())
         axis.errorbar(
             places,
             line["mean"],

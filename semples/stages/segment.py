@@ -45,8 +45,10 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
     dataset = MaskedPhotographs(images, transform, settings.run.cache_gb, *targets)
     used = used_settings(settings, "segment")
     # other masks must not resume this checkpoint
-    true = chosen.labels == "truth"
-    made_of = digest(list(map(sha256, targets[0]))) if true else sha256(masks / "provenance.json")
+    if chosen.labels == "truth":
+        made_of = digest(list(map(sha256, targets[0])))
+    else:
+        made_of = sha256(require(masks / "provenance.json", "crf"))
     everything = read_manifest(manifest)
     judged = everything.split(settings.data.val)
     learn(
@@ -78,7 +80,6 @@ def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[l
     else:
         if masks is None:
             raise SemplesError("--masks", "nothing", "a folder of pseudo masks", "make it with `semples crf`")
-        require(masks / "provenance.json", "crf")
         folders, paths = [masks], []
     if settings.segment.confidence:
         folders.append(_confidence_folder(masks))

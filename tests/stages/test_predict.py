@@ -132,3 +132,29 @@ def test_an_export_that_differs_is_not_kept(trained, tmp_path, monkeypatch, caps
     assert run("export", *flags, "--out", tmp_path / "net") == 1
     assert "scores that differ" in capsys.readouterr().err
     assert not (tmp_path / "net").exists()
+
+
+def test_a_network_that_onnx_cannot_say_is_one_clear_error(trained, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxscript", reason="the optional extra export is not installed")
+
+    def refuse(*_arguments, **_named):
+        raise torch.onnx.OnnxExporterError("no such operator")
+
+    monkeypatch.setattr("torch.onnx.export", refuse)
+    flags = ("--checkpoint", trained / "model.safetensors", "--size", 32, 32, "--out", tmp_path / "net")
+    assert run("export", *flags) == 1
+    assert "use --format torchscript" in capsys.readouterr().err
+    assert not (tmp_path / "net").exists()
+
+
+def test_scales_of_the_command_take_the_place_of_the_trainings(trained, tmp_path, monkeypatch):
+    Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
+    seen = []
+    monkeypatch.setattr(
+        "semples.stages.predict.masks_of",
+        lambda network, pictures, chosen, device: seen.append(chosen.test_scales) or [np.zeros((30, 40), np.uint8)],
+    )
+    flags = ("--checkpoint", trained / "model.safetensors", "--out", tmp_path / "out")
+    assert run("predict", tmp_path / "one.png", *flags, "--scales", 1, 1.5) == 0
+    assert run("predict", tmp_path / "one.png", *flags) == 0
+    assert seen == [[1.0, 1.5], [1.0]]

@@ -89,7 +89,7 @@ def masks_of(
     kernels = PRESETS[chosen.test_crf]
     energies = -np.log(np.clip(found, LEAST_PROBABILITY, 1))
     refined = [dense_crf(picture, e, kernels, CRF_ITERATIONS) for picture, e in zip(pictures, energies, strict=True)]
-    return [mask.astype(np.uint8) for mask in refined]
+    return [probability.argmax(axis=0).astype(np.uint8) for probability in refined]
 
 
 def predicted(

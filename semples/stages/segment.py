@@ -92,7 +92,7 @@ def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[l
 
 
 def _confidence_folder(masks: Path) -> Path:
-    folder = masks.parent / "confidence"
+    folder = masks / "confidence"
     if not folder.is_dir():
         raise SemplesError(
             folder,

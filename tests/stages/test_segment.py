@@ -1,6 +1,7 @@
 """`semples segment`: it learns, resumes after kill -9, and refuses what it cannot do."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,19 +94,19 @@ def test_odd_pictures_a_class_that_is_absent_and_all_the_options(odd_photos, seg
 
 
 def test_confidence_changes_what_is_learned(drawn, trained, segment_settings, tmp_path):
-    sure = drawn / "confidence"
+    sure = shutil.copytree(drawn / "masks", tmp_path / "masks") / "confidence"
     sure.mkdir()
     rng = np.random.default_rng(0)
     for path in (drawn / "masks").glob("*.png"):
         cv2.imwrite(str(sure / path.name), rng.integers(0, 256, (64, 64), np.uint8))
-    assert main(flags(drawn, segment_settings(confidence=True), tmp_path)) == 0
-    assert metrics(tmp_path)[0]["loss"] != metrics(trained)[0]["loss"]
+    given = flags(drawn, segment_settings(confidence=True), tmp_path / "out")
+    given[given.index(str(drawn / "masks"))] = str(tmp_path / "masks")
+    assert main(given) == 0
+    assert metrics(tmp_path / "out")[0]["loss"] != metrics(trained)[0]["loss"]
 
 
 def test_confidence_that_is_not_there_is_one_clear_error(drawn, segment_settings, tmp_path, capsys):
-    (tmp_path / "masks").mkdir()
-    for path in (drawn / "masks").iterdir():
-        (tmp_path / "masks" / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(drawn / "masks", tmp_path / "masks")
     given = flags(drawn, segment_settings(confidence=True), tmp_path / "out")
     given[given.index(str(drawn / "masks"))] = str(tmp_path / "masks")
     assert main(given) == 1

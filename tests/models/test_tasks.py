@@ -54,7 +54,10 @@ def test_csr_with_head_only_changes_the_head_only(tiny_guide, texts, batch):
     task = MaskTask(generator, tiny_guide, texts, w_bg=1, eps=0.1, prompts=prompts, w_prompt=1)
     before = copy.deepcopy(task.state_dict())
     step(task, batch)
-    assert changed(before, task) == {"learner.classifier.weight", "learner.classifier.bias"}
+    names = changed(before, task)
+    assert "learner.classifier.weight" in names
+    # min-max scaling takes a bias out again: its gradient is rounding, or nothing
+    assert names <= {"learner.classifier.weight", "learner.classifier.bias"}
 
 
 def test_cpl_changes_the_prompts_only(tiny_guide, texts, batch):

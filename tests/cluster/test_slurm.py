@@ -31,7 +31,7 @@ WHOLE = {
     **{stage: {"epochs": 1} for stage in ("classify", "slm", "cpl", "csr")},
     "segment": {"epochs": 1, "encoder": "tu-resnet10t", "decoder_channels": 16},
     "figures": {"images": 2},
-    "experiments": {"csr-manual": None, "classifier": None},
+    "experiments": {"csr-manual": None, "classifier": None, "slm": None},
 }
 LONG = {
     "preset": "mini",
@@ -131,8 +131,8 @@ def test_two_shards_finish_with_no_more_gpu_jobs_than_gpus(tmp_path, gpus):
         watcher.join()
     assert "100%" in said
     assert 1 <= max(seen) <= gpus
-    assert len(list((tmp_path / "results/tiny/cams/slm/seed0/shards").glob("*.h5"))) == 2
-    assert (tmp_path / "results/tiny/tables/results.md").read_text().count("| slm |") == 1
+    assert len(list((tmp_path / "results/tiny/cams/csr-learned/seed0/shards").glob("*.h5"))) == 2
+    assert (tmp_path / "results/tiny/tables/results.md").read_text().count("| csr-learned |") == 1
 
 
 @pytest.fixture(scope="module")

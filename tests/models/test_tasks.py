@@ -56,7 +56,8 @@ def test_csr_with_head_only_changes_the_head_only(tiny_guide, texts, batch):
     step(task, batch)
     names = changed(before, task)
     assert "learner.classifier.weight" in names
-    assert names <= {"learner.classifier.weight", "learner.classifier.bias"}  # min-max takes a bias out again
+    # min-max scaling takes a bias out again: its gradient is rounding, or nothing
+    assert names <= {"learner.classifier.weight", "learner.classifier.bias"}
 
 
 def test_cpl_changes_the_prompts_only(tiny_guide, texts, batch):

@@ -60,6 +60,7 @@ def test_published_numbers_stand_beside_the_cells_and_below_the_rows(tmp_path):
     assert "| Ours | 40.0 | 50.0 | 69.4 |" in lines
     assert "| Worse |  |  |  |" in lines
     assert "| CLIMS (ResNet-50) [CVI-SZU/CLIMS] |  |  | 56.6 |" in lines
+    assert "| SemPLeS (the paper) [not read, its tables were not at hand] |  |  |  |" in lines
     assert not any("ToCo" in line for line in lines)  # nobody published its maps
     cells = pd.read_csv(tmp_path / "t.csv").set_index("policy")
     assert cells.loc["oracle", "published"] == 69.4

@@ -147,9 +147,13 @@ class Plan:
     def jobs(self, targets: Sequence[str] = ("results",)) -> dict[str, set[Job]]:
         """The jobs of every stage that `targets` need; shared ones are there once.
 
-        A target is a name in the configuration's `tables`, `tables` for all of them, or `results` for `experiments`.
+        A target is a name in the configuration's `tables`, `tables` for all of them, `figures`, or `results` for
+        `experiments`.
         """
         found: dict[str, set[Job]] = defaultdict(set)
+        if "figures" in targets:
+            last = self.makers[list(self.config.experiments)[-1]]
+            self._collect("segment", last, self.config.seeds[0], found)
         for name, stage, seed in self._wanted(targets):
             self._collect(stage, self.makers[name], seed, found)
             if stage in MASKS:
@@ -161,10 +165,12 @@ class Plan:
         config = self.config
         if "results" in targets:
             yield from product(config.experiments, JUDGED.values(), config.seeds)
-        for table in config.tables:
-            if table in targets or "tables" in targets:
+        if "figures" in targets:
+            yield from product(config.experiments, ["evaluate"], config.seeds)
+        for table, chosen in config.tables.items():
+            if {table, "tables"} & set(targets) or ("figures" in targets and chosen.sweeps):
                 rows = [row.variant for row in experiments.rows_of(config, table)]
-                shown = [JUDGED[column] for column in config.tables[table].columns]
+                shown = [JUDGED[column] for column in chosen.columns]
                 yield from product(rows, shown, experiments.seeds_of(config, table))
 
     def _collect(self, stage: str, settings: Settings, seed: int, found: dict[str, set[Job]]) -> None:

@@ -10,7 +10,7 @@ def add(commands) -> None:
     """Add it to the parser's `commands`."""
     help_text = "jobs of a run with estimated hours, memory and disk, before anything starts"
     command = commands.add_parser("plan", help=help_text, description=help_text)
-    command.add_argument("targets", nargs="*", default=["results"], help="results, tables, or names of tables")
+    command.add_argument("targets", nargs="*", default=["results"], help="results, tables, figures, or names of tables")
     command.add_argument("--config", type=Path, default=Path("config.yaml"), help="YAML file")
     command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="laid over, as `snakemake --config`")
     command.add_argument("--device", choices=("auto", "cpu", "cuda"), help="instead of `run.device`")

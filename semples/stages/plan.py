@@ -22,7 +22,7 @@ def run(config: Config, targets: Sequence[str], device: str, at_once: int) -> No
 
     `device` is `cpu`, `cuda` or `auto`; the time on the wall is for `at_once` jobs at a time.
     """
-    known = ["results", "tables", *config.tables]
+    known = ["results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "name one of them")
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

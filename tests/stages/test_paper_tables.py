@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semples.published import method_of, results
-from semples.stages.tables import paper, words
+from semples.stages.tables import cost, paper, words
 from semples.tabular import latex
 
 CLASSES = {"background": {"iou": 0.5, "false_positive": 0.2, "false_negative": 0.3}}
@@ -60,6 +60,7 @@ def test_published_numbers_stand_beside_the_cells_and_below_the_rows(tmp_path):
     assert "| Ours | 40.0 | 50.0 | 69.4 |" in lines
     assert "| Worse |  |  |  |" in lines
     assert "| CLIMS (ResNet-50) [CVI-SZU/CLIMS] |  |  | 56.6 |" in lines
+    assert "| SemPLeS (the paper) [not read, its tables were not at hand] |  |  |  |" in lines
     assert not any("ToCo" in line for line in lines)  # nobody published its maps
     cells = pd.read_csv(tmp_path / "t.csv").set_index("policy")
     assert cells.loc["oracle", "published"] == 69.4
@@ -114,3 +115,24 @@ def test_words_of_prompts_are_listed_by_class(tmp_path):
     (tmp_path / "words.csv").write_text("\n".join(["class,list,rank,word,cosine,lift", *lines]))
     words.run([("csr", 1, tmp_path / "words.csv")], tmp_path)
     assert "| csr | 1 | boat | sea (0.50), lake (0.50), pier (0.50) |" in (tmp_path / "words.md").read_text()
+
+
+def test_cost_adds_up_the_benchmark_files(tmp_path):
+    for name, seconds, memory in (("slm/a.seed0", 1800, 500), ("slm/a.seed1", 3600, 900), ("data", 36, "-")):
+        path = tmp_path / f"run/benchmarks/{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:0:0\t{memory}\n")
+    (tmp_path / "run/slm/a/seed0").mkdir(parents=True)
+    (tmp_path / "run/slm/a/seed0/metrics.jsonl").write_text('{"peak_memory_mb": 2500}\n')
+    cost.run(tmp_path / "run", "A note.", tmp_path)
+    frame = pd.read_csv(tmp_path / "table_9.csv").set_index("stage")
+    assert list(frame.index) == ["data", "slm", "all"]
+    assert frame.loc["slm", ["jobs", "hours", "seconds", "memory, GB", "learner, GB"]].tolist() == [
+        2,
+        1.5,
+        2700,
+        0.9,
+        2.5,
+    ]
+    assert frame.loc["all", "hours"] == pytest.approx(1.51)
+    assert "A note." in (tmp_path / "table_9.md").read_text()

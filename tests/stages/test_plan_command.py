@@ -44,6 +44,13 @@ def test_a_table_asks_for_what_it_shows(plan):
     assert plan()[1]["segment"] == 4  # `results`, what snakemake alone makes
 
 
+def test_figures_need_one_segmentation_and_the_sweeps(plan):
+    jobs = plan("figures", "--set", "seeds=[0,1]")[1]
+    assert (jobs["segment"], jobs["crf"]) == (1, 1)
+    assert jobs["csr"] == 2 * 2 + plan("table_6")[1]["csr"]
+    assert plan("tables", "figures")[1] == plan("tables")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["table_99"], "'table_99'"), (["--set", "seeds"], "KEY=VALUE"), (["--set", "preset=photos"], "snakemake data")],

@@ -28,8 +28,8 @@ BASE = {
         "drop_path": 0,
     },
     "classify": {**{k: v for k, v in STAGE.items() if k != "class_weights"}, "epochs": 1},
-    "slm": {**STAGE, "trainable": "all", "w_class": 0.1, "w_area": 0.1},
     # Adam makes a whole step of a gradient that is nothing but rounding: at the published rate it is a small one
+    "slm": {**STAGE, "lr": 6.4e-5, "trainable": "all", "w_class": 0.1, "w_area": 0.1},
     "csr": {**STAGE, "lr": 6.4e-5},
     "cpl": {**STAGE, "length": 4},
 }
@@ -89,7 +89,7 @@ def test_two_processes_learn_what_one_does(start, tmp_path, stage):
     (before, one, two) = (start / "classify/model.safetensors", *models)
     assert difference(one, two) < TOLERANCE
     if stage == "slm":
-        assert difference(before, one) > 100 * TOLERANCE  # they did learn
+        assert difference(before, one) > 10 * TOLERANCE  # they did learn
     (first,), (second,) = losses(one.parent), losses(two.parent)
     assert first["step"] == 5
     assert first == pytest.approx(second, abs=TOLERANCE)

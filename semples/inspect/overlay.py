@@ -6,12 +6,12 @@ from semples.errors import SemplesError
 from semples.images import heat_overlay, read_image, resize_map
 from semples.inspect.report import named_maps
 from semples.manifest import read_manifest
-from semples.stages.figures import save_grid
+from semples.stages.figures.style import save_grid
 from semples.store import CamFile
 
 
 def save(file: CamFile, other: CamFile | None, image: str, klass: str | None, manifest: Path, out: Path) -> None:
-    """Write the PNG `out`: the photograph, then each map over it; a second row shows those of `other`."""
+    """Write the PNG `out`, and a PDF beside it: the photograph, then each map over it; a second row shows those of `other`."""
     rows = read_manifest(manifest).table
     rows = rows[rows["id"] == image]
     if rows.empty:

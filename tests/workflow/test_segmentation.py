@@ -28,7 +28,7 @@ def test_a_row_of_true_masks_is_made_and_tabled(workflow_folder, snakemake):
     words = snakemake(folder, "--cores", 1)
     assert "rule crf" not in words
     rows = list(csv.DictReader((folder / "results/tiny/tables/results.csv").open(encoding="utf-8")))
-    assert [(row["variant"], row["measure"]) for row in rows] == [("truth", "segment")]
+    assert [(row["variant"], row["measure"]) for row in rows] == [("truth", "segmentation")]
     assert (folder / "results/tiny/figures/panel.png").exists()
 
 

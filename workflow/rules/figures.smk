@@ -118,7 +118,7 @@ rule heatmap:
     """Where in a picture the guide sees a class's name, its learned prompt and the one written by hand."""
     input:
         manifest=rules.data.output.manifest,
-        guide=path_of("guide", "texts.safetensors", LAST),
+        guide=lambda wildcards: path_of("guide", "texts.safetensors", LAST),
         prompts=lambda wildcards: [path for _, path in shown_prompts()],
     output:
         png=figure("heatmap", "heatmap"),

@@ -18,7 +18,7 @@ from semples.intake import measured
 from semples.manifest import Manifest, read_manifest, write_manifest
 from semples.settings import Data
 from semples.stages.data import imported
-from semples.stages.tables import markdown
+from semples.tabular import markdown
 
 SPLIT = "all"
 PACKAGES = ("torch", "timm", "open_clip_torch", "numpy", "h5py", "pillow", "opencv-python-headless", "pydensecrf2")

@@ -11,7 +11,7 @@ from semples.store import CamFile
 
 
 def save(file: CamFile, other: CamFile | None, image: str, klass: str | None, manifest: Path, out: Path) -> None:
-    """Write the PNG `out`, and a PDF beside it: the photograph, then each map over it; a second row shows those of `other`."""
+    """Write the PNG `out` and a PDF: the photograph, then each map over it; a second row shows those of `other`."""
     rows = read_manifest(manifest).table
     rows = rows[rows["id"] == image]
     if rows.empty:

@@ -1,14 +1,16 @@
 """Maps and masks of whole images, over scales and flips."""
 
 from collections.abc import Callable, Sequence
-from itertools import product
+from functools import partial
+from itertools import product as pairs
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.mkldnn import MkldnnLinear
+from torch.overrides import TorchFunctionMode
 
 SIDE_MULTIPLE = 16  # every network here takes sides that are multiples of this
+QUERIES_AT_ONCE = 384  # of an attention on a CPU: their scores stay in the cache
 
 
 def averaged(
@@ -45,7 +47,7 @@ def windowed(network: Callable[[Tensor], Tensor], images: Tensor, side: int | No
     if side is None or (height <= side and width <= side):
         return network(images).float()
     total, count = 0, images.new_zeros(1, 1, height, width)
-    for top, left in product(window_starts(height, side, overlap), window_starts(width, side, overlap)):
+    for top, left in pairs(window_starts(height, side, overlap), window_starts(width, side, overlap)):
         here = (..., slice(top, top + side), slice(left, left + side))
         scores = network(images[here]).float()
         if not isinstance(total, Tensor):
@@ -85,4 +87,35 @@ def pack_linear(model: nn.Module) -> None:
     """
     for layer in model.modules():
         if type(layer) is nn.Linear:
-            layer.forward = MkldnnLinear(layer, torch.float32).__call__
+            packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
+            layer.forward = partial(_product, other=packed, bias=layer.bias)
+
+
+class OneDnnAttention(TorchFunctionMode):
+    """Within the block, and its thread, plain float32 attention on a CPU multiplies by oneDNN, as `pack_linear` does."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is F.scaled_dot_product_attention and not any(kwargs.values()) and len(args) == 3:
+            query = args[0]
+            if query.dtype == torch.float32 and query.device.type == "cpu" and query.ndim == 4:
+                return _attention(*args)
+        return function(*args, **kwargs)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`F.scaled_dot_product_attention` of (batch, heads, tokens, width) each, some hundred queries at a time."""
+    query, key = (query * query.shape[-1] ** -0.5).contiguous(), key.contiguous()  # oneDNN is slow on strided rows
+    turned = value.transpose(-2, -1).contiguous()
+    out = torch.empty_like(query)
+    for place in pairs(range(query.shape[0]), range(query.shape[1])):
+        for start in range(0, query.shape[2], QUERIES_AT_ONCE):
+            some = slice(start, start + QUERIES_AT_ONCE)
+            scores = _product(query[place][some], key[place]).softmax(dim=1)
+            out[place][some] = _product(scores, turned[place])
+    return out
+
+
+def _product(rows: Tensor, other: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(..., width) and (columns, width), packed or not -> (..., columns), by oneDNN."""
+    return torch.ops.mkldnn._linear_pointwise(rows, other, bias, "none", [], "")

@@ -13,7 +13,7 @@ from semples.files import atomic_path, provenance, remove_leftovers
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator
-from semples.models.inference import as_batch, averaged, pack_linear, stored_size
+from semples.models.inference import OneDnnAttention, as_batch, averaged, pack_linear, stored_size
 from semples.models.masking import min_max
 from semples.parallel import share, threaded
 from semples.settings import Cams, Settings
@@ -103,7 +103,8 @@ def scores(
     table = images.table
     decoded = [read_image(table["image"][row]) for row in rows]
     size = stored_size(table["height"][rows[0]], table["width"][rows[0]], chosen.stride)
-    with turn:
+    attention = NO_TURN if torch.is_autocast_enabled(device.type) else OneDnnAttention()
+    with turn, attention:
         batch = as_batch(decoded, device, chosen.resize)
         maps = averaged(lambda x: model(x).cams, batch, chosen.scales, chosen.flip, size)
         present = [np.flatnonzero(labels[row]) for row in rows]

@@ -1,8 +1,8 @@
 """The curve of 100 background thresholds. Plain: for every threshold all maps and masks are read again and their
-confusion counted. Ours: one pass counts an integer histogram from which every confusion matrix follows. In the first row
-both read the same maps of full size and make the curve and nothing else; the other rows are the whole of `semples
-evaluate`, with the intervals, the boundary IoU and the thresholds that plain does not have, on the same maps and on the
-file that a user has, at stride 4.
+confusion counted. Ours: one pass counts an integer histogram from which every confusion matrix follows. In the first
+row both read the same maps of full size and make the curve and nothing else; the other rows are the whole of `semples
+evaluate`, with the intervals, the boundary IoU and the thresholds that plain does not have, on the same maps and on
+the file that a user has, at stride 4.
 """
 
 from pathlib import Path

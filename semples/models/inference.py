@@ -92,7 +92,7 @@ def pack_linear(model: nn.Module) -> None:
 
 
 class OneDnnAttention(TorchFunctionMode):
-    """Within the block, and its thread, plain float32 attention on a CPU multiplies by oneDNN, as `pack_linear` does."""
+    """In the block, and its thread, plain float32 attention on a CPU multiplies by oneDNN, as `pack_linear` does."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -96,7 +96,8 @@ class OneDnnAttention(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if function is F.scaled_dot_product_attention and not any(kwargs.values()) and len(args) == 3:
+        plain = not any(isinstance(value, Tensor) or value for value in kwargs.values())  # no mask, no dropout
+        if function is F.scaled_dot_product_attention and plain and len(args) == 3:
             query = args[0]
             if query.dtype == torch.float32 and query.device.type == "cpu" and query.ndim == 4:
                 return _attention(*args)

@@ -1,7 +1,9 @@
 """Dense CRF (preset irn, threshold 0.3) into palette PNGs. Plain: one process, and joblib over files of the published
-layout. Ours: `semples crf` with as many processes as are given, from the HDF5 file.
+layout. Ours: `semples crf` with as many processes as are given, from the HDF5 file, its start included.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +26,10 @@ def rows(inputs: Inputs) -> list[Row]:
 
     def ours(processes: int) -> Callable[[], None]:
         out = inputs.folder / f"masks-{processes}"
-        return lambda: crf.run(_settings(inputs, processes), inputs.manifest, maps, None, out)
+        flags = ("--config", _settings(inputs, processes).model_dump_json(), "--cams", maps, "--out", out)
+        command = [sys.executable, "-m", "semples", "crf", *flags, "--manifest", inputs.manifest]
+        # a command of its own: processes started from here would each load the benchmarks first
+        return lambda: subprocess.run(list(map(str, command)), check=True)
 
     def by_joblib() -> None:
         work = delayed(_plain)

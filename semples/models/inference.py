@@ -106,7 +106,7 @@ class OneDnnAttention(TorchFunctionMode):
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """`F.scaled_dot_product_attention` of (batch, heads, tokens, width) each, some hundred queries at a time."""
-    query, key = (query * query.shape[-1] ** -0.5).contiguous(), key.contiguous()  # oneDNN is slow on strided rows
+    query, key = query.contiguous() * query.shape[-1] ** -0.5, key.contiguous()  # oneDNN is slow on strided rows
     turned = value.transpose(-2, -1).contiguous()
     out = torch.empty_like(query)
     for place in pairs(range(query.shape[0]), range(query.shape[1])):

@@ -43,7 +43,7 @@ class Segment(Section):
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced`: a pixel of a rare class counts more, by median frequency balancing."""
     confidence: bool = False
-    """Pixels count by the margin that `crf.confidence` wrote beside the pseudo masks."""
+    """Pixels count by the margin that `crf.confidence` wrote into the folder of pseudo masks."""
     crop: Count = 321
     """Side of the training crop in pixels."""
     scale: tuple[Positive, Positive] = (0.5, 2.0)

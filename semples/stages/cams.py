@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from semples.devices import make_fabric
 from semples.files import atomic_path, provenance, remove_leftovers
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
@@ -20,7 +21,6 @@ from semples.settings import Cams, Settings
 from semples.stages.learning import used_settings
 from semples.stages.weights import trained_generator
 from semples.store import CamWriter
-from semples.training import make_fabric
 
 MIN_MAX_EPS = 1e-8
 CACHED_PIXELS = 2**18  # of a batch on a CPU; larger ones are no faster, for their features leave the cache
@@ -69,14 +69,16 @@ def batches_of_scores(
     fabric = make_fabric(settings.run.device, settings.precision)
     cpu = fabric.device.type == "cpu"
     with fabric.autocast():
-        if cpu and not torch.is_autocast_enabled("cpu"):
-            pack_linear(model)
+        by_onednn = cpu and not torch.is_autocast_enabled("cpu")
+    if by_onednn:
+        pack_linear(model)
     model = fabric.setup_module(model.eval())
     labels, chosen = images.label_matrix(), settings.cams
     turn = NO_TURN if cpu else Lock()
 
     def work(rows: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
-        return list(scores(model, images, labels, rows, chosen, fabric.device, turn))
+        with OneDnnAttention() if by_onednn else nullcontext():
+            return list(scores(model, images, labels, rows, chosen, fabric.device, turn))
 
     batches = same_size_batches(images, chosen.batch, CACHED_PIXELS if cpu else None)
     yield from threaded(work, batches, settings.run.threads)
@@ -103,8 +105,7 @@ def scores(
     table = images.table
     decoded = [read_image(table["image"][row]) for row in rows]
     size = stored_size(table["height"][rows[0]], table["width"][rows[0]], chosen.stride)
-    attention = NO_TURN if torch.is_autocast_enabled(device.type) else OneDnnAttention()
-    with turn, attention:
+    with turn:
         batch = as_batch(decoded, device, chosen.resize)
         maps = averaged(lambda x: model(x).cams, batch, chosen.scales, chosen.flip, size)
         present = [np.flatnonzero(labels[row]) for row in rows]

@@ -138,10 +138,12 @@ def _write_pseudo_mask(
         maps = file.read(image)
     probability = label_probability(maps, photo, chosen, threshold)
     mask = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)]
-    sure = lead(probability)
     path = folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_mask(path, np.where(sure < chosen.margin, IGNORE, mask), palette)
+    if chosen.margin or chosen.confidence:
+        sure = lead(probability)
+        mask = np.where(sure < chosen.margin, IGNORE, mask)
+    write_mask(path, mask, palette)
     if chosen.confidence:
         write_image(folder / "confidence" / f"{image}.png", np.rint(255 * sure).astype(np.uint8))
 

@@ -10,6 +10,7 @@ import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
+from semples.devices import make_fabric
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require, sha256, write_json
 from semples.images import IGNORE, expect_size, read_mask
@@ -23,7 +24,7 @@ from semples.settings import Segment, Settings
 from semples.stages.learning import Job, adamw, learn, used_settings
 from semples.stages.predictor import describe_classes, new_network, predicted, write_predictions
 from semples.stages.weights import load_backbone
-from semples.training import make_fabric, poly, warmed_up
+from semples.training import poly, warmed_up
 
 
 def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: Path) -> None:

@@ -3,9 +3,8 @@
 
 def evaluations(kinds=("cams", "crf", "segment"), variants=None, seeds=None):
     """(variant, seed, path) of every evaluation of a split that has true masks, for the tables."""
-    stage = {"cams": "evaluate", "crf": "crf", "segment": "segment"}
     return [
-        (v, s, f"{BASE}/evaluate/{PLAN.owner(stage[kind], v)}/seed{s}/{kind}.json")
+        (v, s, f"{BASE}/evaluate/{PLAN.owner(plan.JUDGED[kind], v)}/seed{s}/{kind}.json")
         for v in variants or VARIANTS
         for s in seeds or SEEDS
         for kind in kinds

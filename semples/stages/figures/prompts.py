@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from semples.files import require
-from semples.stages.figures.style import COLOURS, save, small_multiples
+from semples.stages.figures.style import COLOURS, PAGE, save, small_multiples
 
 SHOWN = 5  # words of a class
 IN_A_ROW = 3
@@ -20,7 +20,7 @@ def run(words: Path, manual: dict[str, list[str]], out: Path) -> None:
     frame = pd.read_csv(require(words, "cpl"))
     groups = list(frame[frame["list"] == "nearest"].groupby("class", sort=False))
     figure, axes = small_multiples(len(groups), IN_A_ROW, height=1.15)
-    figure.set_figwidth(7.0 * min(IN_A_ROW, len(groups)) / IN_A_ROW)
+    figure.set_figwidth(PAGE * min(IN_A_ROW, len(groups)) / IN_A_ROW)
     shown = pd.concat([group.head(SHOWN) for _, group in groups])["cosine"]
     for axis, (name, group) in zip(axes, groups, strict=True):
         first, by_hand = group.head(SHOWN)[::-1], manual.get(name, manual.get("", []))

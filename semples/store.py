@@ -106,7 +106,7 @@ class CamFile:
             self._expect_version()
             self.class_names = tuple(self.file["classes"].asstr()[:])
             attributes = self.file["provenance"].attrs
-            self.provenance = {name: _text(attributes[name]) for name in attributes}
+            self.provenance = {name: text_of(attributes[name]) for name in attributes}
             names = self.file["shards"].asstr()[:, 0] if "shards" in self.file else []
         # held open, so that a link into a shard finds it open
         self.shards = [self._shard(self.path.parent / name) for name in names]
@@ -136,7 +136,7 @@ class CamFile:
             raise SemplesError(self.path, found, expected, "export the CAMs again")
 
     def _expect_version(self) -> None:
-        found = (_text(self.file.attrs.get("format")), self.file.attrs.get("format_version"))
+        found = (text_of(self.file.attrs.get("format")), self.file.attrs.get("format_version"))
         if found != (FORMAT, VERSION):
             self.file.close()
             words, expected = f"format {found[0]!r} version {found[1]}", f"{FORMAT!r} version {VERSION}"
@@ -242,6 +242,6 @@ def _describe(group: h5py.Group, **attributes: str | list[str]) -> None:
         group.attrs.create(name, data, dtype=data.dtype)
 
 
-def _text(value: object) -> object:
+def text_of(value: object) -> object:
     """A string attribute as text; anything else as it is."""
     return value.decode() if isinstance(value, bytes) else value

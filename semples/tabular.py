@@ -1,8 +1,11 @@
 """Tables as text: Markdown, LaTeX and HTML, a line a row, without an index."""
 
 from html import escape
+from pathlib import Path
 
 import pandas as pd
+
+from semples.files import write_text
 
 LATEX = str.maketrans(
     {
@@ -49,3 +52,12 @@ def html(frame: pd.DataFrame, title: str, legend: str) -> str:
     text = "".join(f"<p>{escape(line)}</p>" for line in legend.splitlines())
     table = frame.to_html(index=False, border=0)
     return f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>{table}{text}\n'
+
+
+def write(frame: pd.DataFrame, out: Path, name: str, title: str, legend: str) -> None:
+    """Write `out`/<name>.md, .tex and .html, and print the first."""
+    page = f"## {title}\n\n{markdown(frame)}\n{legend}"
+    write_text(out / f"{name}.md", page)
+    write_text(out / f"{name}.tex", latex(frame, f"{title}. {legend}".replace("\n", " "), f"tab:{name}"))
+    write_text(out / f"{name}.html", html(frame, title, f"{title}\n{legend}"))
+    print(page)

@@ -8,7 +8,7 @@ import numpy as np
 
 from semples.errors import SemplesError
 from semples.files import sha256
-from semples.store import CamFile, ImageCams
+from semples.store import CamFile, ImageCams, text_of
 
 SHADES = " .:-=+*#%@"
 TREE_IMAGES = 5
@@ -26,7 +26,7 @@ def overview(file: CamFile) -> Iterator[str]:
 
 
 def _tree(file: CamFile) -> Iterator[str]:
-    attributes = ", ".join(f"{name}={_plain(value)}" for name, value in file.file.attrs.items())
+    attributes = ", ".join(f"{name}={text_of(value)}" for name, value in file.file.attrs.items())
     yield f"/  {attributes}"
     yield f"  classes  {len(file.class_names)}: {', '.join(file.class_names)}"
     yield f"  ids      {len(file.ids)}"
@@ -118,7 +118,3 @@ def _flat(text: str) -> str:
         f"{section}: {', '.join(f'{key} {item}' for key, item in keys.items())}" if isinstance(keys, dict) else keys
         for section, keys in value.items()
     )
-
-
-def _plain(value: object) -> object:
-    return value.decode() if isinstance(value, bytes) else value

@@ -10,7 +10,6 @@ from base64 import b64encode
 from html import escape
 from pathlib import Path
 
-import h5py
 import yaml
 from PIL import Image
 
@@ -19,6 +18,7 @@ from semples.files import PACKAGE, write_text
 from semples.plan import Plan, stages_of
 from semples.settings import Config
 from semples.stages.tables.words import NAME as WORDS
+from semples.store import CamFile
 
 CAPTIONS = PACKAGE.parent / "workflow" / "report"
 LARGEST = 15_000_000  # bytes of a page
@@ -155,7 +155,7 @@ def _provenance(config: Config, base: Path) -> list[str]:
     parts = [f"<h3>Settings</h3><details><summary>all settings</summary><pre>{escape(settings)}</pre></details>"]
     records = []
     plan = Plan(config)
-    for name in plan.settings:
+    for name in filter(plan.has_maps, plan.settings):
         path = base / "cams" / plan.owner("cams", name) / f"seed{config.seeds[0]}" / "cams.h5"
         if path.exists():
             stages = ", ".join(sorted(stages_of(plan.settings[name], "cams")))
@@ -164,8 +164,6 @@ def _provenance(config: Config, base: Path) -> list[str]:
 
 
 def _record(path: Path) -> str:
-    with h5py.File(path, "r") as file:
-        found = {key: str(value) for key, value in file["provenance"].attrs.items()}
-    if found.get("settings", "").startswith("{"):
-        found["settings"] = json.loads(found["settings"])
+    with CamFile(path) as file:
+        found = file.provenance | {"settings": json.loads(file.provenance["settings"])}
     return escape(yaml.safe_dump(found, sort_keys=True, allow_unicode=True))

@@ -22,6 +22,13 @@ def test_true_masks_need_the_data_alone():
     assert fingerprint(moved, "segment") == fingerprint(found.settings["truth"], "segment")
 
 
+def test_a_row_of_true_masks_is_counted_without_maps():
+    found = plan()
+    truth_alone = Plan(found.config.model_copy(update={"experiments": {"truth": TRUTH}, "tables": {}, "variants": {}}))
+    jobs = truth_alone.jobs()
+    assert {stage for stage, wanted in jobs.items() if wanted} == {"data", "segment", "evaluate_masks"}
+
+
 def test_a_row_of_true_masks_is_made_and_tabled(workflow_folder, snakemake):
     segment = {"epochs": 1, "batch": 4, "labels": "truth", **NETWORK}
     folder = workflow_folder(experiments={"truth": {}}, segment=segment, name="tiny", figures={"images": 2})

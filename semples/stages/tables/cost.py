@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from semples.errors import SemplesError
-from semples.files import atomic_path, write_text
-from semples.tabular import html, latex, markdown
+from semples.files import atomic_path
+from semples.tabular import write
 
 TITLE = "Cost"
 NAME = "table_9"
@@ -37,11 +37,7 @@ def run(base: Path, note: str, out: Path) -> None:
     shown = frame.copy()
     for column, digits in {"hours": 3, "seconds": 1, "memory, GB": 2, "learner, GB": 2, "disk, GB": 3}.items():
         shown[column] = [f"{value:.{digits}f}" if value == value else "" for value in frame[column]]
-    legend = f"{LEGEND}\n{note}\n"
-    write_text(out / f"{NAME}.md", f"## {TITLE}\n\n{markdown(shown)}\n{legend}")
-    write_text(out / f"{NAME}.tex", latex(shown, f"{TITLE}. {legend}".replace("\n", " "), f"tab:{NAME}"))
-    write_text(out / f"{NAME}.html", html(shown, TITLE, f"{TITLE}\n{legend}"))
-    print((out / f"{NAME}.md").read_text(encoding="utf-8"))
+    write(shown, out, NAME, TITLE, f"{LEGEND}\n{note}\n")
 
 
 def _line(base: Path, benchmark: Path) -> dict:

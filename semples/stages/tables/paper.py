@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import BaseModel
 
-from semples.files import atomic_path, write_text
+from semples.files import atomic_path
 from semples.published import results
 from semples.stages.tables.evaluations import measures, numbers, of, packages_of, percent, seeds_note, spread
-from semples.tabular import html, latex, markdown
+from semples.tabular import write
 
 TEST = "test"  # VOC's, which only its server can judge
 NUMBERS = {"cams", "crf", "segment", TEST}  # keys of published numbers; a method without any has an empty row
@@ -60,10 +60,7 @@ def run(spec: Spec, rows: Iterable[tuple[str, int, Path]], out: Path) -> None:
     legend = _legend(spec, found, known)
     with atomic_path(out / f"{spec.name}.csv") as partial:
         cells.to_csv(partial, index=False, float_format="%.4g")
-    write_text(out / f"{spec.name}.md", f"## {spec.title}\n\n{markdown(shown)}\n{legend}")
-    write_text(out / f"{spec.name}.tex", latex(shown, f"{spec.title}. {legend}".replace("\n", " "), f"tab:{spec.name}"))
-    write_text(out / f"{spec.name}.html", html(shown, spec.title, f"{spec.title}\n{legend}"))
-    print((out / f"{spec.name}.md").read_text(encoding="utf-8"))
+    write(shown, out, spec.name, spec.title, legend)
 
 
 def _places(found: pd.DataFrame) -> list[Place]:

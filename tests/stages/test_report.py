@@ -10,6 +10,7 @@ from PIL import Image
 
 from semples.cli import main
 from semples.stages import report
+from semples.store import CamWriter
 
 COUNT = """<script>addEventListener("load", () => {
   const seen = [...document.images].filter(image => image.complete && image.naturalWidth > 0)
@@ -50,6 +51,18 @@ def test_the_page_has_tables_captions_and_commands(base):
     assert "data:image/jpeg" in page  # the large one
     assert "data:image/png" in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_provenance_of_the_maps_is_on_the_page(base):
+    path = base / "cams/classifier/seed0/cams.h5"
+    path.parent.mkdir(parents=True)
+    record = {"settings": '{"cams": {"stride": 4}}', "weights": "abc123"}
+    with CamWriter(path, ["boat"], ["a"], "float16", record) as file:
+        file.add("a", np.zeros((1, 2, 2)), np.array([0]), 8, 8)
+    assert main(["report"]) == 0
+    page = (base / "paper.html").read_text()
+    assert "weights: abc123" in page
+    assert "    stride: 4" in page
 
 
 def test_a_page_over_the_limit_is_an_error_and_not_there(base, monkeypatch, capsys):

@@ -4,7 +4,11 @@
 def evaluations(kinds=("cams", "crf", "segment"), variants=None, seeds=None):
     """(variant, seed, path) of every evaluation of a split that has true masks, for the tables."""
     return [
-        (v, s, f"{BASE}/evaluate/{PLAN.owner(plan.JUDGED[kind], v)}/seed{s}/{kind}.json")
+        (
+            v,
+            s,
+            f"{BASE}/evaluate/{PLAN.owner(plan.JUDGED[kind], v)}/seed{s}/{kind}.json",
+        )
         for v in variants or VARIANTS
         for s in seeds or SEEDS
         for kind in kinds

@@ -42,7 +42,7 @@ demo: env
 
 test: env
 	@echo "== pytest"
-	@pytest
+	@pytest --numprocesses 2 --dist loadfile
 
 cluster-test: env
 	pytest -m cluster tests/cluster

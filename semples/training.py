@@ -10,7 +10,6 @@ import math
 import resource
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,6 @@ import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -29,6 +27,7 @@ from semples.checkpoint import Checkpoint, Position
 from semples.devices import STOPPED, Interruption, make_fabric, spread_over
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256
+from semples.models.onednn import quick_steps
 from semples.seeds import seed_of
 
 log = logging.getLogger(__name__)
@@ -230,7 +229,7 @@ def _step(
         # what a network draws depends on the batch's place in the run alone, whatever was drawn before
         torch.manual_seed(seed_of(seed, position.epoch, position.step, fabric.global_rank))
         with fabric.no_backward_sync(task, enabled=place < len(batches)):
-            with _attention(fabric):
+            with quick_steps(fabric.device):
                 losses = task(batch)
             fabric.backward(losses["loss"] / len(batches))
         values = {name: value.detach() for name, value in losses.items()}
@@ -251,11 +250,6 @@ def _check(not_finite: torch.Tensor) -> None:
             "a finite loss",
             "lower the learning rate or use precision 32-true; the last good checkpoint is kept",
         )
-
-
-def _attention(fabric: Fabric) -> AbstractContextManager:
-    """On a CPU plain attention: its backward pass is up to twice as fast as the fused one's on short sequences."""
-    return sdpa_kernel(SDPBackend.MATH) if fabric.device.type == "cpu" else nullcontext()
 
 
 def _peak_memory_mb() -> float:

@@ -1,16 +1,13 @@
 """Maps and masks of whole images, over scales and flips."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import product as pairs
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 SIDE_MULTIPLE = 16  # every network here takes sides that are multiples of this
-QUERIES_AT_ONCE = 384  # of an attention on a CPU: their scores stay in the cache
 
 
 def averaged(
@@ -77,46 +74,3 @@ def as_batch(images: list, device: torch.device, side: int | None = None) -> Ten
     if side is not None:
         batch = F.interpolate(batch, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
     return batch
-
-
-def pack_linear(model: nn.Module) -> None:
-    """Let the linear layers of a float32 model on a CPU multiply by oneDNN, with weights packed for it beforehand.
-
-    PyTorch multiplies float32 matrices by MKL, which on processors other than Intel's takes up to twice as long. The
-    layers keep their weights; results differ in the last digits.
-    """
-    for layer in model.modules():
-        if type(layer) is nn.Linear:
-            packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-            layer.forward = partial(_product, other=packed, bias=layer.bias)
-
-
-class OneDnnAttention(TorchFunctionMode):
-    """In the block, and its thread, plain float32 attention on a CPU multiplies by oneDNN, as `pack_linear` does."""
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        plain = not any(isinstance(value, Tensor) or value for value in kwargs.values())  # no mask, no dropout
-        if function is F.scaled_dot_product_attention and plain and len(args) == 3:
-            query = args[0]
-            if query.dtype == torch.float32 and query.device.type == "cpu" and query.ndim == 4:
-                return _attention(*args)
-        return function(*args, **kwargs)
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`F.scaled_dot_product_attention` of (batch, heads, tokens, width) each, some hundred queries at a time."""
-    query, key = query.contiguous() * query.shape[-1] ** -0.5, key.contiguous()  # oneDNN is slow on strided rows
-    turned = value.transpose(-2, -1).contiguous()
-    out = torch.empty_like(query)
-    for place in pairs(range(query.shape[0]), range(query.shape[1])):
-        for start in range(0, query.shape[2], QUERIES_AT_ONCE):
-            some = slice(start, start + QUERIES_AT_ONCE)
-            scores = _product(query[place][some], key[place]).softmax(dim=1)
-            out[place][some] = _product(scores, turned[place])
-    return out
-
-
-def _product(rows: Tensor, other: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(..., width) and (columns, width), packed or not -> (..., columns), by oneDNN."""
-    return torch.ops.mkldnn._linear_pointwise(rows, other, bias, "none", [], "")

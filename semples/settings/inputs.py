@@ -91,8 +91,8 @@ class Guide(Section):
     """Colour of what a mask leaves out; `mean` is that of the statistics."""
     templates: list[str] = []
     """Class names are embedded as the mean over these sentences, where there are any, instead of `template` alone."""
-    centre: bool = False
-    """Take from embeddings their mean over training images, or over words for texts: what all share tells no class."""
+    centre: Literal["none", "images", "both"] = "none"
+    """Take from images' embeddings their mean over training images, and with `both` from texts' that over words."""
     sha256: str = ""
     """Digest that the file of weights must have; empty: any."""
     words: list[str] = []

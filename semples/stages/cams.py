@@ -14,8 +14,9 @@ from semples.files import atomic_path, provenance, remove_leftovers
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator
-from semples.models.inference import OneDnnAttention, as_batch, averaged, pack_linear, stored_size
+from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
+from semples.models.onednn import OneDnn, fuse
 from semples.parallel import share, threaded
 from semples.settings import Cams, Settings
 from semples.stages.learning import used_settings
@@ -71,13 +72,13 @@ def batches_of_scores(
     with fabric.autocast():
         by_onednn = cpu and not torch.is_autocast_enabled("cpu")
     if by_onednn:
-        pack_linear(model)
+        fuse(model)
     model = fabric.setup_module(model.eval())
     labels, chosen = images.label_matrix(), settings.cams
     turn = NO_TURN if cpu else Lock()
 
     def work(rows: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
-        with OneDnnAttention() if by_onednn else nullcontext():
+        with OneDnn() if by_onednn else nullcontext():
             return list(scores(model, images, labels, rows, chosen, fabric.device, turn))
 
     batches = same_size_batches(images, chosen.batch, CACHED_PIXELS if cpu else None)

@@ -28,9 +28,9 @@ MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None = None) -> None:
     """Write the folder `out`: the model in open_clip's layout, texts.safetensors and words.txt.
 
-    texts.safetensors has `texts` (classes, width) and `words` (words, width), float32, L2-normalised. With
-    `guide.centre` they are centred, and there are the mean embeddings, `image_centre` of the manifest's training images
-    and `text_centre` of the words, each (width,).
+    texts.safetensors has `texts` (classes, width) and `words` (words, width), float32, L2-normalised. As `guide.centre`
+    says, there are the mean embeddings, `image_centre` of the manifest's training images and `text_centre` of the
+    words, each (width,), and with the latter texts and words are centred.
     """
     chosen = settings.guide
     name = f"local-dir:{GUIDE_WEIGHTS}" if chosen.model == "mini" else chosen.model
@@ -41,10 +41,11 @@ def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None
         partial.mkdir(parents=True)
         _export(name, guide, partial)
         sentences, centres = [chosen.template.format(word) for word in words], {}
-        if chosen.centre:
-            image = _mean_embedding(guide, _training_images(manifest, settings.data.train))
-            centres = {"image_centre": image, "text_centre": guide.encode_text(sentences).mean(dim=0)}
-            _centre(guide, centres)
+        if chosen.centre != "none":
+            centres["image_centre"] = _mean_embedding(guide, _training_images(manifest, settings.data.train))
+        if chosen.centre == "both":
+            centres["text_centre"] = guide.encode_text(sentences).mean(dim=0)
+        _centre(guide, centres)
         texts = guide.encode_classes(list(classes.texts), chosen.templates or [chosen.template])
         spoken = guide.encode_text(sentences)
         save_file({"texts": texts, "words": spoken, **centres}, partial / "texts.safetensors")
@@ -57,13 +58,13 @@ def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torc
     weights = require(folder / MODEL_FILES[1], "guide")
     guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
     texts = load_file(folder / "texts.safetensors")
-    if settings.guide.centre:
-        _centre(guide, texts)
+    _centre(guide, texts)
     return guide, texts, sha256(weights)
 
 
 def _centre(guide: Guide, centres: dict[str, torch.Tensor]) -> None:
-    guide.image_centre, guide.text_centre = centres["image_centre"], centres["text_centre"]
+    guide.image_centre = centres.get("image_centre", guide.image_centre)
+    guide.text_centre = centres.get("text_centre", guide.text_centre)
 
 
 def words_of(folder: Path) -> list[str]:

@@ -2,15 +2,12 @@
 
 from itertools import pairwise
 
-import pytest
 import torch
 
 from semples.models.generators import build_generator
 from semples.models.inference import (
-    OneDnnAttention,
     as_batch,
     averaged,
-    pack_linear,
     stored_size,
     window_starts,
     windowed,
@@ -88,25 +85,3 @@ def test_windows_are_seen_one_by_one():
     image, sizes = torch.rand(1, 3, 40, 30), set()
     windowed(lambda x: sizes.add(tuple(x.shape[-2:])) or x, image, side=32, overlap=0.5)
     assert sizes == {(32, 30)}
-
-
-@pytest.mark.parametrize("name", ["vit_cam", "weaktr"])
-@torch.no_grad()
-def test_maps_by_onednn_are_those_of_pytorch(name):
-    torch.manual_seed(0)
-    generator = build_generator(name, 3, "deit_tiny_patch16_224").eval()
-    images = torch.rand(2, 3, 368, 320)  # 460 tokens: more than are asked at once
-    expected = generator(images).cams
-    pack_linear(generator)
-    with OneDnnAttention():
-        found = generator(images).cams
-    assert not torch.equal(found, expected)  # it did go another way
-    assert torch.allclose(found, expected, atol=1e-4 * expected.max().item())
-
-
-def test_attention_with_a_mask_is_pytorchs_own():
-    query = torch.rand(1, 2, 5, 4)
-    mask = torch.eye(5, dtype=torch.bool)
-    with OneDnnAttention():
-        found = torch.nn.functional.scaled_dot_product_attention(query, query, query, attn_mask=mask)
-    assert torch.allclose(found, query)

@@ -217,9 +217,9 @@ def test_heat_maps_are_a_picture(made, miniature, tmp_path):
 
 def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniature, tmp_path):
     flags = ("--classes", miniature.with_name("classes.csv"), "--out", tmp_path / "guide")
-    assert semples("guide", *flags, guide={"centre": True}) == 1  # which images?
-    assert semples("guide", *flags, "--manifest", miniature, guide={"centre": True}) == 0
-    settings = settings_with(guide={"centre": True})
+    assert semples("guide", *flags, guide={"centre": "both"}) == 1  # which images?
+    assert semples("guide", *flags, "--manifest", miniature, guide={"centre": "both"}) == 0
+    settings = settings_with(guide={"centre": "both"})
     guide, texts, _ = guide_stage.open_folder(tmp_path / "guide", settings)
     paths = read_manifest(miniature).split("train").table["image"]
     batch = as_batch([read_image(path) for path in paths], torch.device("cpu"))

@@ -13,7 +13,7 @@ from semples.errors import SemplesError
 from semples.images import read_image, read_mask
 from semples.manifest import read_manifest
 from semples.models.generators import build_generator
-from semples.models.inference import averaged, pack_linear
+from semples.models.inference import averaged
 from semples.parallel import share, threaded
 from semples.settings import Settings
 from semples.stages.cams import MIN_MAX_EPS
@@ -153,12 +153,3 @@ def test_an_error_in_a_thread_is_the_callers():
     assert list(threaded(work, range(3), 2)) == [0, 1, 2]
     with pytest.raises(SemplesError, match="three"):
         list(threaded(work, range(9), 2))
-
-
-@torch.no_grad()
-def test_packed_layers_give_the_same_and_keep_their_weights():
-    layer, values = torch.nn.Linear(64, 32), torch.rand(3, 7, 64)
-    before = layer(values)
-    pack_linear(layer)
-    assert torch.allclose(layer(values), before, atol=1e-6)
-    assert set(layer.state_dict()) == {"weight", "bias"}

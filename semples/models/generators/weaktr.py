@@ -150,9 +150,9 @@ def _weighted_mean(weights: Tensor, attended: Sequence[tuple[Tensor, Tensor]], c
     """
     total = 0
     for block, (query, key) in enumerate(attended):
-        maps = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)[..., classes:]
+        maps = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
         total = total + torch.einsum("bh,bhij->bij", weights[:, block], maps)
-    return total / weights[0].numel()
+    return total[..., classes:] / weights[0].numel()
 
 
 def _without_unused_columns(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

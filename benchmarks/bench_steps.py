@@ -1,8 +1,9 @@
 """Training steps of slm, csr and cpl, forward and backward, at the published sizes (WeakTr on DeiT-S, CLIP ViT-B/32
 with random weights, 224 pixels) against a plain re-creation of the published step: pairs masked one at a time in Python
-loops, sentences and prompts through the text tower in every step. Floating-point operations are those that PyTorch
-counts; *of the matrix-product rate* is how much of the speed of one large matrix product, measured in the same run, the
-step reaches; memory is what the step keeps for its backward pass."""
+loops, sentences and prompts through the text tower in every step. On a CPU the plain step multiplies by what PyTorch
+chooses, ours by oneDNN. Floating-point operations are counted; *of the matrix-product rate* is how much of the speed of
+one large matrix product, by the faster of the two libraries and measured in the same run, the step reaches; memory is
+what the step keeps for its backward pass."""
 
 import copy
 import math

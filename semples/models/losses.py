@@ -1,13 +1,15 @@
 """The losses of SemPLeS, arXiv 2401.11791, section 3, as plain functions of cosines.
 
 Every argument is a float tensor with one value an (image, present class) pair, shape (pairs,), or (pairs, phrases)
-where a class has several prompts. A raw cosine is clamped to [1e-4, 0.9999] before each log. All return the mean over
-pairs, weighted where `weight` (pairs,) is given; of several data-parallel processes, see semples.models.ranks.
+where a class has several prompts. The similarity s is the cosine, clamped to [1e-4, 0.9999], or with a `scale` above 0
+sigmoid(scale * cosine), which has a gradient for negative cosines too. All return the mean over pairs, weighted where
+`weight` (pairs,) is given; of several data-parallel processes, see semples.models.ranks.
 """
 
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from semples.models import ranks
@@ -15,19 +17,21 @@ from semples.models import ranks
 LOWEST, HIGHEST = 1e-4, 0.9999
 
 
-def attract(cosine: Tensor, weight: Tensor | None = None) -> Tensor:
+def attract(cosine: Tensor, weight: Tensor | None = None, scale: float = 0.0) -> Tensor:
     """`-log s`: small when the two embeddings agree."""
-    return _mean(-cosine.clamp(LOWEST, HIGHEST).log(), weight)
+    return _mean(F.softplus(-scale * cosine) if scale else -cosine.clamp(LOWEST, HIGHEST).log(), weight)
 
 
-def repel(cosine: Tensor, weight: Tensor | None = None) -> Tensor:
+def repel(cosine: Tensor, weight: Tensor | None = None, scale: float = 0.0) -> Tensor:
     """`-log(1 - s)`: small when the two embeddings differ."""
-    return _mean(-(1 - cosine.clamp(LOWEST, HIGHEST)).log(), weight)
+    return _mean(F.softplus(scale * cosine) if scale else -(1 - cosine.clamp(LOWEST, HIGHEST)).log(), weight)
 
 
-def segment_label_loss(foreground: Tensor, background: Tensor, w_bg: float, weight: Tensor | None = None) -> Tensor:
+def segment_label_loss(
+    foreground: Tensor, background: Tensor, w_bg: float, weight: Tensor | None = None, scale: float = 0.0
+) -> Tensor:
     """Segment-label matching: `-log s(X_fg, t) - w_bg log(1 - s(X_bg, t))`."""
-    return attract(foreground, weight) + w_bg * repel(background, weight)
+    return attract(foreground, weight, scale) + w_bg * repel(background, weight, scale)
 
 
 def prompt_loss(
@@ -48,9 +52,10 @@ def refinement_loss(
     w_bg: float,
     w_prompt: float,
     weight: Tensor | None = None,
+    scale: float = 0.0,
 ) -> Tensor:
     """Class-associated semantic refinement: the segment-label loss `- w_prompt log(1 - s(X_fg, p))`."""
-    return segment_label_loss(foreground, background, w_bg, weight) + w_prompt * repel(prompt, weight)
+    return segment_label_loss(foreground, background, w_bg, weight, scale) + w_prompt * repel(prompt, weight, scale)
 
 
 def area(mask: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -16,22 +16,45 @@ from semples.models.masking import masked_view, masked_views, pair_masks, scaled
 from semples.models.prompts import PromptBank
 
 
-class ClassifyTask(nn.Module):
+class GeneratorTask(nn.Module):
+    """A generator learns, whole or, with `head_only`, its map head."""
+
+    def __init__(self, generator: MaskGenerator, head_only: bool) -> None:
+        super().__init__()
+        self.learner, self.head_only = generator, head_only
+        if head_only:
+            generator.freeze_backbone()
+
+    @property
+    def generator(self) -> MaskGenerator:
+        """The generator, which is all that learns."""
+        return self.learner
+
+    def train(self, mode: bool = True) -> "GeneratorTask":
+        """A frozen backbone stays in evaluation mode, so that its running statistics stay too."""
+        super().train(mode)
+        if self.head_only:
+            self.generator.eval()
+            self.generator.map_head().train(mode)
+        return self
+
+
+class ClassifyTask(GeneratorTask):
     """Multi-label soft-margin loss, summed over the generator's logits (WeakTr)."""
 
-    def __init__(self, generator: MaskGenerator) -> None:
-        super().__init__()
-        self.learner = generator
+    def __init__(self, generator: MaskGenerator, head_only: bool = False) -> None:
+        super().__init__(generator, head_only)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"loss": _classification(self.learner(batch["image"]), batch["labels"])}
 
 
-class MaskTask(nn.Module):
+class MaskTask(GeneratorTask):
     """slm, and with `prompts` csr: the generator learns, the guide judges its masks.
 
     `texts` (classes, width) are the class names' embeddings; `prompts` (classes, phrases, width) the backgrounds';
     `class_weights` (classes,) weigh the pairs. `w_area` adds the area of the masks, `w_class` the classifier's loss.
+    `logit_scale` is the `scale` of the losses.
     """
 
     def __init__(
@@ -47,30 +70,16 @@ class MaskTask(nn.Module):
         head_only: bool = True,
         w_area: float = 0.0,
         w_class: float = 0.0,
+        logit_scale: float = 0.0,
         class_weights: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.learner, self.guide = generator, guide
+        super().__init__(generator, head_only)
+        self.guide = guide
         self.register_buffer("texts", texts)
         self.register_buffer("prompts", prompts)
         self.register_buffer("class_weights", class_weights)
-        self.w_bg, self.w_prompt, self.eps, self.head_only = w_bg, w_prompt, eps, head_only
-        self.w_area, self.w_class = w_area, w_class
-        if head_only:
-            generator.freeze_backbone()
-
-    @property
-    def generator(self) -> MaskGenerator:
-        """The generator, which is all that learns."""
-        return self.learner
-
-    def train(self, mode: bool = True) -> "MaskTask":
-        """A frozen backbone stays in evaluation mode, so that its running statistics stay too."""
-        super().train(mode)
-        if self.head_only:
-            self.generator.eval()
-            self.generator.map_head().train(mode)
-        return self
+        self.w_bg, self.w_prompt, self.eps = w_bg, w_prompt, eps
+        self.w_area, self.w_class, self.logit_scale = w_area, w_class, logit_scale
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.judged(batch, self.prompts)[0]
@@ -86,10 +95,11 @@ class MaskTask(nn.Module):
         foreground, background = (front * text).sum(1), (back * text).sum(1)
         named = {"s_fg": ranks.mean(foreground), "s_bg": ranks.mean(background), "area": ranks.mean(mask)}
         if prompts is None:
-            loss = segment_label_loss(foreground, background, self.w_bg, weight)
+            loss = segment_label_loss(foreground, background, self.w_bg, weight, self.logit_scale)
         else:
             prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
-            loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight)
+            weights = self.w_bg, self.w_prompt, weight
+            loss = refinement_loss(foreground, background, prompt, *weights, self.logit_scale)
             named["s_prompt"] = ranks.mean(prompt)
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)

@@ -44,6 +44,8 @@ class Classify(Training):
     """Learning rate of the backbone."""
     head_lr_factor: Positive = 1.0
     """The head learns this many times faster than the backbone."""
+    trainable: Literal["head", "all"] = "all"
+    """Parameters of the generator that learn."""
     batch: Count = 64
     """Images in a step."""
 
@@ -61,6 +63,8 @@ class SegmentLabel(Training):
     """Weight of the masks' mean area (CLIMS)."""
     w_class: Weight = 0.0
     """Weight of the classifier's loss, kept while the masks learn."""
+    logit_scale: Weight = 0.0
+    """0: a similarity is the cosine, clamped to [1e-4, 0.9999]. Above 0: sigmoid(logit_scale * cosine)."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced`: rare classes weigh more, so that all classes count alike."""
 

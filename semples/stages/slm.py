@@ -49,5 +49,6 @@ def mask_arguments(chosen, images: Manifest) -> dict:
         "head_only": chosen.trainable == "head",
         "w_area": chosen.w_area,
         "w_class": chosen.w_class,
+        "logit_scale": chosen.logit_scale,
         "class_weights": class_weights(chosen.class_weights, images),
     }

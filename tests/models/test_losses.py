@@ -22,6 +22,15 @@ def test_cosines_are_clamped_before_the_log():
     assert repel(cosines(1)).item() == pytest.approx(-math.log(1e-4))
 
 
+def test_with_a_scale_the_similarity_is_a_sigmoid():
+    cosine = cosines(-0.2, 0.3).requires_grad_()
+    similar = [1 / (1 + math.exp(-5 * value)) for value in (-0.2, 0.3)]
+    assert attract(cosine, scale=5).item() == pytest.approx(-sum(math.log(s) for s in similar) / 2)
+    assert repel(cosine, scale=5).item() == pytest.approx(-sum(math.log(1 - s) for s in similar) / 2)
+    attract(cosine, scale=5).backward()
+    assert cosine.grad[0] < cosine.grad[1] < 0, "the negative cosine is pulled hardest"
+
+
 def test_segment_label_loss_by_hand():
     found = segment_label_loss(cosines(0.5), cosines(0.2), w_bg=2.4)
     assert found.item() == pytest.approx(-math.log(0.5) - 2.4 * math.log(0.8))

@@ -100,6 +100,13 @@ def test_classifier_loss_falls_when_it_learns(batch):
     assert losses[-1] < 0.5 * losses[0]
 
 
+def test_classify_with_head_only_changes_the_head_only(batch):
+    task = ClassifyTask(build_generator("conv_cam", 3, ""), head_only=True)
+    before = copy.deepcopy(task.state_dict())
+    step(task, batch)
+    assert changed(before, task) == {"learner.classifier.weight", "learner.classifier.bias"}
+
+
 def test_min_max_by_hand():
     maps = torch.tensor([[[0.0, 1.0], [3.0, 2.0]]])
     assert torch.allclose(min_max(maps, 1.0), maps / 4)

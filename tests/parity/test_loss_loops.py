@@ -59,11 +59,24 @@ def csr(c: dict, i: int) -> float:
     return slm(c, i) - 0.05 * sum(log_of_rest(value) for value in phrases) / len(phrases)
 
 
+def csr_scaled(c: dict, i: int) -> float:
+    def similar(cosine: float) -> float:
+        return 1 / (1 + math.exp(-5 * cosine))
+
+    phrases = c["prompt"][i]
+    pair = -math.log(similar(c["foreground"][i])) - 2.4 * math.log(1 - similar(c["background"][i]))
+    return pair - 0.05 * sum(math.log(1 - similar(value)) for value in phrases) / len(phrases)
+
+
 CASES = {
     "slm": (slm, lambda c, w: losses.segment_label_loss(c["foreground"], c["background"], 2.4, w)),
     "cpl log": (cpl_log, lambda c, w: losses.prompt_loss(c["background"], c["text"], 0.02, "log", w)),
     "cpl repel": (cpl_repel, lambda c, w: losses.prompt_loss(c["background"], c["text"], 0.02, "repel", w)),
     "csr": (csr, lambda c, w: losses.refinement_loss(c["foreground"], c["background"], c["prompt"], 2.4, 0.05, w)),
+    "csr scaled": (
+        csr_scaled,
+        lambda c, w: losses.refinement_loss(c["foreground"], c["background"], c["prompt"], 2.4, 0.05, w, 5.0),
+    ),
 }
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from semples import config
 from semples.errors import SemplesError
+from semples.experiments import merge
 from semples.settings import Config, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -19,6 +20,12 @@ def test_every_preset_is_valid(preset):
     loaded = config.load({"preset": preset})
     assert loaded.name == preset
     assert all(config.variant(loaded, name) for name in loaded.experiments)
+
+
+def test_configurations_of_the_docs_are_valid():
+    given = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "docs" / "configs").glob("*.yaml")}
+    given["voc12_head"] = merge(given["voc12_cpu"], given["voc12_head"])
+    assert {config.load(differences).name for differences in given.values()} == set(given)
 
 
 def test_user_layer_wins_and_leaves_the_rest():

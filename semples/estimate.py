@@ -104,16 +104,15 @@ def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
         tests = size.val * shown * (1 + of.test_flip) * sum(scale**2 for scale in of.test_scales)
         gflop = (3 * size.train * of.epochs + tests) * segmenter.gflop
         return gflop, 16 * segmenter.parameters + of.batch * segmenter.outputs * width
+    whole = stage != "cpl" and of.trainable == "all"
+    image = (3 if whole else 1) * generator.gflop
+    learned = generator.parameters if whole else 0.0
     if stage == "classify":
-        image, learned, outputs = 3 * generator.gflop, generator.parameters, generator.outputs
-        return size.train * of.epochs * image, 16 * learned + of.batch * outputs * width
+        frozen = 4 * (generator.parameters - learned)
+        return size.train * of.epochs * image, 16 * learned + frozen + of.batch * generator.outputs * width
     guide = _guide(settings.guide.model)
-    if stage == "cpl":
-        image, learned = generator.gflop + size.labels * guide.gflop, 0.0
-    else:  # object and background of every label go through the guide, and gradients back to the pixels
-        whole = of.trainable == "all"
-        image = (3 if whole else 1) * generator.gflop + 4 * size.labels * guide.gflop
-        learned = generator.parameters if whole else 0.0
+    # of every label the background goes through the guide; in slm and csr the object too, and gradients to the pixels
+    image += (1 if stage == "cpl" else 4) * size.labels * guide.gflop
     outputs = generator.outputs + 2 * size.labels * guide.outputs
     frozen = 4 * (guide.parameters + generator.parameters)
     return size.train * of.epochs * image, 16 * learned + frozen + of.batch * outputs * width

@@ -98,8 +98,7 @@ class MaskTask(GeneratorTask):
             loss = segment_label_loss(foreground, background, self.w_bg, weight, self.logit_scale)
         else:
             prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
-            weights = self.w_bg, self.w_prompt, weight
-            loss = refinement_loss(foreground, background, prompt, *weights, self.logit_scale)
+            loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight, self.logit_scale)
             named["s_prompt"] = ranks.mean(prompt)
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)

@@ -94,6 +94,14 @@ def test_the_estimate_gives_the_seconds_it_was_calibrated_on():
         assert seconds[stage] == pytest.approx(measured, rel=0.05), stage
 
 
+def test_a_classifier_that_learns_its_head_alone_costs_less():
+    size = Size(10582, 1449, 187500, 1.5, 20)
+    configs = [load({"preset": "voc12", "classify": {"trainable": part}}) for part in ("head", "all")]
+    head, whole = (estimate(config, size, "cuda").set_index("stage").loc["classify"] for config in configs)
+    assert head["hours"] == pytest.approx(whole["hours"] / 3, rel=0.05)
+    assert head["GPU GB"] < whole["GPU GB"]
+
+
 def test_shared_stages_count_once_and_seeds_multiply():
     size = Size(10582, 1449, 187500, 1.5, 20)
     one, three = (estimate(load({"preset": "voc12", "seeds": list(range(n))}), size, "cuda") for n in (1, 3))

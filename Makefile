@@ -2,7 +2,7 @@
 # make test   environment, then all tests
 # make cluster-test  tests on a real Slurm; they skip where none answers
 # make lint   ruff, snakefmt, snakemake --lint
-# make schema workflow/schemas/config.schema.json from semples/settings/
+# make schema workflow/schemas/config.schema.json from semples/config/settings/
 # make bench  docs/performance.md: speed and size against the published way; VOCDEVKIT=path for real photographs
 # make clean  remove the environment (results stay)
 SHELL := bash

@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 
 from semples import __version__
+from semples.config.settings import Data
 from semples.intake import measured
 from semples.manifest import Manifest, read_manifest, write_manifest
-from semples.settings import Data
 from semples.stages.data import imported
 from semples.tabular import markdown
 

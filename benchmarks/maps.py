@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from benchmarks.frame import Inputs
+from semples.config.settings import Cams, Crf, Generator, Run, Settings
 from semples.files import require
 from semples.models.generators import MaskGenerator
-from semples.settings import Cams, Crf, Generator, Run, Settings
 from semples.stages import cams
 from semples.stages.weights import bare_generator, trained_generator
 from semples.store import CamFile

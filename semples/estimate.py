@@ -18,11 +18,11 @@ from open_clip.model import CLIP
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from semples.config.settings import Config, Generator, Settings
 from semples.files import PACKAGE
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
 from semples.plan import Plan
-from semples.settings import Config, Generator, Settings
 from semples.stages.weights import bare_generator
 
 CALIBRATION = PACKAGE / "calibration.json"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from semples.config.settings import Data
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.images import expect_size, image_size, read_image, read_mask, shrink, write_image, write_mask
 from semples.manifest import Classes
-from semples.settings import Data
 
 
 def measured(

@@ -10,11 +10,11 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from semples import experiments
-from semples.config import variant
+from semples.config import variants
+from semples.config.load import variant
+from semples.config.settings import Config, Settings
 from semples.errors import SemplesError
 from semples.files import digest
-from semples.settings import Config, Settings
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 PROMPTS = ("cpl", "joint")
@@ -119,7 +119,7 @@ class Plan:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.settings = {name: variant(config, name) for name in experiments.variants(config)}
+        self.settings = {name: variant(config, name) for name in variants.variants(config)}
         earlier = {
             f"{name}.round{done}": settings.model_copy(update={"rounds": done, "masks_from": "csr"})
             for name, settings in self.settings.items()
@@ -171,9 +171,9 @@ class Plan:
             yield from product(config.experiments, ["evaluate"], config.seeds)
         for table, chosen in config.tables.items():
             if {table, "tables"} & set(targets) or ("figures" in targets and chosen.sweeps):
-                rows = [row.variant for row in experiments.rows_of(config, table)]
+                rows = [row.variant for row in variants.rows_of(config, table)]
                 shown = [JUDGED[column] for column in chosen.columns]
-                yield from product(rows, shown, experiments.seeds_of(config, table))
+                yield from product(rows, shown, variants.seeds_of(config, table))
 
     def _collect(self, stage: str, settings: Settings, seed: int, found: dict[str, set[Job]]) -> None:
         job = Job(self._maker(stage, settings), None if stage in UNSEEDED else seed)

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from semples.config.settings import Data, Run, Settings
 from semples.errors import SemplesError
 from semples.images import read_mask
 from semples.manifest import Manifest, read_manifest
-from semples.settings import Data, Run, Settings
 from semples.stages import data
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from semples.importers import coco, voc
 from semples.intake import measured
 from semples.manifest import write_manifest
-from semples.settings import Data
+from semples.config.settings import Data
 
 begun, root, out = time.monotonic(), Path(sys.argv[2]), Path(sys.argv[3])
 data = Data(source=sys.argv[1], root=str(root))

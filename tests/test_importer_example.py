@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from semples.config.settings import Data, Run, Settings
 from semples.manifest import read_manifest
-from semples.settings import Data, Run, Settings
 from semples.stages import data
 
 DOCS = Path(__file__).parent.parent / "docs" / "datasets.md"

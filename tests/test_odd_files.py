@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from semples.config.settings import Data, Run, Settings
 from semples.errors import SemplesError
 from semples.images import read_image
 from semples.manifest import Manifest, read_manifest
-from semples.settings import Data, Run, Settings
 from semples.stages import data
 
 BAD = {"owl/empty.png", "owl/text.jpg", "owl/truncated.jpg", "owl/float.tif"}

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from semples.config.settings import Data, Run, Settings
 from semples.errors import SemplesError
 from semples.images import read_image, read_mask
 from semples.importers.listing import masked_splits, rows, table_files
 from semples.manifest import Manifest, read_manifest
-from semples.settings import Data, Run, Settings
 from semples.stages import data
 
 

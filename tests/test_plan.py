@@ -1,6 +1,6 @@
 """Variants share what they have in common, and only that."""
 
-from semples.config import load
+from semples.config.load import load
 from semples.plan import LEARNING, SECTIONS, Plan, fingerprint, stage_settings, stages_of, upstream
 
 EXPERIMENTS = {

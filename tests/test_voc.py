@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from semples.config.settings import Data, Run, Settings
 from semples.errors import SemplesError
 from semples.images import read_mask, voc_palette
 from semples.importers import voc
 from semples.manifest import read_manifest
-from semples.settings import Data, Run, Settings
 from semples.stages import data
 
 XML = "<annotation>{}</annotation>"

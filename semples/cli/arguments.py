@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from semples import config
+from semples.config import load
+from semples.config.settings import Config, Run, Settings
 from semples.errors import SemplesError
-from semples.settings import Config, Run, Settings
 
 PATHS = {
     "manifest": "manifest.csv that `semples data` wrote",
@@ -44,7 +44,7 @@ def add_run(command: argparse.ArgumentParser) -> None:
 
 def settings_of(given: argparse.Namespace) -> Settings:
     """The settings of `--config`, with those of `--run` and `--threads` laid over."""
-    settings = config.read(given.config)
+    settings = load.read(given.config)
     settings.run = how_to_run(settings.run, given)
     return settings
 
@@ -52,7 +52,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
 def how_to_run(run: Run, given: argparse.Namespace) -> Run:
     """`run` with the values of `--run` and `--threads` laid over."""
     over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
-    return config.check(Run, config.merge(run.model_dump(), over), "--run")
+    return load.check(Run, load.merge(run.model_dump(), over), "--run")
 
 
 def configured(path: Path, pairs: Sequence[str]) -> Config:
@@ -64,8 +64,8 @@ def configured(path: Path, pairs: Sequence[str]) -> Config:
         key, found, value = pair.partition("=")
         if not found:
             raise SemplesError("--set", repr(pair), "KEY=VALUE", "write it as `seeds=[0,1,2]`")
-        values = config.merge(values, {key: yaml.safe_load(value)})
-    return config.load(values, str(path))
+        values = load.merge(values, {key: yaml.safe_load(value)})
+    return load.load(values, str(path))
 
 
 def named(command: argparse.ArgumentParser, flag: str, help_text: str) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from semples.cli.arguments import PATHS, add_run, how_to_run
-from semples.settings import Run
+from semples.config.settings import Run
 
 
 def add(commands) -> None:

@@ -5,8 +5,8 @@ import json
 
 import yaml
 
-from semples import config, published
-from semples.settings import Config
+from semples.config import load, published
+from semples.config.settings import Config
 
 
 def add(commands) -> None:
@@ -22,9 +22,9 @@ def add(commands) -> None:
         if given.schema:
             print(json.dumps(Config.model_json_schema(), indent=2))
             return
-        settings = config.read(given.config)
+        settings = load.read(given.config)
         if given.experiment:
-            settings = config.variant(settings, given.experiment)
+            settings = load.variant(settings, given.experiment)
         if given.against:
             print(published.table(settings), end="")
             return

@@ -10,8 +10,8 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
+from semples.config.settings import Data
 from semples.errors import SemplesError
-from semples.settings import Data
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 TABLES = {".csv", ".parquet"}

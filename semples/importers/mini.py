@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from semples.config.settings import Data
 from semples.images import write_image, write_mask
 from semples.manifest import Classes
 from semples.mini.world import CLASSES, draw_scene
-from semples.settings import Data
 
 COLOURS = (
     "#0072b2",

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from semples.config.settings import Data
 from semples.errors import SemplesError
 from semples.images import class_colours
 from semples.importers.listing import rows
 from semples.manifest import Classes
-from semples.settings import Data
 
 COLOUR = re.compile("#[0-9a-fA-F]{6}")
 

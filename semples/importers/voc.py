@@ -11,12 +11,12 @@ import pandas as pd
 from scipy.io import loadmat
 from tqdm import tqdm
 
+from semples.config.settings import Data
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.images import class_colours, write_mask
 from semples.manifest import Classes
 from semples.parallel import spread
-from semples.settings import Data
 
 NAMES = [
     "aeroplane",

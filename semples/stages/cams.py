@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from semples.config.settings import Cams, Settings
 from semples.devices import make_fabric
 from semples.files import atomic_path, provenance, remove_leftovers
 from semples.images import read_image
@@ -18,7 +19,6 @@ from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
 from semples.models.onednn import OneDnn, fuse
 from semples.parallel import share, threaded
-from semples.settings import Cams, Settings
 from semples.stages.learning import used_settings
 from semples.stages.weights import trained_generator
 from semples.store import CamWriter

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from semples.config.settings import Settings
 from semples.models.tasks import ClassifyTask
-from semples.settings import Settings
 from semples.stages.learning import Job, adamw, learn, used_settings
 from semples.stages.weights import new_generator
 

@@ -6,13 +6,13 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
+from semples.config.settings import Prompts, Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_text
 from semples.manifest import Classes, Manifest
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
-from semples.settings import Prompts, Settings
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, class_weights, learn, used_settings
 from semples.stages.weights import trained_generator

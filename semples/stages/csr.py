@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from semples.settings import Settings
+from semples.config.settings import Settings
 from semples.stages.learning import Job
 from semples.stages.slm import refine
 

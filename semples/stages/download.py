@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from semples.archives import ARCHIVES, Archive
+from semples.config.settings import Download, Settings
 from semples.errors import SemplesError
 from semples.fetch import fetch
 from semples.files import write_json
-from semples.settings import Download, Settings
 from semples.unpack import unpack
 
 

@@ -10,6 +10,8 @@ from open_clip.pretrained import download_pretrained, download_pretrained_from_h
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from semples.config.settings import Guide as GuideSettings
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.files import PACKAGE, atomic_path, require, sha256, write_text
 from semples.images import read_image
@@ -18,8 +20,6 @@ from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
 from semples.models.inference import as_batch
-from semples.settings import Guide as GuideSettings
-from semples.settings import Settings
 
 CENTRE_IMAGES = 1000
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
@@ -94,7 +94,7 @@ def _words(chosen: GuideSettings) -> list[str]:
         return chosen.words
     if chosen.model == "mini":
         return list(WORDS)
-    return (PACKAGE / "words.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    return (PACKAGE / "config" / "words.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def _expect_names(classes_file: Path, texts: tuple[str, ...], words: list[str]) -> None:

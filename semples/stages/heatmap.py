@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.images import heat_overlay, read_image, resize_map
 from semples.manifest import read_manifest
 from semples.models.guide import Guide
 from semples.models.inference import as_batch
-from semples.settings import Settings
 from semples.stages import guide as guide_stage
 from semples.stages.figures.style import save_grid
 from semples.stages.learning import load_prompts

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch.optim import AdamW
 
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.models.tasks import JointTask
-from semples.settings import Settings
 from semples.stages import guide as guide_stage
 from semples.stages.cpl import new_bank, write_prompts
 from semples.stages.learning import Job, adamw, learn, used_settings

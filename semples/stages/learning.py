@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 
 from semples import training
 from semples.checkpoint import forget_checkpoint
+from semples.config.settings import Settings, Training
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.loader import Photographs, batches, label_transform
 from semples.manifest import Manifest, read_manifest
 from semples.models.losses import balancing_weights
-from semples.settings import Settings, Training
 from semples.stages.weights import own_code
 from semples.store import CamFile, CamFolder
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 
+from semples.config.settings import Config
 from semples.errors import SemplesError
 from semples.estimate import CALIBRATION, estimate
 from semples.files import read_json
 from semples.plan import Plan
-from semples.settings import Config
 from semples.sizes import size_of
 from semples.tabular import markdown
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from semples import training
-from semples.config import check
+from semples.config.load import check
+from semples.config.settings import Segment
 from semples.errors import SemplesError
 from semples.files import require
 from semples.images import read_image, write_mask
 from semples.manifest import Classes, Manifest
 from semples.models.inference import as_batch, averaged, windowed
 from semples.models.segmenters import Segmenter
-from semples.settings import Segment
 from semples.stages.cams import same_size_batches
 from semples.stages.crf import PRESETS, dense_crf
 

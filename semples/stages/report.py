@@ -13,10 +13,10 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
+from semples.config.settings import Config
 from semples.errors import SemplesError
 from semples.files import PACKAGE, write_text
 from semples.plan import Plan, stages_of
-from semples.settings import Config
 from semples.stages.tables.words import NAME as WORDS
 from semples.store import CamFile
 

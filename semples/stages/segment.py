@@ -10,6 +10,7 @@ import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
+from semples.config.settings import Segment, Settings
 from semples.devices import make_fabric
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require, sha256, write_json
@@ -20,7 +21,6 @@ from semples.mask_loader import MaskedPhotographs, MaskTransform
 from semples.metrics import confusion, mean_iou
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
-from semples.settings import Segment, Settings
 from semples.stages.learning import Job, adamw, learn, used_settings
 from semples.stages.predictor import describe_classes, new_network, predicted, write_predictions
 from semples.stages.weights import load_backbone

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import torch
 
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.images import read_image, read_mask
 from semples.manifest import Manifest
@@ -14,7 +15,6 @@ from semples.models.generators import MaskGenerator
 from semples.models.guide import Guide
 from semples.models.inference import as_batch
 from semples.models.masking import masked_views, pair_masks, present_pairs
-from semples.settings import Settings
 from semples.stages.cams import same_size_batches, scores
 
 SEED = 0

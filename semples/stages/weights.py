@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from semples import training
+from semples.config.settings import Generator, Settings
 from semples.errors import SemplesError
 from semples.files import sha256
 from semples.models.generators import MaskGenerator, build_generator
-from semples.settings import Generator, Settings
 
 
 def new_generator(settings: Settings, classes: int) -> MaskGenerator:

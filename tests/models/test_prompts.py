@@ -32,7 +32,7 @@ def test_bank_starts_as_words_repeated_to_the_length(tiny_guide):
 
 
 def test_the_shipped_nouns_are_many_and_distinct():
-    words = (Path(semples.__file__).parent / "words.txt").read_text(encoding="utf-8").splitlines()
+    words = (Path(semples.__file__).parent / "config" / "words.txt").read_text(encoding="utf-8").splitlines()
     assert len(words) >= 1500
     assert len(set(words)) == len(words)
     assert all(word == word.strip().lower() for word in words)

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from semples.cli import main
-from semples.config import check
+from semples.config.load import check
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.images import read_image
 from semples.manifest import read_manifest
 from semples.models.generators import build_generator
 from semples.models.inference import as_batch
-from semples.settings import Settings
 from semples.stages import guide as guide_stage
 from semples.stages.selection import best_miou, judge_of, margin, training_images
 from semples.stages.weights import load_weights, new_generator

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semples.published import method_of, results
+from semples.config.published import method_of, results
 from semples.stages.tables import cost, paper, words
 from semples.tabular import latex
 
@@ -89,7 +89,7 @@ def test_every_published_number_has_a_source_and_a_range():
 
 
 def test_only_the_published_settings_are_the_published_method():
-    from semples.config import load, variant
+    from semples.config.load import load, variant
 
     config = load({"preset": "voc12", "data": {"root": "VOCdevkit"}})
     assert method_of(variant(config, "classifier")) == "WeakTr (DeiT-S)"

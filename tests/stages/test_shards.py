@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from semples.cli import main
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.images import read_image, read_mask
 from semples.manifest import read_manifest
 from semples.models.generators import build_generator
 from semples.models.inference import averaged
 from semples.parallel import share, threaded
-from semples.settings import Settings
 from semples.stages.cams import MIN_MAX_EPS
 from semples.stages.evaluate import label_free_threshold
 from semples.store import CamFile, CamWriter

@@ -2,7 +2,7 @@
 
 import csv
 
-from semples.config import load
+from semples.config.load import load
 from semples.plan import Plan, fingerprint, stages_of
 
 TRUTH = {"segment": {"labels": "truth"}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from semples.config import load
+from semples.config.load import load
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = {
@@ -53,7 +53,7 @@ def finished(tmp_path_factory, run) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "workflow/presets").glob("*.yaml")))
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "semples/config/presets").glob("*.yaml")))
 def test_dry_run_of_every_preset(tmp_path, preset, run):
     counts = jobs(run(tmp_path, "--dry-run", config={"preset": preset}))
     assert counts["classify"] == counts["slm"] == 1

@@ -6,8 +6,9 @@ from pathlib import Path
 ROOT = Path(str(workflow.current_basedir)).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from semples import experiments, plan, published
-from semples.config import load, variant
+from semples import plan
+from semples.config import published, variants
+from semples.config.load import load, variant
 from semples.errors import SemplesError
 from semples.files import code_digest
 from semples.importers.listing import masked_splits, table_files
@@ -15,7 +16,7 @@ from semples.importers.listing import masked_splits, table_files
 try:
     CONFIG = load(config)
     JUDGED = masked_splits(CONFIG.data)
-    for name in experiments.variants(CONFIG):
+    for name in variants.variants(CONFIG):
         plan.expect_masks(variant(CONFIG, name), JUDGED)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None

@@ -19,18 +19,18 @@ def evaluations(kinds=("cams", "crf", "segment"), variants=None, seeds=None):
 
 def evaluations_of(table):
     """(variant, seed, path) of every evaluation that one of the paper's tables shows."""
-    rows = [row.variant for row in experiments.rows_of(CONFIG, table)]
-    seeds = experiments.seeds_of(CONFIG, table)
+    rows = [row.variant for row in variants.rows_of(CONFIG, table)]
+    seeds = variants.seeds_of(CONFIG, table)
     return evaluations(CONFIG.tables[table].columns, rows, seeds)
 
 
 def table_json(table):
     """What one of the paper's tables is, as one line of JSON."""
     chosen = CONFIG.tables[table]
-    rows = experiments.rows_of(CONFIG, table)
+    rows = variants.rows_of(CONFIG, table)
     notes = [
         chosen.note,
-        experiments.settings_note(chosen),
+        variants.settings_note(chosen),
         table_note([row.variant for row in rows], chosen.columns),
     ]
     spec = {

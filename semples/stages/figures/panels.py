@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.manifest import Manifest, read_manifest
 from semples.metrics import confusion, iou, pseudo_mask
-from semples.settings import Settings
 from semples.stages.figures.style import PAGE, save, save_grid, show, wrapped
 from semples.store import CamFile
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import BaseModel
 
+from semples.config.published import results
 from semples.files import atomic_path
-from semples.published import results
 from semples.stages.tables.evaluations import measures, numbers, of, packages_of, percent, seeds_note, spread
 from semples.tabular import write
 

@@ -6,52 +6,52 @@ from pathlib import Path
 import pytest
 import yaml
 
-from semples import config
+from semples.config import load
+from semples.config.settings import Config, Settings
+from semples.config.variants import merge
 from semples.errors import SemplesError
-from semples.experiments import merge
-from semples.settings import Config, Settings
 
-ROOT = Path(__file__).parent.parent
-PRESETS = sorted(path.stem for path in config.PRESETS.glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted(path.stem for path in load.PRESETS.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_valid(preset):
-    loaded = config.load({"preset": preset})
+    loaded = load.load({"preset": preset})
     assert loaded.name == preset
-    assert all(config.variant(loaded, name) for name in loaded.experiments)
+    assert all(load.variant(loaded, name) for name in loaded.experiments)
 
 
 def test_configurations_of_the_docs_are_valid():
     given = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "docs" / "configs").glob("*.yaml")}
     given["voc12_head"] = merge(given["voc12_cpu"], given["voc12_head"])
-    assert {config.load(differences).name for differences in given.values()} == set(given)
+    assert {load.load(differences).name for differences in given.values()} == set(given)
 
 
 def test_user_layer_wins_and_leaves_the_rest():
-    plain, changed = config.load({"preset": "mini"}), config.load({"preset": "mini", "slm": {"w_bg": 7.0}})
+    plain, changed = load.load({"preset": "mini"}), load.load({"preset": "mini", "slm": {"w_bg": 7.0}})
     assert changed.slm.w_bg == 7.0
     assert changed.slm.epochs == plain.slm.epochs
 
 
 def test_unknown_key_names_the_nearest():
     with pytest.raises(SemplesError, match=r"unknown key `slm.w_bgg`(.|\n)*perhaps `w_bg`"):
-        config.load({"preset": "mini", "slm": {"w_bgg": 1}})
+        load.load({"preset": "mini", "slm": {"w_bgg": 1}})
 
 
 def test_unknown_key_of_an_experiment_names_the_experiment():
     with pytest.raises(SemplesError, match=r"experiments: mine(.|\n)*perhaps `epochs`"):
-        config.load({"preset": "mini", "experiments": {"mine": {"csr": {"epoch": 1}}}})
+        load.load({"preset": "mini", "experiments": {"mine": {"csr": {"epoch": 1}}}})
 
 
 def test_value_out_of_range():
     with pytest.raises(SemplesError, match=r"slm\.epochs: 0(.|\n)*greater than or equal to 1"):
-        config.load({"preset": "mini", "slm": {"epochs": 0}})
+        load.load({"preset": "mini", "slm": {"epochs": 0}})
 
 
 def test_unknown_preset_lists_the_known():
     with pytest.raises(SemplesError, match="mini"):
-        config.load({"preset": "minni"})
+        load.load({"preset": "minni"})
 
 
 def test_every_field_has_a_description():
@@ -75,14 +75,14 @@ def test_schema_file_is_in_step():
 def test_command_reads_json_text_and_files(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"preset": "mini", "csr": {"w_prompt": 2.0}}))
-    assert config.read(str(path)).csr.w_prompt == 2.0
-    assert config.read('{"csr": {"w_prompt": 4.0}}').csr.w_prompt == 4.0
+    assert load.read(str(path)).csr.w_prompt == 2.0
+    assert load.read('{"csr": {"w_prompt": 4.0}}').csr.w_prompt == 4.0
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in config.RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in load.RECIPES.glob("*.yaml")))
 def test_a_recipe_says_all_that_makes_a_training(recipe):
-    found = config.load({"preset": "voc12", "recipe": recipe, "segment": {"epochs": 3}})
-    written = yaml.safe_load((config.RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
+    found = load.load({"preset": "voc12", "recipe": recipe, "segment": {"epochs": 3}})
+    written = yaml.safe_load((load.RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
     assert set(written) == {"segment"}
     assert found.segment.network == written["segment"]["network"]
     assert found.segment.epochs == 3
@@ -92,9 +92,9 @@ def test_a_recipe_says_all_that_makes_a_training(recipe):
 
 def test_an_unknown_recipe_is_an_error_that_names_the_known():
     with pytest.raises(SemplesError, match=r"`recipe: deeplabv9`.*\n.*'deeplabv2', 'deeplabv3plus'"):
-        config.load({"preset": "voc12", "recipe": "deeplabv9"})
+        load.load({"preset": "voc12", "recipe": "deeplabv9"})
 
 
 def test_true_masks_have_no_confidence():
     with pytest.raises(SemplesError, match="true masks have none"):
-        config.load({"preset": "mini", "segment": {"labels": "truth", "confidence": True}})
+        load.load({"preset": "mini", "segment": {"labels": "truth", "confidence": True}})

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.settings.base import Count, Section
+from semples.config.settings.section import Count, Section
 
 
 class Table(Section):

@@ -8,8 +8,8 @@ and, where a table has `settings` of its own, its rows under these.
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from semples.config.settings import Config, Table
 from semples.errors import SemplesError
-from semples.settings import Config, Table
 
 
 class Row(NamedTuple):

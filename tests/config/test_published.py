@@ -2,36 +2,36 @@
 
 import pytest
 
-from semples import config, published
 from semples.cli import main
+from semples.config import load, published
 from semples.errors import SemplesError
 
 
 @pytest.mark.parametrize("preset", ["voc12", "coco14"])
 @pytest.mark.parametrize("parity", ["none", "published"])
 def test_every_difference_of_a_preset_has_a_reason(preset, parity):
-    rows = published.compare(config.load({"preset": preset, "parity": parity}))
+    rows = published.compare(load.load({"preset": preset, "parity": parity}))
     assert len(rows) > 50
     assert not [row for row in rows if row[3] == published.UNEXPLAINED]
 
 
 def test_parity_leaves_precision_and_the_network():
-    rows = published.compare(config.load({"preset": "voc12", "parity": "published"}))
+    rows = published.compare(load.load({"preset": "voc12", "parity": "published"}))
     assert {row[0] for row in rows if row[3]} == {"precision", "segment.encoder"}
 
 
 def test_a_users_own_difference_is_unexplained():
-    rows = published.compare(config.load({"preset": "voc12", "slm": {"w_bg": 1.0}}))
+    rows = published.compare(load.load({"preset": "voc12", "slm": {"w_bg": 1.0}}))
     assert ("slm.w_bg", "2.4", "1.0", published.UNEXPLAINED) in rows
 
 
 def test_the_miniature_has_no_published_settings():
     with pytest.raises(SemplesError, match="voc12 or coco14"):
-        published.compare(config.load({"preset": "mini"}))
+        published.compare(load.load({"preset": "mini"}))
 
 
 def test_a_users_setting_wins_over_parity():
-    assert config.load({"preset": "voc12", "parity": "published", "cpl": {"dot": "word"}}).cpl.dot == "word"
+    assert load.load({"preset": "voc12", "parity": "published", "cpl": {"dot": "word"}}).cpl.dot == "word"
 
 
 def test_the_command_prints_a_table(tmp_path, capsys):

@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
+from semples.config.settings import Settings
 from semples.errors import SemplesError
-from semples.settings import Settings
 
 FILE = Path(__file__).parent / "published.yaml"
 RESULTS = FILE.with_name("published_results.yaml")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.settings.base import Count, Fraction, Positive, Section
+from semples.config.settings.section import Count, Fraction, Positive, Section
 
 
 class Cams(Section):

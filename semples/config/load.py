@@ -1,6 +1,6 @@
 """Reading settings: two layers, and errors that name the key.
 
-A configuration is a preset (complete, in workflow/presets/) with the user's config.yaml (what differs) laid over it.
+A configuration is a preset (complete, in presets/) with the user's config.yaml (what differs) laid over it.
 `experiments` names variants as further differences; each is one row of the tables.
 """
 
@@ -12,14 +12,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from semples import experiments
+from semples.config import variants
+from semples.config.settings import Config, Settings
+from semples.config.variants import merge
 from semples.errors import SemplesError
-from semples.experiments import merge
-from semples.settings import Config, Settings
 
-PRESETS = Path(__file__).parent.parent / "workflow" / "presets"
-PARITY, RECIPES = PRESETS / "parity", PRESETS / "segmentation"
-TABLES = PRESETS.parent / "tables"
+FOLDER = Path(__file__).parent
+PRESETS, PARITY, RECIPES, TABLES = (FOLDER / name for name in ("presets", "parity", "recipes", "tables"))
 
 
 def load(user: dict, where: str = "config.yaml") -> Config:
@@ -34,9 +33,9 @@ def load(user: dict, where: str = "config.yaml") -> Config:
         base = merge(base, _fragment(key, folder, str(user.get(key, base.get(key, "none"))), where))
     if (tables := TABLES / f"{preset}.yaml").exists():
         base = merge(yaml.safe_load(tables.read_text(encoding="utf-8")), base)
-    merged = experiments.without_dropped(merge(base, user))
-    config = experiments.completed(check(Config, merged, where), where)
-    for name in experiments.variants(config):
+    merged = variants.without_dropped(merge(base, user))
+    config = variants.completed(check(Config, merged, where), where)
+    for name in variants.variants(config):
         variant(config, name)
     return config.model_copy(update={"name": config.name or path.stem})
 
@@ -54,7 +53,7 @@ def _fragment(key: str, folder: Path, name: str, where: str) -> dict:
 def variant(config: Config, name: str) -> Settings:
     """The settings of one variant: the base with its differences."""
     base = config.model_dump(include=set(Settings.model_fields))
-    return check(Settings, merge(base, experiments.variants(config)[name]), f"experiments: {name}")
+    return check(Settings, merge(base, variants.variants(config)[name]), f"experiments: {name}")
 
 
 def read(source: str) -> Settings:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.settings.base import Count, Fraction, Positive, Section, Weight
+from semples.config.settings.section import Count, Fraction, Positive, Section, Weight
 
 
 class Augment(Section):

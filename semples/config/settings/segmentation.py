@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from semples.settings.base import Count, Fraction, Positive, Section, Weight
+from semples.config.settings.section import Count, Fraction, Positive, Section, Weight
 
 CrfPreset = Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"]
 

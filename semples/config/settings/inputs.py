@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from semples.settings.base import Count, Fraction, Section, Weight
+from semples.config.settings.section import Count, Fraction, Section, Weight
 
 
 class Run(Section):

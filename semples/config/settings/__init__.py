@@ -1,15 +1,15 @@
-"""The settings: typed, with a range and a description on every field. semples.config reads them."""
+"""The settings: typed, with a range and a description on every field. semples.config.load reads them."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.settings.base import Count, Section
-from semples.settings.inputs import Data, Download, Generator, Guide, Run
-from semples.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
-from semples.settings.outputs import Cams, Crf, Evaluate, Figures, Threshold
-from semples.settings.paper import Table
-from semples.settings.segmentation import Segment
+from semples.config.settings.inputs import Data, Download, Generator, Guide, Run
+from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
+from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Threshold
+from semples.config.settings.section import Count, Section
+from semples.config.settings.segmentation import Segment
+from semples.config.settings.tables import Table
 
 __all__ = [
     "Augment",
@@ -66,11 +66,11 @@ class Config(Settings):
     """What a preset or config.yaml may say."""
 
     preset: str = "mini"
-    """Name of a file in workflow/presets/, or a path to a file of your own."""
+    """Name of a file in semples/config/presets/, or a path to a file of your own."""
     parity: Literal["none", "published"] = "none"
-    """`published` lays workflow/presets/parity/published.yaml, all quirks of the published code, over the preset."""
+    """`published` lays semples/config/parity/published.yaml, all quirks of the published code, over the preset."""
     recipe: str = "none"
-    """A published segmentation recipe, workflow/presets/segmentation/<recipe>.yaml, laid over the preset."""
+    """A published segmentation recipe, semples/config/recipes/<recipe>.yaml, laid over the preset."""
     name: str = ""
     """Folder under results/; empty: the preset's name."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
@@ -80,4 +80,4 @@ class Config(Settings):
     variants: dict[str, dict] = {}
     """More variants, of the same form; they run only for the `tables` that show them."""
     tables: dict[str, Table] = {}
-    """The paper's tables by the name that Snakemake knows them by; workflow/tables/ has those of the presets."""
+    """The paper's tables by the name that Snakemake knows them by; semples/config/tables/ has those of the presets."""

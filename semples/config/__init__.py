@@ -1,0 +1,1 @@
+"""Settings: their sections, presets, variants and published values."""

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import SCALES, generator, generator_file, settings
-from semples.images import read_image
+from semples.data.cam_file import CamFile
+from semples.data.images import read_image
 from semples.models.inference import SIDE_MULTIPLE, stored_size
 from semples.stages import cams
-from semples.store import CamFile
 
 STRIDE = 4
 

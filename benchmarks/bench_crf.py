@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import published, read_published, settings, store
 from semples.config.settings import Settings
-from semples.images import read_image, write_mask
+from semples.data.images import read_image, write_mask
 from semples.stages import crf
 
 THRESHOLD = 0.3

@@ -11,12 +11,12 @@ import numpy as np
 
 from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import published, read_published, settings, store
+from semples.data.cam_file import CamFile
+from semples.data.images import read_mask
+from semples.data.manifest import Manifest
 from semples.files import read_json
-from semples.images import read_mask
-from semples.manifest import Manifest
 from semples.metrics import confusion, confusions_of, mean_iou, pseudo_mask, threshold_histogram
 from semples.stages.evaluate import run_cams, threshold_grid
-from semples.store import CamFile
 
 
 def rows(inputs: Inputs) -> list[Row]:

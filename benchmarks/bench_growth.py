@@ -10,7 +10,7 @@ import sys
 import pandas as pd
 
 from benchmarks.frame import SPLIT, Inputs, Row
-from semples.manifest import write_manifest
+from semples.data.manifest import write_manifest
 
 FACTORS = (1, 2, 4, 8)
 IMAGES = 300

@@ -5,7 +5,7 @@ against images kept decoded in a file that is mapped into memory (`run.cache_fol
 import torch
 
 from benchmarks.frame import Inputs, Row, seconds
-from semples.loader import Photographs, batches, label_transform
+from semples.data.training_images import Photographs, batches, label_transform
 
 BATCH, SEED = 32, 0
 AUGMENT = {"size": 224, "crop_scale": (0.08, 1.0), "flip": 0.5, "randaugment": 9, "erasing": 0.25}

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.plain_steps import PlainSteps
-from semples.images import read_image
-from semples.manifest import Manifest
+from semples.data.images import read_image
+from semples.data.manifest import Manifest
 from semples.models.generators import build_generator
 from semples.models.guide import Guide
 from semples.models.inference import as_batch

@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import published, read_published, settings, store
+from semples.data.cam_file import CamFile
 from semples.files import read_json
 from semples.stages.evaluate import run_cams
-from semples.store import CamFile
 
 READS = 300
 

@@ -15,8 +15,8 @@ import torch
 
 from semples import __version__
 from semples.config.settings import Data
-from semples.intake import measured
-from semples.manifest import Manifest, read_manifest, write_manifest
+from semples.data.manifest import Manifest, read_manifest, write_manifest
+from semples.data.scan import measured
 from semples.stages.data import imported
 from semples.tabular import markdown
 

@@ -7,11 +7,11 @@ import torch
 
 from benchmarks.frame import Inputs
 from semples.config.settings import Cams, Crf, Generator, Run, Settings
+from semples.data.cam_file import CamFile
 from semples.files import require
 from semples.models.generators import MaskGenerator
 from semples.stages import cams
 from semples.stages.weights import bare_generator, trained_generator
-from semples.store import CamFile
 from semples.training import save_module
 
 SCALES = [1.0, 1.2]

@@ -7,8 +7,8 @@ not counted. A threshold histogram is int64 (thresholds + 1, classes + 1, classe
 import cv2
 import numpy as np
 
+from semples.data.images import IGNORE
 from semples.errors import SemplesError
-from semples.images import IGNORE
 
 BOUNDARY_SHARE = 0.02
 CELLS = 4096  # a power of two, so that a score times it is exact

@@ -85,7 +85,7 @@ def fit(
 ) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
-    `loader` has batches of semples.loader.EpochBatches. Interrupted, the run goes on from its last checkpoint when
+    `loader` has batches of training_images.EpochBatches. Interrupted, the run goes on from its last checkpoint when
     called again with the same fingerprint; on SIGTERM it writes one and exits. `judge` scores the learner after every
     epoch; the learner is left as it was after the epoch that scored highest, else after the last. `watch` gives further
     numbers of the learner for the metrics, and selects nothing. The optimiser must be a fused one: those skip a step

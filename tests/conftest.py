@@ -12,8 +12,8 @@ import torch
 from odd_files import write_odd_files
 from open_clip.model import CLIP
 
-from semples.importers import mini
-from semples.manifest import Classes, read_manifest, write_manifest
+from semples.data.importers import mini
+from semples.data.manifest import Classes, read_manifest, write_manifest
 from semples.models.guide import Guide
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from semples.importers import mini
-from semples.manifest import write_manifest
+from semples.data.importers import mini
+from semples.data.manifest import write_manifest
 
 AUGMENT = {"crop_scale": [0.3, 1], "flip": 0.5, "randaugment": 5, "erasing": 0.5}
 STAGE = {"epochs": 1, "batch": 5, "lr": 1e-3, "augment": AUGMENT, "class_weights": "balanced"}

@@ -26,8 +26,8 @@ def _inspect(commands) -> None:
     def call(given: argparse.Namespace) -> None:
         from contextlib import ExitStack
 
+        from semples.data.cam_file import CamFile
         from semples.inspect import overlay, report
-        from semples.store import CamFile
 
         if given.save and not given.image:
             raise SemplesError("--save", "no image to draw", "--image ID", "name one of the file's ids")

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from semples.data.cam_file import CamFile, ImageCams
+from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
+from semples.data.manifest import Manifest, read_manifest
 from semples.files import write_text
-from semples.images import colour_mask, heat_overlay, read_image, read_mask
-from semples.manifest import Manifest, read_manifest
 from semples.metrics import confusion, iou, pseudo_mask
-from semples.store import CamFile, ImageCams
 
 HEIGHT = 150  # pixels of a picture on the page
 QUALITY = 80

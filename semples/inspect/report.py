@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from semples.data.cam_file import CamFile, ImageCams, text_of
 from semples.errors import SemplesError
 from semples.files import sha256
-from semples.store import CamFile, ImageCams, text_of
 
 SHADES = " .:-=+*#%@"
 TREE_IMAGES = 5

@@ -10,10 +10,11 @@ import torch
 from tqdm import tqdm
 
 from semples.config.settings import Cams, Settings
+from semples.data.cam_file import CamWriter
+from semples.data.images import read_image
+from semples.data.manifest import Manifest, read_manifest
 from semples.devices import make_fabric
 from semples.files import atomic_path, provenance, remove_leftovers
-from semples.images import read_image
-from semples.manifest import Manifest, read_manifest
 from semples.models.generators import MaskGenerator
 from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
@@ -21,7 +22,6 @@ from semples.models.onednn import OneDnn, fuse
 from semples.parallel import share, threaded
 from semples.stages.learning import used_settings
 from semples.stages.weights import trained_generator
-from semples.store import CamWriter
 
 MIN_MAX_EPS = 1e-8
 CACHED_PIXELS = 2**18  # of a batch on a CPU; larger ones are no faster, for their features leave the cache

@@ -17,12 +17,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from semples.config.settings import Config, Settings
+from semples.data.images import IGNORE, read_image, read_mask
+from semples.data.importers.listing import unnamed
+from semples.data.manifest import Classes, Manifest, split_counts
 from semples.errors import SemplesError
 from semples.estimate import CALIBRATION, Size, estimate
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
-from semples.images import IGNORE, read_image, read_mask
-from semples.importers.listing import unnamed
-from semples.manifest import Classes, Manifest, split_counts
 from semples.stages.data import imported
 from semples.tabular import markdown
 

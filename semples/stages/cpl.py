@@ -7,16 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 from semples.config.settings import Prompts, Settings
+from semples.data.cam_file import cams_digest, open_cams
+from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, write_text
-from semples.manifest import Classes, Manifest
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, class_weights, learn, used_settings
 from semples.stages.weights import trained_generator
-from semples.store import cams_digest, open_cams
 
 WORDS_KEPT = 10
 

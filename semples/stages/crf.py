@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from semples.config.settings import Crf, Settings
+from semples.data.cam_file import CamFile, ImageCams
+from semples.data.images import IGNORE, read_image, write_image, write_mask
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, read_json, remove_leftovers, sha256, write_json
-from semples.images import IGNORE, read_image, write_image, write_mask
-from semples.manifest import read_manifest
 from semples.parallel import share, spread
 from semples.plan import expect_masks
 from semples.stages.evaluate import label_free_threshold
-from semples.store import CamFile, ImageCams
 
 
 class Kernels(NamedTuple):

@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from semples.config.settings import Data, Settings
+from semples.data.importers import coco, mini, photos, voc
+from semples.data.manifest import Classes, split_counts, write_manifest
+from semples.data.scan import measured
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.importers import coco, mini, photos, voc
-from semples.intake import measured
-from semples.manifest import Classes, split_counts, write_manifest
 
 # `load(data, folder, processes)` of each gives classes and a table; it may write pictures into `folder`
 IMPORTERS = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}

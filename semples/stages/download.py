@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from semples.archives import ARCHIVES, Archive
 from semples.config.settings import Download, Settings
+from semples.data.download.archives import ARCHIVES, Archive
+from semples.data.download.fetch import fetch
+from semples.data.download.unpack import unpack
 from semples.errors import SemplesError
-from semples.fetch import fetch
 from semples.files import write_json
-from semples.unpack import unpack
 
 
 def run(settings: Settings, out: Path) -> None:

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from semples.config.settings import Guide as GuideSettings
 from semples.config.settings import Settings
+from semples.data.images import read_image
+from semples.data.manifest import read_classes, read_manifest
 from semples.errors import SemplesError
 from semples.files import PACKAGE, atomic_path, require, sha256, write_text
-from semples.images import read_image
-from semples.manifest import read_classes, read_manifest
 from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide

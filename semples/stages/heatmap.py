@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from semples.config.settings import Settings
+from semples.data.images import heat_overlay, read_image, resize_map
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.images import heat_overlay, read_image, resize_map
-from semples.manifest import read_manifest
 from semples.models.guide import Guide
 from semples.models.inference import as_batch
 from semples.stages import guide as guide_stage

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from semples.data.cam_file import join_shards
 from semples.errors import SemplesError
 from semples.files import atomic_path, link_or_copy, read_json
-from semples.store import join_shards
 
 
 def run(shards: list[Path], out: Path) -> None:

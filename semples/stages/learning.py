@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 from semples import training
 from semples.checkpoint import forget_checkpoint
 from semples.config.settings import Settings, Training
+from semples.data.cam_file import CamFile, CamFolder
+from semples.data.manifest import Manifest, read_manifest
+from semples.data.training_images import Photographs, batches, label_transform
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
-from semples.loader import Photographs, batches, label_transform
-from semples.manifest import Manifest, read_manifest
 from semples.models.losses import balancing_weights
 from semples.stages.weights import own_code
-from semples.store import CamFile, CamFolder
 
 
 @dataclass(frozen=True)

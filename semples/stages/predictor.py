@@ -14,10 +14,10 @@ from tqdm import tqdm
 from semples import training
 from semples.config.load import check
 from semples.config.settings import Segment
+from semples.data.images import read_image, write_mask
+from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import require
-from semples.images import read_image, write_mask
-from semples.manifest import Classes, Manifest
 from semples.models.inference import as_batch, averaged, windowed
 from semples.models.segmenters import Segmenter
 from semples.stages.cams import same_size_batches

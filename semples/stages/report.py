@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 
 from semples.config.settings import Config
+from semples.data.cam_file import CamFile
 from semples.errors import SemplesError
 from semples.files import PACKAGE, write_text
 from semples.plan import Plan, stages_of
 from semples.stages.tables.words import NAME as WORDS
-from semples.store import CamFile
 
 CAPTIONS = PACKAGE.parent / "workflow" / "report"
 LARGEST = 15_000_000  # bytes of a page

@@ -11,13 +11,13 @@ from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
 from semples.config.settings import Segment, Settings
+from semples.data.images import IGNORE, expect_size, read_mask
+from semples.data.manifest import Manifest, read_manifest
+from semples.data.masked_images import MaskedPhotographs, MaskTransform
+from semples.data.training_images import batches
 from semples.devices import make_fabric
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require, sha256, write_json
-from semples.images import IGNORE, expect_size, read_mask
-from semples.loader import batches
-from semples.manifest import Manifest, read_manifest
-from semples.mask_loader import MaskedPhotographs, MaskTransform
 from semples.metrics import confusion, mean_iou
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from semples.config.settings import Settings
+from semples.data.images import read_image, read_mask
+from semples.data.manifest import Manifest
 from semples.errors import SemplesError
-from semples.images import read_image, read_mask
-from semples.manifest import Manifest
 from semples.metrics import confusions_of, mean_iou, threshold_histogram
 from semples.models.generators import MaskGenerator
 from semples.models.guide import Guide

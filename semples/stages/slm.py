@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from semples.config.settings import Settings
+from semples.data.manifest import Manifest
 from semples.files import sha256
-from semples.manifest import Manifest
 from semples.models.tasks import MaskTask
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, class_weights, learn, load_prompts, used_settings

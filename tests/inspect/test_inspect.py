@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from semples.cli import main
+from semples.data.cam_file import CamWriter
+from semples.data.manifest import read_manifest
 from semples.files import write_text
-from semples.manifest import read_manifest
-from semples.store import CamWriter
 
 CLASSES = ("dog", "cat")
 

@@ -7,8 +7,8 @@ from shutil import copyfile
 import pytest
 
 from semples.cli import main
+from semples.data.manifest import read_manifest
 from semples.files import write_json
-from semples.manifest import read_manifest
 
 NETWORK = {"encoder": "tu-resnet10t", "weights": "none", "decoder_channels": 16, "optimizer": "adamw"}
 LEARNING = {"epochs": 1, "batch": 4, "crop": 64, "lr": 2e-3, "head_lr_factor": 1, "test_scales": [1.0]}

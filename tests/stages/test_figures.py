@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from semples.cli import main
+from semples.data.cam_file import CamWriter
+from semples.data.images import read_mask
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.images import read_mask
-from semples.manifest import read_manifest
 from semples.stages.figures import confusions, curves, panels, prompts, style
-from semples.store import CamWriter
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from semples.cli import main
 from semples.config.load import check
 from semples.config.settings import Settings
+from semples.data.images import read_image
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.images import read_image
-from semples.manifest import read_manifest
 from semples.models.generators import build_generator
 from semples.models.inference import as_batch
 from semples.stages import guide as guide_stage
@@ -160,7 +160,7 @@ class Painted(torch.nn.Module):
 
 
 def test_true_masks_score_higher_than_their_opposite(made, miniature):
-    from semples.images import read_mask
+    from semples.data.images import read_mask
 
     settings = settings_with(cams={"batch": 100, "stride": 1})
     images = read_manifest(miniature).split("train").with_labels()

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from semples.cli import main
-from semples.images import read_mask, voc_palette
-from semples.importers import voc
-from semples.manifest import read_manifest, write_manifest
+from semples.data.images import read_mask, voc_palette
+from semples.data.importers import voc
+from semples.data.manifest import read_manifest, write_manifest
 from semples.stages.predict import overlay
 from semples.stages.predictor import load_checkpoint
 

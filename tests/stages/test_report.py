@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from semples.cli import main
+from semples.data.cam_file import CamWriter
 from semples.stages import report
-from semples.store import CamWriter
 
 COUNT = """<script>addEventListener("load", () => {
   const seen = [...document.images].filter(image => image.complete && image.naturalWidth > 0)

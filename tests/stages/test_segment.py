@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from semples.cli import main
-from semples.manifest import read_manifest
+from semples.data.manifest import read_manifest
 from semples.stages.predictor import load_checkpoint
 
 # checkpoints after every epoch; the workflow's default is one in thirty seconds

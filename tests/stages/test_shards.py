@@ -10,15 +10,15 @@ from PIL import Image
 
 from semples.cli import main
 from semples.config.settings import Settings
+from semples.data.cam_file import CamFile, CamWriter
+from semples.data.images import read_image, read_mask
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.images import read_image, read_mask
-from semples.manifest import read_manifest
 from semples.models.generators import build_generator
 from semples.models.inference import averaged
 from semples.parallel import share, threaded
 from semples.stages.cams import MIN_MAX_EPS
 from semples.stages.evaluate import label_free_threshold
-from semples.store import CamFile, CamWriter
 from semples.training import load_module, save_module
 
 SETTINGS = {

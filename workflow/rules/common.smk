@@ -11,7 +11,7 @@ from semples.config import published, variants
 from semples.config.load import load, variant
 from semples.errors import SemplesError
 from semples.files import code_digest
-from semples.importers.listing import masked_splits, table_files
+from semples.data.importers.listing import masked_splits, table_files
 
 try:
     CONFIG = load(config)

@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from semples.data.images import read_mask
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.images import read_mask
-from semples.manifest import read_manifest
 from semples.metrics import confusion
 from semples.stages.figures.style import COLUMN, PAGE, save
 

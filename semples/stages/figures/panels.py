@@ -9,12 +9,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from semples.config.settings import Settings
+from semples.data.cam_file import CamFile
+from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
+from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.images import colour_mask, heat_overlay, read_image, read_mask
-from semples.manifest import Manifest, read_manifest
 from semples.metrics import confusion, iou, pseudo_mask
 from semples.stages.figures.style import PAGE, save, save_grid, show, wrapped
-from semples.store import CamFile
 
 Named = Iterable[tuple[str, Path]]
 STAGE_WORDS = 3  # of the prompt, under the framework's background

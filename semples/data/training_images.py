@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from semples.cache import DecodedImages
+from semples.data.cam_file import CamFile, CamFolder
+from semples.data.decoded_cache import DecodedImages
+from semples.data.images import read_image, resize_map
+from semples.data.manifest import Manifest
 from semples.errors import SemplesError
-from semples.images import read_image, resize_map
-from semples.manifest import Manifest
 from semples.models.masking import present_pairs
 from semples.seeds import seed_of, seeded
-from semples.store import CamFile, CamFolder
 
 
 class Photographs(Dataset):

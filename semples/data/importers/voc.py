@@ -12,10 +12,10 @@ from scipy.io import loadmat
 from tqdm import tqdm
 
 from semples.config.settings import Data
+from semples.data.images import class_colours, write_mask
+from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.images import class_colours, write_mask
-from semples.manifest import Classes
 from semples.parallel import spread
 
 NAMES = [

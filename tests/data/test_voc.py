@@ -8,10 +8,10 @@ from PIL import Image
 from scipy.io import savemat
 
 from semples.config.settings import Data, Run, Settings
+from semples.data.images import read_mask, voc_palette
+from semples.data.importers import voc
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.images import read_mask, voc_palette
-from semples.importers import voc
-from semples.manifest import read_manifest
 from semples.stages import data
 
 XML = "<annotation>{}</annotation>"

@@ -9,9 +9,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from semples.config.settings import Data, Run, Settings
+from semples.data.images import read_mask
+from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.images import read_mask
-from semples.manifest import Manifest, read_manifest
 from semples.stages import data
 
 

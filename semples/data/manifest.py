@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from semples.data.images import IGNORE
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
-from semples.images import IGNORE
 
 TEXT = ["id", "image", "mask", "split", "labels"]
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]

@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from semples.config.settings import Data, Run, Settings
-from semples.manifest import read_manifest
+from semples.data.manifest import read_manifest
 from semples.stages import data
 
-DOCS = Path(__file__).parent.parent / "docs" / "datasets.md"
+DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 
 def test_the_example_works_and_is_short(tmp_path, monkeypatch):

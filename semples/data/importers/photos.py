@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from semples.config.settings import Data
+from semples.data.images import class_colours
+from semples.data.importers.listing import rows
+from semples.data.manifest import Classes
 from semples.errors import SemplesError
-from semples.images import class_colours
-from semples.importers.listing import rows
-from semples.manifest import Classes
 
 COLOUR = re.compile("#[0-9a-fA-F]{6}")
 

@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
+from semples.data.cam_file import CamFile, CamWriter, join_shards
 from semples.errors import SemplesError
-from semples.store import CamFile, CamWriter, join_shards
 
 MADE_FROM = {"command": "semples cams", "packages": "semples 0.1.0"}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from semples.config.settings import Data, Run, Settings
+from semples.data.images import read_image
+from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.images import read_image
-from semples.manifest import Manifest, read_manifest
 from semples.stages import data
 
 BAD = {"owl/empty.png", "owl/text.jpg", "owl/truncated.jpg", "owl/float.tif"}

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semples.importers.voc import NAMES
-from semples.manifest import read_manifest
+from semples.data.importers.voc import NAMES
+from semples.data.manifest import read_manifest
 
 # what is measured: the command `semples data` without the drawing of masks, which is not the manifest's
 MEASURED = """
 import json, sys, time
 from pathlib import Path
-from semples.importers import coco, voc
-from semples.intake import measured
-from semples.manifest import write_manifest
+from semples.data.importers import coco, voc
+from semples.data.scan import measured
+from semples.data.manifest import write_manifest
 from semples.config.settings import Data
 
 begun, root, out = time.monotonic(), Path(sys.argv[2]), Path(sys.argv[3])

@@ -21,10 +21,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from semples.data.images import resize_map
+from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.files import digest, require, sha256
-from semples.images import resize_map
-from semples.manifest import Manifest
 
 FORMAT, VERSION = "semples.cams", 1
 UINT8_SCALE = 255

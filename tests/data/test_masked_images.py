@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
-from semples.loader import batches
-from semples.manifest import read_manifest
-from semples.mask_loader import MaskedPhotographs, MaskTransform
+from semples.data.manifest import read_manifest
+from semples.data.masked_images import MaskedPhotographs, MaskTransform
+from semples.data.training_images import batches
 
 
 def picture(height: int = 20, width: int = 30) -> tv_tensors.Image:

@@ -7,8 +7,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from semples.config.settings import Data
-from semples.images import write_image, write_mask
-from semples.manifest import Classes
+from semples.data.images import write_image, write_mask
+from semples.data.manifest import Classes
 from semples.mini.world import CLASSES, draw_scene
 
 COLOURS = (

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from semples.data.manifest import COLUMNS, Classes, read_manifest, write_manifest
 from semples.errors import SemplesError
-from semples.manifest import COLUMNS, Classes, read_manifest, write_manifest
 
 CLASSES = Classes(("dog", "cat"), ("dog", "house cat"), ("#ff0000", "#00ff00"))
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semples.data.images import colour_mask, heat_overlay, image_size, read_image, read_mask, voc_palette, write_mask
 from semples.errors import SemplesError
-from semples.images import colour_mask, heat_overlay, image_size, read_image, read_mask, voc_palette, write_mask
 
 
 def test_exif_rotation_is_applied(tmp_path):

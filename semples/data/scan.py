@@ -8,10 +8,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from semples.config.settings import Data
+from semples.data.images import expect_size, image_size, read_image, read_mask, shrink, write_image, write_mask
+from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.images import expect_size, image_size, read_image, read_mask, shrink, write_image, write_mask
-from semples.manifest import Classes
 
 
 def measured(

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semples.archives import ARCHIVES, Archive
 from semples.cli import main
+from semples.data.download.archives import ARCHIVES, Archive
+from semples.data.download.fetch import CHUNK, fetch
+from semples.data.download.unpack import unpack
 from semples.errors import SemplesError
-from semples.fetch import CHUNK, fetch
 from semples.stages import download
-from semples.unpack import unpack
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
 KEPT = len(CONTENT) // 4 // CHUNK * CHUNK  # bytes that arrive before a connection is dropped

@@ -18,10 +18,10 @@ import pandas as pd
 from pycocotools import mask as rle
 
 from semples.config.settings import Data
+from semples.data.images import IGNORE, class_colours, write_mask
+from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.images import IGNORE, class_colours, write_mask
-from semples.manifest import Classes
 from semples.parallel import spread
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
+from semples.data.manifest import read_manifest
+from semples.data.training_images import EpochBatches, Photographs, batches, label_transform
 from semples.errors import SemplesError
-from semples.loader import EpochBatches, Photographs, batches, label_transform
-from semples.manifest import read_manifest
 
 
 def picture(height: int = 20, width: int = 30) -> tv_tensors.Image:
@@ -101,7 +101,7 @@ def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_p
 
 
 def test_a_file_larger_than_the_disk_is_refused(odd_photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("semples.cache.shutil.disk_usage", lambda _folder: SimpleNamespace(free=10_000))
+    monkeypatch.setattr("semples.data.decoded_cache.shutil.disk_usage", lambda _folder: SimpleNamespace(free=10_000))
     with pytest.raises(SemplesError, match="GB free in"):
         Photographs(read_manifest(odd_photos), None, 0, cache=tmp_path)
     assert not list(tmp_path.glob("*.uint8"))

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from semples.config.settings import Data, Run, Settings
+from semples.data.images import read_image, read_mask
+from semples.data.importers.listing import masked_splits, rows, table_files
+from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.images import read_image, read_mask
-from semples.importers.listing import masked_splits, rows, table_files
-from semples.manifest import Manifest, read_manifest
 from semples.stages import data
 
 

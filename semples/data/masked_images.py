@@ -5,9 +5,9 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from semples.images import IGNORE, read_mask
-from semples.loader import Photographs
-from semples.manifest import Manifest
+from semples.data.images import IGNORE, read_mask
+from semples.data.manifest import Manifest
+from semples.data.training_images import Photographs
 
 
 class MaskedPhotographs(Photographs):

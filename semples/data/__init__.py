@@ -1,0 +1,1 @@
+"""Data sets on disk: manifest, images, training batches, the file of CAMs."""

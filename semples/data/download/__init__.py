@@ -1,0 +1,1 @@
+"""Download and unpack VOC 2012 and COCO 2014."""

@@ -24,9 +24,9 @@ from semples.models.generators import build_generator
 from semples.models.guide import Guide
 from semples.models.inference import as_batch
 from semples.models.masking import present_pairs
-from semples.models.onednn import quick_steps
 from semples.models.prompts import PromptBank
 from semples.models.tasks import MaskTask, PromptTask
+from semples.runtime.cpu import quick_steps
 
 SIDE, LENGTH = 224, 30
 BATCHES = {"cpu": {"slm": 16, "csr": 16, "cpl": 128}, "cuda": {"slm": 64, "csr": 64, "cpl": 128}}

@@ -1,6 +1,6 @@
 """The checkpoint of a training run: what is needed to go on in the middle of an epoch as if nothing had happened.
 
-Random numbers need no saving: those of a step and of an image depend on their place in the run alone (semples.seeds).
+Random numbers need no saving: those of a step and of an image depend on their place in the run alone (runtime.seeds).
 """
 
 import logging

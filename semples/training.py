@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from semples.checkpoint import Checkpoint, Position
-from semples.devices import STOPPED, Interruption, make_fabric, spread_over
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256
-from semples.models.onednn import quick_steps
-from semples.seeds import seed_of
+from semples.runtime.cpu import quick_steps
+from semples.runtime.devices import STOPPED, Interruption, make_fabric, spread_over
+from semples.runtime.seeds import seed_of
 
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from semples import training
 from semples.data.training_images import EpochBatches
 from semples.errors import SemplesError
-from semples.seeds import seeded
+from semples.runtime.seeds import seeded
 from semples.training import Plan, cosine, fit, load_module, poly, save_module, warmed_up
 
 

@@ -4,8 +4,8 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from semples.cards import lease_cards
 from semples.cli.arguments import PATHS, common, settings_of
+from semples.runtime.gpu_lease import lease_cards
 
 LEARNING = (
     ("classify", "classifier whose maps everything starts from", "manifest"),

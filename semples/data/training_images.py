@@ -18,7 +18,7 @@ from semples.data.images import read_image, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.models.masking import present_pairs
-from semples.seeds import seed_of, seeded
+from semples.runtime.seeds import seed_of, seeded
 
 
 class Photographs(Dataset):

@@ -8,7 +8,7 @@ from open_clip import create_model, get_tokenizer
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
-from semples.models.towers import encode_embedded, encode_image, speed_up
+from semples.models.fast_clip import encode_embedded, encode_image, speed_up
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SENTENCES_AT_ONCE = 256

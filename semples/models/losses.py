@@ -3,7 +3,7 @@
 Every argument is a float tensor with one value an (image, present class) pair, shape (pairs,), or (pairs, phrases)
 where a class has several prompts. The similarity s is the cosine, clamped to [1e-4, 0.9999], or with a `scale` above 0
 sigmoid(scale * cosine), which has a gradient for negative cosines too. All return the mean over pairs, weighted where
-`weight` (pairs,) is given; of several data-parallel processes, see semples.models.ranks.
+`weight` (pairs,) is given; of several data-parallel processes, see semples.models.distributed.
 """
 
 from typing import Literal
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semples.models import ranks
+from semples.models import distributed
 
 LOWEST, HIGHEST = 1e-4, 0.9999
 
@@ -71,6 +71,6 @@ def balancing_weights(labels: Tensor) -> Tensor:
 
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
-        return ranks.mean(values)
+        return distributed.mean(values)
     values = values.flatten(1).mean(dim=1) if values.ndim > 1 else values
-    return torch.dot(values, weight) / ranks.average(weight.sum())
+    return torch.dot(values, weight) / distributed.average(weight.sum())

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semples.models import ranks
+from semples.models import distributed
 from semples.models.segmenters import Segmenter
 
 LEAST_WEIGHT = 1e-6
@@ -32,7 +32,7 @@ class SegmentTask(nn.Module):
             return {"loss": own}
         cost = F.cross_entropy(self.learner(image).float(), mask, ignore_index=self.ignore, reduction="none")
         weight = self._weights(batch)
-        return {"loss": (weight * cost).sum() / ranks.average(weight.sum()).clamp(min=LEAST_WEIGHT)}
+        return {"loss": (weight * cost).sum() / distributed.average(weight.sum()).clamp(min=LEAST_WEIGHT)}
 
     def _weights(self, batch: dict[str, Tensor]) -> Tensor:
         """What every pixel counts, float32 (batch, h, w); nothing where it is void."""

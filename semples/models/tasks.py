@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from semples.models import ranks
+from semples.models import distributed
 from semples.models.generators import Maps, MaskGenerator
 from semples.models.guide import Guide
 from semples.models.losses import area, prompt_loss, refinement_loss, segment_label_loss
@@ -93,13 +93,17 @@ class MaskTask(GeneratorTask):
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
         text, weight = self.texts[klass], _of_pairs(self.class_weights, klass)
         foreground, background = (front * text).sum(1), (back * text).sum(1)
-        named = {"s_fg": ranks.mean(foreground), "s_bg": ranks.mean(background), "area": ranks.mean(mask)}
+        named = {
+            "s_fg": distributed.mean(foreground),
+            "s_bg": distributed.mean(background),
+            "area": distributed.mean(mask),
+        }
         if prompts is None:
             loss = segment_label_loss(foreground, background, self.w_bg, weight, self.logit_scale)
         else:
             prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
             loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight, self.logit_scale)
-            named["s_prompt"] = ranks.mean(prompt)
+            named["s_prompt"] = distributed.mean(prompt)
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)
         if self.w_class:
@@ -198,12 +202,12 @@ def prompt_losses(
     background = (back * prompts[klass]).sum(1)
     text = (texts * prompts).sum(1)[klass]
     loss = prompt_loss(background, text, w_text, text_term, _of_pairs(class_weights, klass))
-    return {"loss": loss, "s_bg": ranks.mean(background).detach(), "s_text": ranks.mean(text).detach()}
+    return {"loss": loss, "s_bg": distributed.mean(background).detach(), "s_text": distributed.mean(text).detach()}
 
 
 def _classification(maps: Maps, labels: Tensor) -> Tensor:
     each = [F.multilabel_soft_margin_loss(logits.float(), labels, reduction="none") for logits in maps.logits]
-    return torch.stack([ranks.mean(images) for images in each]).sum()
+    return torch.stack([distributed.mean(images) for images in each]).sum()
 
 
 def _of_pairs(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:

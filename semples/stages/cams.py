@@ -13,13 +13,13 @@ from semples.config.settings import Cams, Settings
 from semples.data.cam_file import CamWriter
 from semples.data.images import read_image
 from semples.data.manifest import Manifest, read_manifest
-from semples.devices import make_fabric
 from semples.files import atomic_path, provenance, remove_leftovers
 from semples.models.generators import MaskGenerator
 from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
-from semples.models.onednn import OneDnn, fuse
-from semples.parallel import share, threaded
+from semples.runtime.cpu import OneDnn, fuse
+from semples.runtime.devices import make_fabric
+from semples.runtime.parallel import share, threaded
 from semples.stages.learning import used_settings
 from semples.stages.weights import trained_generator
 

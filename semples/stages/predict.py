@@ -13,9 +13,9 @@ from semples.config.settings import Run
 from semples.data.images import image_size, read_image, shrink, write_image, write_mask
 from semples.data.importers.listing import ids_of, pictures
 from semples.data.manifest import Classes
-from semples.devices import make_fabric
 from semples.errors import SemplesError
 from semples.files import atomic_path
+from semples.runtime.devices import make_fabric
 from semples.stages.predictor import load_checkpoint, masks_of
 
 COLUMNS = ["image", "class", "pixels", "share"]

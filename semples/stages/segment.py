@@ -15,12 +15,12 @@ from semples.data.images import IGNORE, expect_size, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.masked_images import MaskedPhotographs, MaskTransform
 from semples.data.training_images import batches
-from semples.devices import make_fabric
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require, sha256, write_json
 from semples.metrics import confusion, mean_iou
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
+from semples.runtime.devices import make_fabric
 from semples.stages.learning import Job, adamw, learn, used_settings
 from semples.stages.predictor import describe_classes, new_network, predicted, write_predictions
 from semples.stages.weights import load_backbone

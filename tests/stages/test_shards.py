@@ -16,7 +16,7 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.models.generators import build_generator
 from semples.models.inference import averaged
-from semples.parallel import share, threaded
+from semples.runtime.parallel import share, threaded
 from semples.stages.cams import MIN_MAX_EPS
 from semples.stages.evaluate import label_free_threshold
 from semples.training import load_module, save_module

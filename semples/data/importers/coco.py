@@ -22,7 +22,7 @@ from semples.data.images import IGNORE, class_colours, write_mask
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.parallel import spread
+from semples.runtime.parallel import spread
 
 
 class Region(NamedTuple):

@@ -16,7 +16,7 @@ from semples.data.images import class_colours, write_mask
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.parallel import spread
+from semples.runtime.parallel import spread
 
 NAMES = [
     "aeroplane",

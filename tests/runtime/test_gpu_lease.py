@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from semples.cards import lease_cards, visible_cards
 from semples.errors import SemplesError
+from semples.runtime.gpu_lease import lease_cards, visible_cards
 
 JOB = """
 import os, sys, time
-from semples.cards import lease_cards
+from semples.runtime.gpu_lease import lease_cards
 lease_cards("cuda", int(sys.argv[1]))
 print(os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic(), flush=True)
 time.sleep(float(sys.argv[2]))

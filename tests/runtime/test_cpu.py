@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from semples.models.generators import build_generator
-from semples.models.onednn import OneDnn, fuse, quick_steps
+from semples.runtime.cpu import OneDnn, fuse, quick_steps
 
 
 @pytest.mark.parametrize("name", ["vit_cam", "weaktr"])
@@ -48,7 +48,7 @@ def test_gradients_of_a_layer_are_those_of_pytorch(bias, frozen, monkeypatch):
     layer, rows = nn.Linear(48, 32, bias=bias).requires_grad_(not frozen), torch.randn(3, 7, 48)
     expected = gradients(layer, rows)
     calls = []
-    monkeypatch.setattr("semples.models.onednn._product", counted(calls))
+    monkeypatch.setattr("semples.runtime.cpu._product", counted(calls))
     with quick_steps(torch.device("cpu")):
         found = gradients(layer, rows)
     assert len(calls) == (2 if frozen else 3)
@@ -59,7 +59,7 @@ def test_gradients_of_a_layer_are_those_of_pytorch(bias, frozen, monkeypatch):
 
 def counted(calls: list):
     """oneDNN's product, which notes that it was called."""
-    from semples.models.onednn import _product
+    from semples.runtime.cpu import _product
 
     def product(*args, **kwargs):
         calls.append(args[0].shape)
@@ -70,7 +70,7 @@ def counted(calls: list):
 
 def test_mixed_precision_is_left_alone(monkeypatch):
     calls = []
-    monkeypatch.setattr("semples.models.onednn._product", counted(calls))
+    monkeypatch.setattr("semples.runtime.cpu._product", counted(calls))
     with torch.autocast("cpu", torch.bfloat16), OneDnn():
         nn.Linear(8, 4)(torch.rand(2, 8))
     assert not calls

@@ -8,8 +8,8 @@ import torch
 from open_clip.model import CLIP
 from torch import nn
 
+from semples.models.fast_clip import PatchEmbedding, SelfAttention, encode_image, speed_up
 from semples.models.guide import Guide
-from semples.models.towers import PatchEmbedding, SelfAttention, encode_image, speed_up
 
 
 @pytest.fixture(scope="module")

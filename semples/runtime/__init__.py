@@ -1,0 +1,1 @@
+"""How jobs run: devices, GPU leases, processes, seeds, matrix products of the CPU."""

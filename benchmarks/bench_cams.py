@@ -13,7 +13,7 @@ from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import SCALES, generator, generator_file, settings
 from semples.data.cam_file import CamFile
 from semples.data.images import read_image
-from semples.models.inference import SIDE_MULTIPLE, stored_size
+from semples.inference.views import SIDE_MULTIPLE, stored_size
 from semples.stages import cams
 
 STRIDE = 4

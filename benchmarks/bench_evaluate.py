@@ -14,8 +14,8 @@ from benchmarks.maps import published, read_published, settings, store
 from semples.data.cam_file import CamFile
 from semples.data.images import read_mask
 from semples.data.manifest import Manifest
+from semples.evaluation.metrics import confusion, confusions_of, mean_iou, pseudo_mask, threshold_histogram
 from semples.files import read_json
-from semples.metrics import confusion, confusions_of, mean_iou, pseudo_mask, threshold_histogram
 from semples.stages.evaluate import run_cams, threshold_grid
 
 

@@ -23,7 +23,7 @@ from semples.files import PACKAGE
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
 from semples.plan import Plan
-from semples.stages.weights import bare_generator
+from semples.weights.generators import bare_generator
 
 CALIBRATION = PACKAGE / "calibration.json"
 HELD = 3  # layers' outputs that inference holds at a time: input, output, a branch

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from semples.data.cam_file import CamFile, ImageCams
 from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
+from semples.evaluation.metrics import confusion, iou, pseudo_mask
 from semples.files import write_text
-from semples.metrics import confusion, iou, pseudo_mask
 
 HEIGHT = 150  # pixels of a picture on the page
 QUALITY = 80

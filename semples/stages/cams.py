@@ -14,14 +14,14 @@ from semples.data.cam_file import CamWriter
 from semples.data.images import read_image
 from semples.data.manifest import Manifest, read_manifest
 from semples.files import atomic_path, provenance, remove_leftovers
+from semples.inference.views import as_batch, averaged, stored_size
 from semples.models.generators import MaskGenerator
-from semples.models.inference import as_batch, averaged, stored_size
 from semples.models.masking import min_max
 from semples.runtime.cpu import OneDnn, fuse
 from semples.runtime.devices import make_fabric
 from semples.runtime.parallel import share, threaded
 from semples.stages.learning import used_settings
-from semples.stages.weights import trained_generator
+from semples.weights.generators import trained_generator
 
 MIN_MAX_EPS = 1e-8
 CACHED_PIXELS = 2**18  # of a batch on a CPU; larger ones are no faster, for their features leave the cache

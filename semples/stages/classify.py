@@ -7,7 +7,7 @@ import torch
 from semples.config.settings import Settings
 from semples.models.tasks import ClassifyTask
 from semples.stages.learning import Job, adamw, learn, used_settings
-from semples.stages.weights import new_generator
+from semples.weights.generators import new_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:

@@ -16,7 +16,7 @@ from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, class_weights, learn, used_settings
-from semples.stages.weights import trained_generator
+from semples.weights.generators import trained_generator
 
 WORDS_KEPT = 10
 

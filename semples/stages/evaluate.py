@@ -7,15 +7,24 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from semples.bootstrap import Replicates, interval
 from semples.config.settings import Settings
 from semples.data.cam_file import CamFile
 from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
+from semples.evaluation.bootstrap import Replicates, interval
+from semples.evaluation.metrics import (
+    boundary_counts,
+    confusion,
+    iou,
+    mean_iou,
+    mean_iou_of,
+    otsu,
+    pseudo_mask,
+    summary,
+)
+from semples.evaluation.threshold_counts import MapCounts, score_histogram
 from semples.files import read_json, write_json
-from semples.judgement import MapCounts, score_histogram
-from semples.metrics import boundary_counts, confusion, iou, mean_iou, mean_iou_of, otsu, pseudo_mask, summary
 
 BUCKETS = 10_000  # of ids, to draw a share of them
 

@@ -9,7 +9,7 @@ import torch
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.stages.predictor import Checkpoint, load_checkpoint
+from semples.inference.segmentation import Checkpoint, load_checkpoint
 
 TOLERANCE = 1e-4
 

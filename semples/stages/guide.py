@@ -16,10 +16,10 @@ from semples.data.images import read_image
 from semples.data.manifest import read_classes, read_manifest
 from semples.errors import SemplesError
 from semples.files import PACKAGE, atomic_path, require, sha256, write_text
+from semples.inference.views import as_batch
 from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
-from semples.models.inference import as_batch
 
 CENTRE_IMAGES = 1000
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")

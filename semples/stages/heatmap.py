@@ -10,8 +10,8 @@ from semples.config.settings import Settings
 from semples.data.images import heat_overlay, read_image, resize_map
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
+from semples.inference.views import as_batch
 from semples.models.guide import Guide
-from semples.models.inference import as_batch
 from semples.stages import guide as guide_stage
 from semples.stages.figures.style import save_grid
 from semples.stages.learning import load_prompts

@@ -13,8 +13,8 @@ from semples.stages.cpl import new_bank, write_prompts
 from semples.stages.learning import Job, adamw, learn, used_settings
 from semples.stages.selection import judge_of, training_images
 from semples.stages.slm import mask_arguments
-from semples.stages.weights import trained_generator
 from semples.training import save_module
+from semples.weights.generators import trained_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:

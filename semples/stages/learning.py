@@ -19,7 +19,7 @@ from semples.data.training_images import Photographs, batches, label_transform
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.models.losses import balancing_weights
-from semples.stages.weights import own_code
+from semples.weights.generators import own_code
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from semples.data.importers.listing import ids_of, pictures
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
+from semples.inference.segmentation import load_checkpoint, masks_of
 from semples.runtime.devices import make_fabric
-from semples.stages.predictor import load_checkpoint, masks_of
 
 COLUMNS = ["image", "class", "pixels", "share"]
 

@@ -16,15 +16,15 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.data.masked_images import MaskedPhotographs, MaskTransform
 from semples.data.training_images import batches
 from semples.errors import SemplesError
+from semples.evaluation.metrics import confusion, mean_iou
 from semples.files import atomic_path, digest, provenance, require, sha256, write_json
-from semples.metrics import confusion, mean_iou
+from semples.inference.segmentation import describe_classes, new_network, predicted, write_predictions
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.runtime.devices import make_fabric
 from semples.stages.learning import Job, adamw, learn, used_settings
-from semples.stages.predictor import describe_classes, new_network, predicted, write_predictions
-from semples.stages.weights import load_backbone
 from semples.training import poly, warmed_up
+from semples.weights.generators import load_backbone
 
 
 def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: Path) -> None:

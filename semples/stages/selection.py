@@ -10,10 +10,10 @@ from semples.config.settings import Settings
 from semples.data.images import read_image, read_mask
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
-from semples.metrics import confusions_of, mean_iou, threshold_histogram
+from semples.evaluation.metrics import confusions_of, mean_iou, threshold_histogram
+from semples.inference.views import as_batch
 from semples.models.generators import MaskGenerator
 from semples.models.guide import Guide
-from semples.models.inference import as_batch
 from semples.models.masking import masked_views, pair_masks, present_pairs
 from semples.stages.cams import same_size_batches, scores
 

@@ -9,7 +9,7 @@ from semples.models.tasks import MaskTask
 from semples.stages import guide as guide_stage
 from semples.stages.learning import Job, adamw, class_weights, learn, load_prompts, used_settings
 from semples.stages.selection import judge_of, training_images
-from semples.stages.weights import trained_generator
+from semples.weights.generators import trained_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:

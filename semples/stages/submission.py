@@ -9,8 +9,8 @@ import torch
 from semples.config.settings import Run
 from semples.data.manifest import read_manifest
 from semples.files import atomic_path
+from semples.inference.segmentation import load_checkpoint, write_predictions
 from semples.runtime.devices import make_fabric
-from semples.stages.predictor import load_checkpoint, write_predictions
 
 LAYOUT = "results/VOC2012/Segmentation/comp6_test_cls"  # "comp6": trained on more than VOC's own masks
 BATCH = 8

@@ -15,11 +15,11 @@ from semples.config.settings import Settings
 from semples.data.images import read_image
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
+from semples.inference.views import as_batch
 from semples.models.generators import build_generator
-from semples.models.inference import as_batch
 from semples.stages import guide as guide_stage
 from semples.stages.selection import best_miou, judge_of, margin, training_images
-from semples.stages.weights import load_weights, new_generator
+from semples.weights.generators import load_weights, new_generator
 
 BASE = {
     "run": {"device": "cpu", "threads": 1},

@@ -15,8 +15,8 @@ from semples.cli import main
 from semples.data.images import read_mask, voc_palette
 from semples.data.importers import voc
 from semples.data.manifest import read_manifest, write_manifest
+from semples.inference.segmentation import load_checkpoint
 from semples.stages.predict import overlay
-from semples.stages.predictor import load_checkpoint
 
 
 def run(command: str, *words: object) -> int:

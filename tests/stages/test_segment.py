@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from semples.cli import main
 from semples.data.manifest import read_manifest
-from semples.stages.predictor import load_checkpoint
+from semples.inference.segmentation import load_checkpoint
 
 # checkpoints after every epoch; the workflow's default is one in thirty seconds
 PROGRAM = "from semples import training; training.SAVE_EVERY_S = -1; from semples.cli import main; main()"

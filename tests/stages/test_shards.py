@@ -14,8 +14,8 @@ from semples.data.cam_file import CamFile, CamWriter
 from semples.data.images import read_image, read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
+from semples.inference.views import averaged
 from semples.models.generators import build_generator
-from semples.models.inference import averaged
 from semples.runtime.parallel import share, threaded
 from semples.stages.cams import MIN_MAX_EPS
 from semples.stages.evaluate import label_free_threshold

@@ -8,7 +8,7 @@ import numpy as np
 from semples.data.images import read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.metrics import confusion
+from semples.evaluation.metrics import confusion
 from semples.stages.figures.style import COLUMN, PAGE, save
 
 NUMBERS_UP_TO = 10  # classes whose cells have room for a number

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from semples.errors import SemplesError
-from semples.metrics import (
+from semples.evaluation.metrics import (
     best_class,
     boundary_counts,
     confusion,

@@ -4,14 +4,14 @@ from itertools import pairwise
 
 import torch
 
-from semples.models.generators import build_generator
-from semples.models.inference import (
+from semples.inference.views import (
     as_batch,
     averaged,
     stored_size,
     window_starts,
     windowed,
 )
+from semples.models.generators import build_generator
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from semples.bootstrap import REPLICATES, Replicates, draws, interval
-from semples.judgement import MapCounts, score_histogram
-from semples.metrics import confusion, mean_iou, pseudo_mask
+from semples.evaluation.bootstrap import REPLICATES, Replicates, draws, interval
+from semples.evaluation.metrics import confusion, mean_iou, pseudo_mask
+from semples.evaluation.threshold_counts import MapCounts, score_histogram
 
 THRESHOLDS, CLASSES = np.arange(20) / 20, 3
 

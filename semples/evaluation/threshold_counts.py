@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from semples.bootstrap import Replicates
-from semples.metrics import confusions_of, exceeded, mean_iou_of, threshold_histogram
+from semples.evaluation.bootstrap import Replicates
+from semples.evaluation.metrics import confusions_of, exceeded, mean_iou_of, threshold_histogram
 
 
 class MapCounts:

@@ -18,7 +18,7 @@ from semples.data.images import read_image, write_mask
 from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import require
-from semples.models.inference import as_batch, averaged, windowed
+from semples.inference.views import as_batch, averaged, windowed
 from semples.models.segmenters import Segmenter
 from semples.stages.cams import same_size_batches
 from semples.stages.crf import PRESETS, dense_crf

@@ -1,0 +1,1 @@
+"""Metrics: pixel counts, the ratios made of them, thresholds and confidence intervals."""

@@ -1,0 +1,1 @@
+"""Trained networks at work: maps and masks of whole images."""

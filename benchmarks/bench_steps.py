@@ -90,7 +90,7 @@ def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> 
         return loss.item()
 
     def ours() -> Tensor:
-        with quick_steps(torch.device(inputs.device)):  # as semples.training has it
+        with quick_steps(torch.device(inputs.device)):  # as semples.training.loop has it
             return task(batch)["loss"]
 
     return lambda: step(lambda: getattr(plain, stage)(batch)), lambda: step(ours)

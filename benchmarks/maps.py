@@ -11,7 +11,7 @@ from semples.data.cam_file import CamFile
 from semples.files import require
 from semples.models.generators import MaskGenerator
 from semples.stages import cams
-from semples.training import save_module
+from semples.training.loop import save_module
 from semples.weights.generators import bare_generator, trained_generator
 
 SCALES = [1.0, 1.2]

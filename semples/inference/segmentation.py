@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from semples import training
 from semples.config.load import check
 from semples.config.settings import Segment
 from semples.data.images import read_image, write_mask
@@ -22,6 +21,7 @@ from semples.inference.views import as_batch, averaged, windowed
 from semples.models.segmenters import Segmenter
 from semples.stages.cams import same_size_batches
 from semples.stages.crf import PRESETS, dense_crf
+from semples.training import loop
 
 CRF_ITERATIONS = 10
 LEAST_PROBABILITY = 1e-5
@@ -59,7 +59,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     settings = check(Segment, json.loads(metadata["settings"])["segment"], str(path))
     classes = Classes(*map(tuple, json.loads(metadata["classes"])))
     network = new_network(settings, len(classes))
-    training.load_module(network, path, "segment")
+    loop.load_module(network, path, "segment")
     return Checkpoint(network.eval(), settings, classes)
 
 

@@ -20,7 +20,7 @@ from semples.models.masking import min_max
 from semples.runtime.cpu import OneDnn, fuse
 from semples.runtime.devices import make_fabric
 from semples.runtime.parallel import share, threaded
-from semples.stages.learning import used_settings
+from semples.training.job import used_settings
 from semples.weights.generators import trained_generator
 
 MIN_MAX_EPS = 1e-8

@@ -6,7 +6,7 @@ import torch
 
 from semples.config.settings import Settings
 from semples.models.tasks import ClassifyTask
-from semples.stages.learning import Job, adamw, learn, used_settings
+from semples.training.job import Job, adamw, learn, used_settings
 from semples.weights.generators import new_generator
 
 

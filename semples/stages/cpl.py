@@ -15,7 +15,7 @@ from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
 from semples.stages import guide as guide_stage
-from semples.stages.learning import Job, adamw, class_weights, learn, used_settings
+from semples.training.job import Job, adamw, class_weights, learn, used_settings
 from semples.weights.generators import trained_generator
 
 WORDS_KEPT = 10

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from semples.config.settings import Settings
-from semples.stages.learning import Job
 from semples.stages.slm import refine
+from semples.training.job import Job
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, prompts: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ from semples.inference.views import as_batch
 from semples.models.guide import Guide
 from semples.stages import guide as guide_stage
 from semples.stages.figures.style import save_grid
-from semples.stages.learning import load_prompts
+from semples.training.job import load_prompts
 
 NAME = "name of the class"
 

@@ -10,10 +10,10 @@ from semples.errors import SemplesError
 from semples.models.tasks import JointTask
 from semples.stages import guide as guide_stage
 from semples.stages.cpl import new_bank, write_prompts
-from semples.stages.learning import Job, adamw, learn, used_settings
-from semples.stages.selection import judge_of, training_images
 from semples.stages.slm import mask_arguments
-from semples.training import save_module
+from semples.training.job import Job, adamw, learn, used_settings
+from semples.training.loop import save_module
+from semples.training.selection import judge_of, training_images
 from semples.weights.generators import trained_generator
 
 

@@ -22,8 +22,8 @@ from semples.inference.segmentation import describe_classes, new_network, predic
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.runtime.devices import make_fabric
-from semples.stages.learning import Job, adamw, learn, used_settings
-from semples.training import poly, warmed_up
+from semples.training.job import Job, adamw, learn, used_settings
+from semples.training.loop import poly, warmed_up
 from semples.weights.generators import load_backbone
 
 

@@ -7,8 +7,8 @@ from semples.data.manifest import Manifest
 from semples.files import sha256
 from semples.models.tasks import MaskTask
 from semples.stages import guide as guide_stage
-from semples.stages.learning import Job, adamw, class_weights, learn, load_prompts, used_settings
-from semples.stages.selection import judge_of, training_images
+from semples.training.job import Job, adamw, class_weights, learn, load_prompts, used_settings
+from semples.training.selection import judge_of, training_images
 from semples.weights.generators import trained_generator
 
 

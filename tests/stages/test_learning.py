@@ -18,7 +18,7 @@ from semples.errors import SemplesError
 from semples.inference.views import as_batch
 from semples.models.generators import build_generator
 from semples.stages import guide as guide_stage
-from semples.stages.selection import best_miou, judge_of, margin, training_images
+from semples.training.selection import best_miou, judge_of, margin, training_images
 from semples.weights.generators import load_weights, new_generator
 
 BASE = {

@@ -20,7 +20,7 @@ from semples.data.manifest import read_manifest
 from semples.inference.segmentation import load_checkpoint
 
 # checkpoints after every epoch; the workflow's default is one in thirty seconds
-PROGRAM = "from semples import training; training.SAVE_EVERY_S = -1; from semples.cli import main; main()"
+PROGRAM = "from semples.training import loop; loop.SAVE_EVERY_S = -1; from semples.cli import main; main()"
 
 
 def flags(drawn: Path, settings: str, out: Path, masks: bool = True) -> list[str]:

@@ -19,7 +19,7 @@ from semples.models.generators import build_generator
 from semples.runtime.parallel import share, threaded
 from semples.stages.cams import MIN_MAX_EPS
 from semples.stages.evaluate import label_free_threshold
-from semples.training import load_module, save_module
+from semples.training.loop import load_module, save_module
 
 SETTINGS = {
     "run": {"device": "cpu", "threads": 1},

@@ -23,12 +23,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from semples.checkpoint import Checkpoint, Position
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256
 from semples.runtime.cpu import quick_steps
 from semples.runtime.devices import STOPPED, Interruption, make_fabric, spread_over
 from semples.runtime.seeds import seed_of
+from semples.training.checkpoint import Checkpoint, Position
 
 log = logging.getLogger(__name__)
 NOT_FINITE_LIMIT = 20

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from semples import training
 from semples.data.training_images import EpochBatches
 from semples.errors import SemplesError
 from semples.runtime.seeds import seeded
-from semples.training import Plan, cosine, fit, load_module, poly, save_module, warmed_up
+from semples.training import loop
+from semples.training.loop import Plan, cosine, fit, load_module, poly, save_module, warmed_up
 
 
 class Numbers(Dataset):
@@ -63,7 +63,7 @@ def losses(folder) -> list[float]:
 
 @pytest.fixture(autouse=True)
 def save_every_step(monkeypatch):
-    monkeypatch.setattr(training, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
 
 
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path):
@@ -77,7 +77,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path):
 
 
 def test_sigterm_saves_at_its_step_and_ends(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(training, "SAVE_EVERY_S", 1e9)
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
     caplog.set_level("INFO")
     before = signal.getsignal(signal.SIGTERM)
     whole = train(tmp_path / "whole")
@@ -105,7 +105,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
 
 
 def test_too_many_such_steps_stop_and_keep_the_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "NOT_FINITE_LIMIT", 1)
+    monkeypatch.setattr(loop, "NOT_FINITE_LIMIT", 1)
     with pytest.raises(SemplesError, match="not finite in 2 steps"):
         train(tmp_path, nan_at={5, 6})
     assert (tmp_path / "last.ckpt").exists()

@@ -10,8 +10,6 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader
 
-from semples import training
-from semples.checkpoint import forget_checkpoint
 from semples.config.settings import Settings, Training
 from semples.data.cam_file import CamFile, CamFolder
 from semples.data.manifest import Manifest, read_manifest
@@ -19,6 +17,8 @@ from semples.data.training_images import Photographs, batches, label_transform
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, provenance, require
 from semples.models.losses import balancing_weights
+from semples.training import loop
+from semples.training.checkpoint import forget_checkpoint
 from semples.weights.generators import own_code
 
 
@@ -74,12 +74,12 @@ def learn(
 
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
     `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last. `watch` gives
-    further numbers for the metrics. `how` are fields of `training.Plan`: schedule, accumulate, ema.
+    further numbers for the metrics. `how` are fields of `loop.Plan`: schedule, accumulate, ema.
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
-    plan = training.Plan(
+    plan = loop.Plan(
         epochs=job.training.epochs,
         seed=job.seed,
         device=run.device,
@@ -88,10 +88,10 @@ def learn(
         fingerprint=digest(made_from),
         devices=run.devices,
         compile=run.compile,
-        **{"schedule": training.cosine, **how},
+        **{"schedule": loop.cosine, **how},
     )
-    metrics = training.fit(task, loader, optimizer, plan, judge, watch)
-    training.save_module(task.learner, job.out / "model.safetensors", made_from)
+    metrics = loop.fit(task, loader, optimizer, plan, judge, watch)
+    loop.save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
     forget_checkpoint(plan.folder)

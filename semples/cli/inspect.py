@@ -27,18 +27,18 @@ def _inspect(commands) -> None:
         from contextlib import ExitStack
 
         from semples.data.cam_file import CamFile
-        from semples.inspect import overlay, report
+        from semples.tools import inspect, overlay
 
         if given.save and not given.image:
             raise SemplesError("--save", "no image to draw", "--image ID", "name one of the file's ids")
         with ExitStack() as stack:
             file = stack.enter_context(CamFile(given.file))
             other = stack.enter_context(CamFile(given.compare)) if given.compare else None
-            lines = report.image_report(file, given.image, given.klass) if given.image else report.overview(file)
+            lines = inspect.image_report(file, given.image, given.klass) if given.image else inspect.overview(file)
             print("\n".join(lines))
             if other:
                 other.expect_classes(file.class_names)
-                print("\n".join(report.comparison(file, other, [given.image] if given.image else file.ids)))
+                print("\n".join(inspect.comparison(file, other, [given.image] if given.image else file.ids)))
             if given.save:
                 overlay.save(file, other, given.image, given.klass, _manifest_of(given), given.save)
 
@@ -56,7 +56,7 @@ def _gallery(commands) -> None:
     _manifest(command)
 
     def call(given: argparse.Namespace) -> None:
-        from semples.inspect import gallery
+        from semples.tools import gallery
 
         gallery.run(given.file, _manifest_of(given), given.masks, given.threshold, given.images, given.out)
 

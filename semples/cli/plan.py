@@ -17,7 +17,7 @@ def add(commands) -> None:
     command.add_argument("--at-once", type=int, default=1, help="jobs that run at a time: GPUs, or CPU jobs")
 
     def call(given: argparse.Namespace) -> None:
-        from semples.stages import plan
+        from semples.tools import plan
 
         settings = configured(given.config, given.set)
         plan.run(settings, given.targets, given.device or settings.run.device, given.at_once)

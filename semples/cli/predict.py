@@ -21,7 +21,7 @@ def _predict(commands) -> None:
     command.add_argument("--scales", type=float, nargs="+", default=[], help="test scales; default: the training's")
 
     def call(given: argparse.Namespace) -> None:
-        from semples.stages import predict
+        from semples.tools import predict
 
         predict.run(how_to_run(Run(), given), given.checkpoint, given.photos, given.max_side, given.scales, given.out)
 
@@ -47,7 +47,7 @@ def _export(commands) -> None:
     command.add_argument("--size", type=int, nargs=2, default=[512, 512], metavar=("HEIGHT", "WIDTH"), help="its input")
 
     def call(given: argparse.Namespace) -> None:
-        from semples.stages import export
+        from semples.tools import export
 
         export.run(given.checkpoint, given.format, *given.size, given.out)
 

@@ -16,7 +16,7 @@ def add(commands) -> None:
     command.add_argument("--out", type=Path, help="page to write; default: paper.html in that folder")
 
     def call(given: argparse.Namespace) -> None:
-        from semples.stages import report
+        from semples.tools import report
 
         config = configured(given.config, given.set)
         base = given.base or Path("results", config.name)

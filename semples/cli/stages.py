@@ -68,7 +68,7 @@ def _data(commands) -> None:
 
     def call(given: argparse.Namespace) -> None:
         if given.what == "check":
-            from semples.stages import check
+            from semples.tools import check
 
             check.run(settings_of(given), given.out)
         else:

@@ -12,7 +12,7 @@ from semples.data.images import IGNORE, read_image, write_image, write_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.files import atomic_path, provenance, read_json, remove_leftovers, sha256, write_json
-from semples.plan import expect_masks
+from semples.planning.graph import expect_masks
 from semples.runtime.parallel import share, spread
 from semples.stages.evaluate import label_free_threshold
 

@@ -5,7 +5,7 @@ import pytest
 from semples.config.load import load, variant
 from semples.config.variants import rows_of, seeds_of, variants
 from semples.errors import SemplesError
-from semples.plan import Plan
+from semples.planning.graph import Plan
 
 TABLE = {"title": "Sensitivity", "seeds": 1, "settings": {"csr": {"epochs": 2}}, "sweeps": {"csr.w_prompt": [0.5, 1]}}
 

@@ -16,7 +16,7 @@ from semples.data.images import read_mask, voc_palette
 from semples.data.importers import voc
 from semples.data.manifest import read_manifest, write_manifest
 from semples.inference.segmentation import load_checkpoint
-from semples.stages.predict import overlay
+from semples.tools.predict import overlay
 
 
 def run(command: str, *words: object) -> int:
@@ -127,7 +127,7 @@ def test_an_exported_network_gives_the_same_scores(trained, tmp_path, kind, caps
 
 
 def test_an_export_that_differs_is_not_kept(trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("semples.stages.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("semples.tools.export.TOLERANCE", -1.0)
     flags = ("--checkpoint", trained / "model.safetensors", "--format", "torchscript", "--size", 32, 32)
     assert run("export", *flags, "--out", tmp_path / "net") == 1
     assert "scores that differ" in capsys.readouterr().err
@@ -151,7 +151,7 @@ def test_scales_of_the_command_take_the_place_of_the_trainings(trained, tmp_path
     Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
     seen = []
     monkeypatch.setattr(
-        "semples.stages.predict.masks_of",
+        "semples.tools.predict.masks_of",
         lambda network, pictures, chosen, device: seen.append(chosen.test_scales) or [np.zeros((30, 40), np.uint8)],
     )
     flags = ("--checkpoint", trained / "model.safetensors", "--out", tmp_path / "out")

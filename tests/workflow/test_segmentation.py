@@ -3,7 +3,7 @@
 import csv
 
 from semples.config.load import load
-from semples.plan import Plan, fingerprint, stages_of
+from semples.planning.graph import Plan, fingerprint, stages_of
 
 TRUTH = {"segment": {"labels": "truth"}}
 NETWORK = {"encoder": "tu-resnet10t", "weights": "none", "decoder_channels": 16, "crop": 64, "test_scales": [1.0]}

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(str(workflow.current_basedir)).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from semples import plan
+from semples.planning import graph
 from semples.config import published, variants
 from semples.config.load import load, variant
 from semples.errors import SemplesError
@@ -17,7 +17,7 @@ try:
     CONFIG = load(config)
     JUDGED = masked_splits(CONFIG.data)
     for name in variants.variants(CONFIG):
-        plan.expect_masks(variant(CONFIG, name), JUDGED)
+        graph.expect_masks(variant(CONFIG, name), JUDGED)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
 
@@ -26,7 +26,7 @@ DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
 if DOWNLOADED:
     CONFIG.data.root = f"downloads/{CONFIG.data.source}"
 
-PLAN = plan.Plan(CONFIG)
+PLAN = graph.Plan(CONFIG)
 VARIANTS = list(CONFIG.experiments)
 # all but those whose segmentation learns from true masks
 MAPPED = [v for v in VARIANTS if PLAN.has_maps(v)]
@@ -69,7 +69,7 @@ wildcard_constraints:
 
 def settings_json(stage, variant=VARIANTS[0]):
     """The settings that a stage's command reads, as one line of JSON."""
-    return json.dumps(plan.stage_settings(PLAN.makers[variant], stage), sort_keys=True)
+    return json.dumps(graph.stage_settings(PLAN.makers[variant], stage), sort_keys=True)
 
 
 def settings_of(stage):
@@ -97,7 +97,7 @@ def generator_before(stage):
     """An input function: the generator that a stage of the rule's variant starts from; nothing where it has none."""
 
     def model(wildcards):
-        found = plan.upstream(stage, PLAN.makers[wildcards.variant])
+        found = graph.upstream(stage, PLAN.makers[wildcards.variant])
         return [
             f"{PLAN.folder_before(stage, wildcards.variant, name, wildcards.seed)}/model.safetensors"
             for name in found

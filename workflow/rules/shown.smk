@@ -7,7 +7,7 @@ def evaluations(kinds=("cams", "crf", "segment"), variants=None, seeds=None):
         (
             v,
             s,
-            f"{BASE}/evaluate/{PLAN.owner(plan.JUDGED[kind], v)}/seed{s}/{kind}.json",
+            f"{BASE}/evaluate/{PLAN.owner(graph.JUDGED[kind], v)}/seed{s}/{kind}.json",
         )
         for v in variants or VARIANTS
         for s in seeds or SEEDS
@@ -52,8 +52,8 @@ def prompt_words():
         (v, s, path_of(stage, "words.csv", v, s))
         for v in VARIANTS
         for s in SEEDS
-        for stage in plan.PROMPTS
-        if stage in plan.stages_of(PLAN.settings[v])
+        for stage in graph.PROMPTS
+        if stage in graph.stages_of(PLAN.settings[v])
     ]
 
 
@@ -61,14 +61,14 @@ def learning_curves(seed):
     """(title, metrics.jsonl) of every trained stage that the variants use, each once."""
     curves = {}
     for v in VARIANTS:
-        used = plan.stages_of(PLAN.settings[v])
+        used = graph.stages_of(PLAN.settings[v])
         if PLAN.settings[v].cpl.source == "manual":
             used -= {"cpl"}
         if PLAN.settings[v].classify.epochs == 0:
             used -= {"classify"}
         if v != LAST:
             used -= {"segment"}
-        for stage in plan.LEARNING:
+        for stage in graph.LEARNING:
             if stage in used:
                 curves.setdefault(
                     path_of(stage, "metrics.jsonl", v, seed),
@@ -81,7 +81,7 @@ def stage_cams():
     """(stage, CAMs) of the stages that the last variant goes through, where a variant has them."""
     if not MAPPED:
         return []
-    before = plan.stages_of(PLAN.settings[LAST]) & {"classify", "slm"}
+    before = graph.stages_of(PLAN.settings[LAST]) & {"classify", "slm"}
     found = {PLAN.settings[v].masks_from: v for v in reversed(MAPPED)}
     shown = [(s, found[s]) for s in ("classify", "slm") if s in before & set(found)]
     shown = [(s, v) for s, v in shown if v != LAST] + [
@@ -92,13 +92,13 @@ def stage_cams():
 
 def has_learned_prompts(variant):
     settings = PLAN.settings[variant]
-    used = set(plan.PROMPTS) & plan.stages_of(settings)
+    used = set(graph.PROMPTS) & graph.stages_of(settings)
     return bool(used) and settings.cpl.source == "learned"
 
 
 def prompts_file(variant, file):
     """A file of the stage that made a variant's prompts."""
-    (stage,) = set(plan.PROMPTS) & plan.stages_of(PLAN.settings[variant])
+    (stage,) = set(graph.PROMPTS) & graph.stages_of(PLAN.settings[variant])
     return path_of(stage, file, variant, SEEDS[0])
 
 
@@ -107,7 +107,7 @@ def by_hand():
     return [
         v
         for v in VARIANTS
-        if "cpl" in plan.stages_of(PLAN.settings[v])
+        if "cpl" in graph.stages_of(PLAN.settings[v])
         and PLAN.settings[v].cpl.source == "manual"
     ]
 

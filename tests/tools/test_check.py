@@ -12,7 +12,7 @@ from PIL import Image
 from semples.cli import main
 from semples.config.load import load
 from semples.config.settings import Config
-from semples.estimate import Size, estimate
+from semples.planning.cost import Size, estimate
 
 BASE = {"run": {"device": "cpu", "threads": 1}, "generator": {"name": "conv_cam", "image_size": 64}}
 BASE |= {"guide": {"model": "mini"}, "segment": {"encoder": "tu-resnet10t"}}

@@ -6,8 +6,8 @@ from semples.data.cam_file import CamFile
 from semples.data.images import heat_overlay, read_image, resize_map
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.inspect.report import named_maps
 from semples.stages.figures.style import save_grid
+from semples.tools.inspect import named_maps
 
 
 def save(file: CamFile, other: CamFile | None, image: str, klass: str | None, manifest: Path, out: Path) -> None:

@@ -7,10 +7,10 @@ import torch
 
 from semples.config.settings import Config
 from semples.errors import SemplesError
-from semples.estimate import CALIBRATION, estimate
 from semples.files import read_json
-from semples.plan import Plan
-from semples.sizes import size_of
+from semples.planning.cost import CALIBRATION, estimate
+from semples.planning.graph import Plan
+from semples.planning.size import size_of
 from semples.tabular import markdown
 
 RULES = {"evaluate": "evaluate_cams"}
@@ -18,7 +18,7 @@ RULES = {"evaluate": "evaluate_cams"}
 
 
 def run(config: Config, targets: Sequence[str], device: str, at_once: int) -> None:
-    """Print a row a rule for `targets`, those of semples.plan.Plan.jobs, and what they take together.
+    """Print a row a rule for `targets`, those of semples.planning.graph.Plan.jobs, and what they take together.
 
     `device` is `cpu`, `cuda` or `auto`; the time on the wall is for `at_once` jobs at a time.
     """

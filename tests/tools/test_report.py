@@ -10,7 +10,7 @@ from PIL import Image
 
 from semples.cli import main
 from semples.data.cam_file import CamWriter
-from semples.stages import report
+from semples.tools import report
 
 COUNT = """<script>addEventListener("load", () => {
   const seen = [...document.images].filter(image => image.complete && image.naturalWidth > 0)

@@ -21,8 +21,8 @@ from semples.data.images import IGNORE, read_image, read_mask
 from semples.data.importers.listing import unnamed
 from semples.data.manifest import Classes, Manifest, split_counts
 from semples.errors import SemplesError
-from semples.estimate import CALIBRATION, Size, estimate
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
+from semples.planning.cost import CALIBRATION, Size, estimate
 from semples.stages.data import imported
 from semples.tabular import markdown
 

@@ -17,7 +17,7 @@ from semples.config.settings import Config
 from semples.data.cam_file import CamFile
 from semples.errors import SemplesError
 from semples.files import PACKAGE, write_text
-from semples.plan import Plan, stages_of
+from semples.planning.graph import Plan, stages_of
 from semples.stages.tables.words import NAME as WORDS
 
 CAPTIONS = PACKAGE.parent / "workflow" / "report"

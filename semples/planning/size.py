@@ -7,7 +7,7 @@ import numpy as np
 from semples.config.settings import Config, Data
 from semples.data.manifest import Manifest, read_manifest, split_counts
 from semples.errors import SemplesError
-from semples.estimate import Size
+from semples.planning.cost import Size
 
 # VOC 2012 with SBD and COCO 2014: images of a split, mean pixels and labels of an image, classes
 KNOWN = {

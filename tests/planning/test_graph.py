@@ -1,7 +1,7 @@
 """Variants share what they have in common, and only that."""
 
 from semples.config.load import load
-from semples.plan import LEARNING, SECTIONS, Plan, fingerprint, stage_settings, stages_of, upstream
+from semples.planning.graph import LEARNING, SECTIONS, Plan, fingerprint, stage_settings, stages_of, upstream
 
 EXPERIMENTS = {
     "classifier": {"masks_from": "classify"},

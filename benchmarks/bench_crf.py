@@ -14,7 +14,7 @@ from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import published, read_published, settings, store
 from semples.config.settings import Settings
 from semples.data.images import read_image, write_mask
-from semples.stages import crf
+from semples.inference.crf import PRESETS, dense_crf, unary_energy
 
 THRESHOLD = 0.3
 
@@ -56,9 +56,9 @@ def _settings(inputs: Inputs, processes: int) -> Settings:
 
 def _plain(photo: str, maps: Path, out: Path, palette: np.ndarray) -> None:
     score, present = read_published(maps)
-    kernels = crf.PRESETS["irn"]
-    unary = crf.unary_energy(score, THRESHOLD, kernels.soft)
-    labels = crf.dense_crf(read_image(photo), unary, kernels, 10).argmax(axis=0)
+    kernels = PRESETS["irn"]
+    unary = unary_energy(score, THRESHOLD, kernels.soft)
+    labels = dense_crf(read_image(photo), unary, kernels, 10).argmax(axis=0)
     write_mask(out / f"{maps.stem}.png", np.concatenate([[0], present + 1])[labels], palette)
 
 

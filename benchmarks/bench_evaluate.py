@@ -15,8 +15,9 @@ from semples.data.cam_file import CamFile
 from semples.data.images import read_mask
 from semples.data.manifest import Manifest
 from semples.evaluation.metrics import confusion, confusions_of, mean_iou, pseudo_mask, threshold_histogram
+from semples.evaluation.thresholds import threshold_grid
 from semples.files import read_json
-from semples.stages.evaluate import run_cams, threshold_grid
+from semples.stages.evaluate import run_cams
 
 
 def rows(inputs: Inputs) -> list[Row]:

@@ -20,10 +20,10 @@ from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.plain_steps import PlainSteps
 from semples.data.images import read_image
 from semples.data.manifest import Manifest
+from semples.data.training_images import present_pairs
 from semples.inference.views import as_batch
 from semples.models.generators import build_generator
 from semples.models.guide import Guide
-from semples.models.masking import present_pairs
 from semples.models.prompts import PromptBank
 from semples.models.tasks import MaskTask, PromptTask
 from semples.runtime.cpu import quick_steps

@@ -15,10 +15,10 @@ import torch
 
 from semples import __version__
 from semples.config.settings import Data
+from semples.data.importers.registry import imported
 from semples.data.manifest import Manifest, read_manifest, write_manifest
 from semples.data.scan import measured
-from semples.stages.data import imported
-from semples.tabular import markdown
+from semples.stages.tables.formats import markdown
 
 SPLIT = "all"
 PACKAGES = ("torch", "timm", "open_clip_torch", "numpy", "h5py", "pillow", "opencv-python-headless", "pydensecrf2")

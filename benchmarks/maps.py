@@ -11,8 +11,8 @@ from semples.data.cam_file import CamFile
 from semples.files import require
 from semples.models.generators import MaskGenerator
 from semples.stages import cams
-from semples.training.loop import save_module
 from semples.weights.generators import bare_generator, trained_generator
+from semples.weights.module_file import save_module
 
 SCALES = [1.0, 1.2]
 

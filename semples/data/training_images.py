@@ -17,7 +17,6 @@ from semples.data.decoded_cache import DecodedImages
 from semples.data.images import read_image, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
-from semples.models.masking import present_pairs
 from semples.runtime.seeds import seed_of, seeded
 
 
@@ -187,3 +186,9 @@ def label_transform(
     if erasing:
         steps.append(v2.RandomErasing(erasing, value="random"))
     return v2.Compose([*steps, v2.ToPureTensor()])
+
+
+def present_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Image and class index of every (image, present class) pair of `labels` (batch, classes), each (pairs,)."""
+    image, klass = labels.nonzero(as_tuple=True)
+    return image, klass

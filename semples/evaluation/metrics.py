@@ -140,19 +140,6 @@ def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> 
     return counts
 
 
-def otsu(histogram: np.ndarray, values: np.ndarray) -> int:
-    """First place of the higher side of the cut that leaves the least variance within both sides (Otsu, 1979).
-
-    `histogram` counts (n,) at ascending `values` (n,).
-    """
-    low = histogram.cumsum().astype(float)
-    moment = (histogram * values).cumsum()
-    high = low[-1] - low
-    apart = moment[-1] * low - moment * low[-1]
-    between = np.divide(apart**2, low * high, out=np.zeros_like(low), where=(low > 0) & (high > 0))
-    return min(int(between.argmax()) + 1, len(values) - 1)
-
-
 def _outline(mask: np.ndarray, near: int) -> np.ndarray:
     """The pixels of a mask bool (h, w) that are within `near` pixels of its outline or of the picture's edge."""
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=near, borderValue=0)

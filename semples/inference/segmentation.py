@@ -17,11 +17,11 @@ from semples.data.images import read_image, write_mask
 from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import require
+from semples.inference.cams import same_size_batches
+from semples.inference.crf import PRESETS, dense_crf
 from semples.inference.views import as_batch, averaged, windowed
 from semples.models.segmenters import Segmenter
-from semples.stages.cams import same_size_batches
-from semples.stages.crf import PRESETS, dense_crf
-from semples.training import loop
+from semples.weights.module_file import load_module
 
 CRF_ITERATIONS = 10
 LEAST_PROBABILITY = 1e-5
@@ -59,7 +59,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     settings = check(Segment, json.loads(metadata["settings"])["segment"], str(path))
     classes = Classes(*map(tuple, json.loads(metadata["classes"])))
     network = new_network(settings, len(classes))
-    loop.load_module(network, path, "segment")
+    load_module(network, path, "segment")
     return Checkpoint(network.eval(), settings, classes)
 
 

@@ -5,12 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def present_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Image and class index of every (image, present class) pair of `labels` (batch, classes), each (pairs,)."""
-    image, klass = labels.nonzero(as_tuple=True)
-    return image, klass
-
-
 def min_max(maps: Tensor, eps: float) -> Tensor:
     """`(m - min) / (max - min + eps)` of each map: (..., h, w) in, (..., h, w) in [0, 1) out."""
     low = maps.amin(dim=(-2, -1), keepdim=True)

@@ -19,13 +19,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from semples.config.settings import Config, Generator, Settings
-from semples.files import PACKAGE
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
 from semples.planning.graph import Plan
 from semples.weights.generators import bare_generator
 
-CALIBRATION = PACKAGE / "planning" / "calibration.json"
+CALIBRATION = Path(__file__).with_name("calibration.json")
 HELD = 3  # layers' outputs that inference holds at a time: input, output, a branch
 FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
 

@@ -2,23 +2,20 @@
 
 from pathlib import Path
 
-import pandas as pd
 import torch
-from safetensors.torch import save_file
 
-from semples.config.settings import Prompts, Settings
+from semples.config.settings import Settings
 from semples.data.cam_file import cams_digest, open_cams
 from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
-from semples.files import atomic_path, provenance, write_text
+from semples.files import write_text
 from semples.models.guide import Guide
-from semples.models.prompts import PromptBank, word_cosines
 from semples.models.tasks import PromptTask
-from semples.stages import guide as guide_stage
+from semples.provenance import provenance
 from semples.training.job import Job, adamw, class_weights, learn, used_settings
+from semples.training.prompts import new_bank, write_prompts
+from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
-
-WORDS_KEPT = 10
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: Path | None, out: Path) -> None:
@@ -31,7 +28,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
     """
     job = Job(settings, "cpl", seed, manifest, out)
     images = job.images()
-    model, texts, weights = guide_stage.open_folder(guide, settings)
+    model, texts, weights = guide_folder.open_folder(guide, settings)
     inputs = {"manifest": images.digest(), "guide": weights}
     if settings.cpl.source == "manual":
         embeddings = _manual(model, settings, images.classes)
@@ -39,27 +36,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
     else:
         embeddings, inputs["start"] = _learned(job, images, model, texts["texts"], generator, inputs)
     made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
-    write_prompts(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, made_from, out)
-
-
-def new_bank(chosen: Prompts, classes: int, guide: Guide) -> PromptBank:
-    """The prompts as they start."""
-    initial = guide.token_vectors(chosen.initial) if chosen.initial else None
-    return PromptBank(classes, chosen.length, guide.width, initial, chosen.shared)
-
-
-def write_prompts(
-    embeddings: torch.Tensor,
-    words: torch.Tensor,
-    spoken: list[str],
-    classes: Classes,
-    made_from: dict[str, str],
-    out: Path,
-) -> None:
-    """Write `out`/prompts.safetensors and words.csv; `words` (words, width) are the embeddings of `spoken`."""
-    with atomic_path(out / "prompts.safetensors") as partial:
-        save_file({"embeddings": embeddings}, partial, metadata=made_from)
-    _write_words(embeddings, words, spoken, classes, out / "words.csv")
+    write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
 
 
 def _learned(
@@ -115,22 +92,3 @@ def _manual(model: Guide, settings: Settings, classes: Classes) -> torch.Tensor:
     longest = max(map(len, lists))
     phrases = [settings.guide.template.format(words[i % len(words)]) for words in lists for i in range(longest)]
     return model.encode_text(phrases).unflatten(0, (len(classes), longest))
-
-
-def _write_words(embeddings: torch.Tensor, words: torch.Tensor, spoken: list[str], classes: Classes, out: Path) -> None:
-    cosine, lift = word_cosines(torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1), words)
-    rows = [
-        {
-            "class": name,
-            "list": title,
-            "rank": rank + 1,
-            "word": spoken[place],
-            "cosine": round(cosine[k, place].item(), 4),
-            "lift": round(lift[k, place].item(), 4),
-        }
-        for k, name in enumerate(classes.names)
-        for title, measure in (("nearest", cosine), ("distinctive", lift))
-        for rank, place in enumerate(measure[k].topk(min(WORDS_KEPT, len(spoken))).indices.tolist())
-    ]
-    with atomic_path(out) as partial:
-        pd.DataFrame(rows).to_csv(partial, index=False)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from semples.config.settings import Settings
-from semples.stages.slm import refine
 from semples.training.job import Job
+from semples.training.refinement import refine
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, prompts: Path, out: Path) -> None:

@@ -1,19 +1,17 @@
 """data: a data set becomes a manifest."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from semples.config.settings import Data, Settings
-from semples.data.importers import coco, mini, photos, voc
-from semples.data.manifest import Classes, split_counts, write_manifest
+from semples.data.importers.registry import imported
+from semples.data.manifest import split_counts, write_manifest
 from semples.data.scan import measured
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
 # `load(data, folder, processes)` of each gives classes and a table; it may write pictures into `folder`
-IMPORTERS = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}
 
 
 def run(settings: Settings, out: Path) -> None:
@@ -31,19 +29,6 @@ def run(settings: Settings, out: Path) -> None:
     print(f"{len(table)} images, {labelled} with labels, {len(classes)} classes: {out / 'manifest.csv'}")
 
 
-def imported(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
-    """Classes and table (id, image, mask, split, labels) of the data set; what the importer draws goes to `folder`."""
-    if data.source != "mini" and not (data.root and Path(data.root).exists()):
-        raise SemplesError(
-            "data.root",
-            repr(data.root),
-            "where the data set lies",
-            "set `data.root` in config.yaml" + (", or run `semples download`" if data.source != "photos" else ""),
-        )
-    classes, table = IMPORTERS[data.source].load(data, folder, processes)
-    return _renamed(classes, data.texts), table
-
-
 def expect_splits(table: pd.DataFrame, data: Data) -> None:
     """An error unless the splits that train and validate have images: looked at before an hour is spent."""
     counts = split_counts(table)
@@ -52,14 +37,3 @@ def expect_splits(table: pd.DataFrame, data: Data) -> None:
             raise SemplesError(
                 f"data.{key}", f"split {name!r} without an image", f"one of {list(counts)}", f"correct `data.{key}`"
             )
-
-
-def _renamed(classes: Classes, texts: dict[str, str]) -> Classes:
-    if unknown := set(texts) - set(classes.names):
-        raise SemplesError(
-            "data.texts",
-            f"class {sorted(unknown)[0]!r}",
-            f"one of {', '.join(classes.names)}",
-            "correct the name",
-        )
-    return replace(classes, texts=tuple(texts.get(n, t) for n, t in zip(classes.names, classes.texts, strict=True)))

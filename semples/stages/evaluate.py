@@ -13,17 +13,9 @@ from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.bootstrap import Replicates, interval
-from semples.evaluation.metrics import (
-    boundary_counts,
-    confusion,
-    iou,
-    mean_iou,
-    mean_iou_of,
-    otsu,
-    pseudo_mask,
-    summary,
-)
+from semples.evaluation.metrics import boundary_counts, confusion, iou, mean_iou, mean_iou_of, pseudo_mask, summary
 from semples.evaluation.threshold_counts import MapCounts, score_histogram
+from semples.evaluation.thresholds import otsu, threshold_grid
 from semples.files import read_json, write_json
 
 BUCKETS = 10_000  # of ids, to draw a share of them
@@ -59,19 +51,6 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
     )
     for name, found in policies.items():
         print(f"CAM mIoU {found['miou']:.4f} on {split} at threshold {found['threshold']:.2f} ({name})")
-
-
-def threshold_grid(settings: Settings) -> np.ndarray:
-    """The thresholds of the curve, float64 ascending in [0, 1)."""
-    return np.arange(settings.evaluate.thresholds) / settings.evaluate.thresholds
-
-
-def label_free_threshold(settings: Settings, cams: Path) -> float:
-    """Otsu's cut between the low and the high scores of all pixels of a file of CAMs."""
-    thresholds = threshold_grid(settings)
-    with CamFile(cams) as file:
-        total = sum(score_histogram(file.read(image).score, thresholds) for image in file.ids)
-    return float(thresholds[otsu(total, thresholds)])
 
 
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import open_clip
 import torch
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from semples.config.settings import Guide as GuideSettings
@@ -20,9 +20,9 @@ from semples.inference.views import as_batch
 from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
+from semples.weights.guide_folder import MODEL_FILES, set_centres
 
 CENTRE_IMAGES = 1000
-MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
 
 def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None = None) -> None:
@@ -45,31 +45,12 @@ def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None
             centres["image_centre"] = _mean_embedding(guide, _training_images(manifest, settings.data.train))
         if chosen.centre == "both":
             centres["text_centre"] = guide.encode_text(sentences).mean(dim=0)
-        _centre(guide, centres)
+        set_centres(guide, centres)
         texts = guide.encode_classes(list(classes.texts), chosen.templates or [chosen.template])
         spoken = guide.encode_text(sentences)
         save_file({"texts": texts, "words": spoken, **centres}, partial / "texts.safetensors")
         write_text(partial / "words.txt", "".join(f"{word}\n" for word in words))
     print(f"guide {chosen.model}, {len(classes)} classes, {len(words)} words: {out}")
-
-
-def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torch.Tensor], str]:
-    """The guide that `run` wrote, its `texts` and `words`, and the digest of its weights."""
-    weights = require(folder / MODEL_FILES[1], "guide")
-    guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
-    texts = load_file(folder / "texts.safetensors")
-    _centre(guide, texts)
-    return guide, texts, sha256(weights)
-
-
-def _centre(guide: Guide, centres: dict[str, torch.Tensor]) -> None:
-    guide.image_centre = centres.get("image_centre", guide.image_centre)
-    guide.text_centre = centres.get("text_centre", guide.text_centre)
-
-
-def words_of(folder: Path) -> list[str]:
-    """The words of a guide folder, in the order of their embeddings."""
-    return require(folder / "words.txt", "guide").read_text(encoding="utf-8").splitlines()
 
 
 def _training_images(manifest: Path | None, split: str) -> list[str]:

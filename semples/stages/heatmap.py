@@ -10,11 +10,11 @@ from semples.config.settings import Settings
 from semples.data.images import heat_overlay, read_image, resize_map
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
+from semples.figure_style import save_grid
 from semples.inference.views import as_batch
 from semples.models.guide import Guide
-from semples.stages import guide as guide_stage
-from semples.stages.figures.style import save_grid
-from semples.training.job import load_prompts
+from semples.training.prompts import load_prompts
+from semples.weights import guide_folder
 
 NAME = "name of the class"
 
@@ -39,7 +39,7 @@ def run(
         raise SemplesError("heatmap", "nothing to look for", "words, or prompts", "give --text or --prompts")
     images = read_manifest(manifest).split(split).with_labels()
     images = images.sample(settings.figures.images, settings.figures.seed)
-    model, classes, _ = guide_stage.open_folder(guide, settings)
+    model, classes, _ = guide_folder.open_folder(guide, settings)
     learned = {title: load_prompts(path).mean(dim=1) for title, path in prompts}  # classes, width
     banks = ({NAME: classes["texts"]} if names else {}) | learned
     with torch.inference_mode():

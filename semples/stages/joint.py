@@ -8,13 +8,13 @@ from torch.optim import AdamW
 from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.models.tasks import JointTask
-from semples.stages import guide as guide_stage
-from semples.stages.cpl import new_bank, write_prompts
-from semples.stages.slm import mask_arguments
 from semples.training.job import Job, adamw, learn, used_settings
-from semples.training.loop import save_module
+from semples.training.prompts import new_bank, write_prompts
+from semples.training.refinement import mask_arguments
 from semples.training.selection import judge_of, training_images
+from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
+from semples.weights.module_file import save_module
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:
@@ -27,7 +27,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     job = Job(settings, "joint", seed, manifest, out)
     images, chosen, prompts = job.images(), settings.csr, settings.cpl
     learned_from = training_images(images, settings)
-    model, texts, weights = guide_stage.open_folder(guide, settings)
+    model, texts, weights = guide_folder.open_folder(guide, settings)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
     torch.manual_seed(seed)
     bank = new_bank(prompts, len(images.classes), model)
@@ -51,4 +51,4 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     save_module(generator, out / "model.safetensors", made_from)
     with torch.no_grad():
         embeddings = bank.cpu().encoded(model.cpu(), prompts.dot).unsqueeze(1)
-    write_prompts(embeddings, texts["words"], guide_stage.words_of(guide), images.classes, made_from, out)
+    write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)

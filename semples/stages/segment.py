@@ -17,10 +17,11 @@ from semples.data.masked_images import MaskedPhotographs, MaskTransform
 from semples.data.training_images import batches
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion, mean_iou
-from semples.files import atomic_path, digest, provenance, require, sha256, write_json
+from semples.files import atomic_path, digest, require, sha256, write_json
 from semples.inference.segmentation import describe_classes, new_network, predicted, write_predictions
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
+from semples.provenance import provenance
 from semples.runtime.devices import make_fabric
 from semples.training.job import Job, adamw, learn, used_settings
 from semples.training.loop import poly, warmed_up

@@ -19,12 +19,12 @@ import matplotlib.pyplot as plt
 from semples.config.settings import Config, Settings
 from semples.data.images import IGNORE, read_image, read_mask
 from semples.data.importers.listing import unnamed
+from semples.data.importers.registry import imported
 from semples.data.manifest import Classes, Manifest, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
 from semples.planning.cost import CALIBRATION, Size, estimate
-from semples.stages.data import imported
-from semples.tabular import markdown
+from semples.stages.tables.formats import markdown
 
 SHOWN = 20  # lines of a list in the report; problems.csv has all
 

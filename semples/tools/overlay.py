@@ -6,7 +6,7 @@ from semples.data.cam_file import CamFile
 from semples.data.images import heat_overlay, read_image, resize_map
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.stages.figures.style import save_grid
+from semples.figure_style import save_grid
 from semples.tools.inspect import named_maps
 
 

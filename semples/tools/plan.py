@@ -11,7 +11,7 @@ from semples.files import read_json
 from semples.planning.cost import CALIBRATION, estimate
 from semples.planning.graph import Plan
 from semples.planning.size import size_of
-from semples.tabular import markdown
+from semples.stages.tables.formats import markdown
 
 RULES = {"evaluate": "evaluate_cams"}
 """Rules whose name is not that of the stage."""

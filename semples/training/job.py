@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader
@@ -15,11 +14,13 @@ from semples.data.cam_file import CamFile, CamFolder
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.training_images import Photographs, batches, label_transform
 from semples.errors import SemplesError
-from semples.files import atomic_path, digest, provenance, require
+from semples.files import atomic_path, digest, require
 from semples.models.losses import balancing_weights
+from semples.provenance import provenance
 from semples.training import loop
 from semples.training.checkpoint import forget_checkpoint
 from semples.weights.generators import own_code
+from semples.weights.module_file import save_module
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def learn(
         **{"schedule": loop.cosine, **how},
     )
     metrics = loop.fit(task, loader, optimizer, plan, judge, watch)
-    loop.save_module(task.learner, job.out / "model.safetensors", made_from)
+    save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
     forget_checkpoint(plan.folder)
@@ -119,11 +120,6 @@ def adamw(module: nn.Module, settings: Training, fast: nn.Module | None = None, 
 def used_settings(settings: Settings, *sections: str) -> dict:
     """The named sections as plain values, for provenance."""
     return settings.model_dump(include=set(sections), mode="json")
-
-
-def load_prompts(path: Path) -> torch.Tensor:
-    """Prompt embeddings (classes, phrases, width) that cpl wrote."""
-    return load_file(require(path, "cpl"))["embeddings"]
 
 
 def class_weights(kind: str, images: Manifest) -> torch.Tensor | None:

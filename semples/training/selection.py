@@ -9,13 +9,14 @@ import torch
 from semples.config.settings import Settings
 from semples.data.images import read_image, read_mask
 from semples.data.manifest import Manifest
+from semples.data.training_images import present_pairs
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusions_of, mean_iou, threshold_histogram
+from semples.inference.cams import same_size_batches, scores
 from semples.inference.views import as_batch
 from semples.models.generators import MaskGenerator
 from semples.models.guide import Guide
-from semples.models.masking import masked_views, pair_masks, present_pairs
-from semples.stages.cams import same_size_batches, scores
+from semples.models.masking import masked_views, pair_masks
 
 SEED = 0
 THRESHOLDS = np.arange(100) / 100

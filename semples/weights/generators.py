@@ -13,7 +13,7 @@ from semples.config.settings import Generator, Settings
 from semples.errors import SemplesError
 from semples.files import sha256
 from semples.models.generators import MaskGenerator, build_generator
-from semples.training import loop
+from semples.weights.module_file import expect_shapes, load_module
 
 
 def new_generator(settings: Settings, classes: int) -> MaskGenerator:
@@ -28,7 +28,7 @@ def new_generator(settings: Settings, classes: int) -> MaskGenerator:
 def trained_generator(settings: Settings, classes: int, path: Path, made_by: str) -> tuple[MaskGenerator, str]:
     """The generator as a former stage left it, and the digest of its file."""
     generator = bare_generator(settings.generator, classes)
-    return generator, loop.load_module(generator, path, made_by)
+    return generator, load_module(generator, path, made_by)
 
 
 def own_code(settings: Settings) -> dict[str, str]:
@@ -75,7 +75,7 @@ def load_weights(generator: MaskGenerator, path: Path) -> None:
     names = {name for name, tensor in generator.state_dict(keep_vars=True).items() if id(tensor) in head}
     if not names & set(state):  # a backbone alone: the head stays as it was drawn
         expected = {name: tensor for name, tensor in expected.items() if name not in names}
-    loop.expect_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
+    expect_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
     generator.load_state_dict(state, strict=False)
 
 
@@ -83,7 +83,7 @@ def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:
     """Load timm weights into a backbone, whatever their classifier head; `key` is the setting that names `path`."""
     heads = ("head.", "fc.", "classifier.")
     tensors = {name: value for name, value in read_weights(path, key).items() if not name.startswith(heads)}
-    loop.expect_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
+    expect_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
     backbone.load_state_dict(tensors)
 
 

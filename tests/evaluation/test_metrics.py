@@ -15,11 +15,11 @@ from semples.evaluation.metrics import (
     iou,
     mean_iou,
     mean_iou_of,
-    otsu,
     pseudo_mask,
     summary,
     threshold_histogram,
 )
+from semples.evaluation.thresholds import otsu
 
 CLASSES = 4
 

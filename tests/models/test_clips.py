@@ -5,10 +5,10 @@ import pytest
 import torch
 from open_clip.model import CLIP
 
+from semples.data.training_images import present_pairs
 from semples.errors import SemplesError
 from semples.models.generators import build_generator
 from semples.models.guide import Guide, load_guide
-from semples.models.masking import present_pairs
 from semples.models.prompts import PromptBank
 from semples.models.tasks import MaskTask, PromptTask
 

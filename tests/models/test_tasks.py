@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from semples.data.training_images import present_pairs
 from semples.models.generators import build_generator
-from semples.models.masking import masked_views, min_max, pair_masks, present_pairs
+from semples.models.masking import masked_views, min_max, pair_masks
 from semples.models.prompts import PromptBank
 from semples.models.tasks import ClassifyTask, JointTask, MaskTask, PromptTask
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from semples.errors import SemplesError
-from semples.stages.crf import PRESETS, dense_crf, unary_energy
+from semples.inference.crf import PRESETS, dense_crf, unary_energy
 
 
 def test_hard_unary_by_hand():

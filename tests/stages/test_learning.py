@@ -17,8 +17,8 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.inference.views import as_batch
 from semples.models.generators import build_generator
-from semples.stages import guide as guide_stage
 from semples.training.selection import best_miou, judge_of, margin, training_images
+from semples.weights import guide_folder
 from semples.weights.generators import load_weights, new_generator
 
 BASE = {
@@ -134,7 +134,7 @@ def test_selection_keeps_the_best_epoch(made, miniature, tmp_path):
         settings = settings_with(selection={"policy": policy})
         generator = build_generator("conv_cam", 6, "")
         generator.load_state_dict(load_file(out / "model.safetensors"))
-        guide, texts, _ = guide_stage.open_folder(made / "guide", settings)
+        guide, texts, _ = guide_folder.open_folder(made / "guide", settings)
         images = read_manifest(miniature).split("train").with_labels()
         judge = judge_of(settings, images, generator, guide, texts["texts"])
         assert judge() == pytest.approx(max(scores), abs=1e-5)
@@ -166,7 +166,7 @@ def test_true_masks_score_higher_than_their_opposite(made, miniature):
     images = read_manifest(miniature).split("train").with_labels()
     truth = np.stack([read_mask(path) for path in images.table["mask"]])
     masks = torch.stack([torch.from_numpy(truth == k + 1) for k in range(6)], dim=1).float()
-    guide, texts, _ = guide_stage.open_folder(made / "guide", settings)
+    guide, texts, _ = guide_folder.open_folder(made / "guide", settings)
     true, opposite = Painted(masks), Painted(1 - masks)
     assert best_miou(true, images, settings) > 0.99 > best_miou(opposite, images, settings)
     scores = [margin(generator, guide, texts["texts"], images, settings) for generator in (true, opposite)]
@@ -220,14 +220,14 @@ def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniat
     assert semples("guide", *flags, guide={"centre": "both"}) == 1  # which images?
     assert semples("guide", *flags, "--manifest", miniature, guide={"centre": "both"}) == 0
     settings = settings_with(guide={"centre": "both"})
-    guide, texts, _ = guide_stage.open_folder(tmp_path / "guide", settings)
+    guide, texts, _ = guide_folder.open_folder(tmp_path / "guide", settings)
     paths = read_manifest(miniature).split("train").table["image"]
     batch = as_batch([read_image(path) for path in paths], torch.device("cpu"))
     named = guide.encode_text(["a photo of a fox."])
     guide.image_centre = guide.text_centre = torch.zeros(1)
     mean = guide.encode_image(guide.normalise(batch)).mean(dim=0)
     assert torch.allclose(texts["image_centre"], mean, atol=1e-5)
-    spoken = guide.encode_text([f"a photo of {word}." for word in guide_stage.words_of(tmp_path / "guide")])
+    spoken = guide.encode_text([f"a photo of {word}." for word in guide_folder.words_of(tmp_path / "guide")])
     assert torch.allclose(texts["text_centre"], spoken.mean(dim=0), atol=1e-5)
     assert torch.allclose(texts["words"], F.normalize(spoken - spoken.mean(dim=0), dim=-1), atol=1e-5)
     apart = guide.encode_text(["a photo of a fox."]) - texts["text_centre"]

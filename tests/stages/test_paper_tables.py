@@ -8,7 +8,7 @@ import pytest
 
 from semples.config.published import method_of, results
 from semples.stages.tables import cost, paper, words
-from semples.tabular import latex
+from semples.stages.tables.formats import latex
 
 CLASSES = {"background": {"iou": 0.5, "false_positive": 0.2, "false_negative": 0.3}}
 

@@ -14,12 +14,12 @@ from semples.data.cam_file import CamFile, CamWriter
 from semples.data.images import read_image, read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
+from semples.evaluation.thresholds import label_free_threshold
+from semples.inference.cams import MIN_MAX_EPS
 from semples.inference.views import averaged
 from semples.models.generators import build_generator
 from semples.runtime.parallel import share, threaded
-from semples.stages.cams import MIN_MAX_EPS
-from semples.stages.evaluate import label_free_threshold
-from semples.training.loop import load_module, save_module
+from semples.weights.module_file import load_module, save_module
 
 SETTINGS = {
     "run": {"device": "cpu", "threads": 1},

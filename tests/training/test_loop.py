@@ -13,7 +13,8 @@ from semples.data.training_images import EpochBatches
 from semples.errors import SemplesError
 from semples.runtime.seeds import seeded
 from semples.training import loop
-from semples.training.loop import Plan, cosine, fit, load_module, poly, save_module, warmed_up
+from semples.training.loop import Plan, cosine, fit, poly, warmed_up
+from semples.weights.module_file import load_module, save_module
 
 
 class Numbers(Dataset):

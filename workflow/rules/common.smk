@@ -10,7 +10,7 @@ from semples.planning import graph
 from semples.config import published, variants
 from semples.config.load import load, variant
 from semples.errors import SemplesError
-from semples.files import code_digest
+from semples.provenance import code_digest
 from semples.data.importers.listing import masked_splits, table_files
 
 try:

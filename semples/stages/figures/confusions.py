@@ -9,7 +9,7 @@ from semples.data.images import read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion
-from semples.stages.figures.style import COLUMN, PAGE, save
+from semples.figure_style import COLUMN, PAGE, save
 
 NUMBERS_UP_TO = 10  # classes whose cells have room for a number
 

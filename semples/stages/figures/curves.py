@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from semples.errors import SemplesError
+from semples.figure_style import COLOURS, COLUMN, LINES, save, small_multiples
 from semples.files import read_json, require
-from semples.stages.figures.style import COLOURS, COLUMN, LINES, save, small_multiples
 
 IN_A_ROW = 4
 

@@ -14,7 +14,7 @@ from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion, iou, pseudo_mask
-from semples.stages.figures.style import PAGE, save, save_grid, show, wrapped
+from semples.figure_style import PAGE, save, save_grid, show, wrapped
 
 Named = Iterable[tuple[str, Path]]
 STAGE_WORDS = 3  # of the prompt, under the framework's background

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from semples.figure_style import COLOURS, PAGE, save, small_multiples
 from semples.files import require
-from semples.stages.figures.style import COLOURS, PAGE, save, small_multiples
 
 SHOWN = 5  # words of a class
 IN_A_ROW = 3

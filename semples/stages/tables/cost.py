@@ -6,7 +6,7 @@ import pandas as pd
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.tabular import write
+from semples.stages.tables.formats import write
 
 TITLE = "Cost"
 NAME = "table_9"

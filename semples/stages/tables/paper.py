@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from semples.config.published import results
 from semples.files import atomic_path
 from semples.stages.tables.evaluations import measures, numbers, of, packages_of, percent, seeds_note, spread
-from semples.tabular import write
+from semples.stages.tables.formats import write
 
 TEST = "test"  # VOC's, which only its server can judge
 NUMBERS = {"cams", "crf", "segment", TEST}  # keys of published numbers; a method without any has an empty row

@@ -7,7 +7,7 @@ import pandas as pd
 
 from semples.files import atomic_path, write_text
 from semples.stages.tables.evaluations import measures, numbers, of, packages_of, percent, seeds_note
-from semples.tabular import html, markdown
+from semples.stages.tables.formats import html, markdown
 
 
 def run(rows: Iterable[tuple[str, int, Path]], note: str, out: Path) -> None:

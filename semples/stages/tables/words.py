@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from semples.files import write_text
-from semples.tabular import markdown
+from semples.stages.tables.formats import markdown
 
 NAME = "words"
 

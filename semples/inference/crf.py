@@ -1,0 +1,102 @@
+"""The arithmetic of the dense CRF: from scores and an image to label probabilities."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from semples.config.settings import Crf
+from semples.data.cam_file import ImageCams
+from semples.data.images import read_image
+from semples.errors import SemplesError
+
+
+class Kernels(NamedTuple):
+    """Pairwise terms of a CRF: standard deviations in pixels (sxy) and grey levels (srgb), and weights (compat)."""
+
+    gaussian_sxy: float
+    gaussian_compat: float
+    bilateral_sxy: float
+    bilateral_srgb: float
+    bilateral_compat: float
+    soft: bool
+
+
+PRESETS = {
+    "weaktr": Kernels(4, 3, 83, 5, 3, soft=False),
+    "irn": Kernels(3, 3, 50, 5, 10, soft=False),
+    "deeplab": Kernels(1, 3, 67, 3, 4, soft=True),
+    "psa": Kernels(3, 3, 80, 13, 10, soft=True),
+    "mini": Kernels(1, 3, 10, 13, 4, soft=False),
+}
+
+
+LABEL_CONFIDENCE = 0.7
+
+
+def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
+    """Probability of every label, float32 (labels, height, width).
+
+    `image` is the plain RGB uint8 (height, width, 3) picture; `unary` are the negative log probabilities
+    (labels, height, width), float32.
+    """
+    try:
+        from pydensecrf.densecrf import DenseCRF2D
+    except ImportError as error:
+        raise SemplesError(
+            "pydensecrf",
+            "not installed",
+            "the package that computes the CRF",
+            "pip install pydensecrf2, or crf.preset: none",
+        ) from error
+    labels, height, width = unary.shape
+    crf = DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(labels, -1), dtype=np.float32))
+    crf.addPairwiseGaussian(sxy=kernels.gaussian_sxy, compat=kernels.gaussian_compat)
+    crf.addPairwiseBilateral(
+        sxy=kernels.bilateral_sxy,
+        srgb=kernels.bilateral_srgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=kernels.bilateral_compat,
+    )
+    return np.asarray(crf.inference(iterations)).reshape(labels, height, width)
+
+
+def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
+    """Negative log probabilities float32 (present + 1, h, w), background first.
+
+    Hard: the winner of scores (present, h, w) and the background plane has probability 0.7, the others share the
+    rest. Soft: the scores and the plane, scaled to sum to one.
+    """
+    planes = _planes(score, threshold)
+    if soft:
+        probability = planes / planes.sum(axis=0, keepdims=True)
+    else:
+        winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
+        probability = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / (len(planes) - 1))
+    return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
+
+
+def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
+    """Scores (present, h, w) with the threshold before them as the background's, (present + 1, h, w)."""
+    return np.concatenate([np.full_like(score[:1], threshold), score])
+
+
+def lead(probability: np.ndarray) -> np.ndarray:
+    """By how much the most probable label of (labels, h, w) is more probable than the next one, (h, w)."""
+    second, first = np.partition(probability, -2, axis=0)[-2:]
+    return first - second
+
+
+def label_probability(maps: ImageCams, photo: Path, chosen: Crf, threshold: float) -> np.ndarray:
+    """How probable background and the present classes are, float32 (present + 1, height, width).
+
+    With the preset `none` the scores themselves, with the threshold as the background's, scaled to sum to one.
+    """
+    score = maps.full_size()
+    if chosen.preset == "none":
+        planes = _planes(score, threshold)
+        return planes / planes.sum(axis=0, keepdims=True)
+    kernels = PRESETS[chosen.preset]
+    unary = unary_energy(score, threshold, kernels.soft)
+    return dense_crf(read_image(photo), unary, kernels, chosen.iterations)

@@ -1,0 +1,32 @@
+"""The folder that `semples guide` writes: an open_clip model and its text embeddings."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from semples.config.settings import Settings
+from semples.files import require, sha256
+from semples.models.guide import Guide, load_guide
+
+MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+
+
+def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torch.Tensor], str]:
+    """The guide that `run` wrote, its `texts` and `words`, and the digest of its weights."""
+    weights = require(folder / MODEL_FILES[1], "guide")
+    guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
+    texts = load_file(folder / "texts.safetensors")
+    set_centres(guide, texts)
+    return guide, texts, sha256(weights)
+
+
+def set_centres(guide: Guide, centres: dict[str, torch.Tensor]) -> None:
+    """Give the guide the `image_centre` and `text_centre` of `centres`, each (width,), where there are any."""
+    guide.image_centre = centres.get("image_centre", guide.image_centre)
+    guide.text_centre = centres.get("text_centre", guide.text_centre)
+
+
+def words_of(folder: Path) -> list[str]:
+    """The words of a guide folder, in the order of their embeddings."""
+    return require(folder / "words.txt", "guide").read_text(encoding="utf-8").splitlines()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from semples import figure_style
 from semples.cli import main
 from semples.data.cam_file import CamWriter
 from semples.data.images import read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.stages.figures import confusions, curves, panels, prompts, style
+from semples.stages.figures import confusions, curves, panels, prompts
 
 
 @pytest.fixture
@@ -95,5 +96,5 @@ def test_png_and_pdf_lie_side_by_side_and_are_the_same_again(tmp_path):
 
 
 def test_titles_wrap_between_words():
-    assert style.wrapped("a pseudo mask", 0.5) == "a pseudo\nmask"
-    assert style.wrapped("indivisible", 0.1) == "indivisible"
+    assert figure_style.wrapped("a pseudo mask", 0.5) == "a pseudo\nmask"
+    assert figure_style.wrapped("indivisible", 0.1) == "indivisible"

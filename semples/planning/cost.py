@@ -21,11 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from semples.config.settings import Config, Generator, Settings
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
-from semples.planning.graph import Plan
+from semples.planning.graph import StageGraph
 from semples.weights.generators import bare_generator
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
-HELD = 3  # layers' outputs that inference holds at a time: input, output, a branch
+LIVE_ACTIVATIONS = 3  # layers' outputs that inference holds at a time: input, output, a branch
 FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
 
 
@@ -56,17 +56,17 @@ class Network:
 def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("results",)) -> pd.DataFrame:
     """A row a stage that runs: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
 
-    The hours are those of `device`, `cpu` or `cuda`; `targets` are those of Plan.jobs. Outputs that variants share are
-    counted once.
+    The hours are those of `device`, `cpu` or `cuda`; `targets` are those of StageGraph.jobs. Outputs that variants
+    share are counted once.
     """
-    plan = Plan(config)
+    plan = StageGraph(config)
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     jobs = plan.jobs(targets)
     rows = []
     for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment"):
         if not jobs[stage]:
             continue
-        costs = [_cost(stage, plan.makers[job.variant], size, speed, device) for job in jobs[stage]]
+        costs = [_cost(stage, plan.runs[job.variant], size, speed, device) for job in jobs[stage]]
         hours, memory, disk = np.array(costs).T
         rows.append([stage, len(costs), hours.sum(), memory.max(), disk.sum()])
     return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
@@ -94,7 +94,7 @@ def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
         shown = (side**2 if side else size.pixels) / settings.generator.image_size**2
         passes = sum(scale**2 for scale in settings.cams.scales) * (1 + settings.cams.flip)
         gflop = size.train * shown * passes * generator.gflop
-        held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * HELD * generator.largest
+        held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * LIVE_ACTIVATIONS * generator.largest
         return gflop, 4 * generator.parameters + held * width
     of = settings.csr if stage == "joint" else getattr(settings, stage)
     if stage == "segment":

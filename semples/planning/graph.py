@@ -20,7 +20,7 @@ LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 PROMPTS = ("cpl", "joint")
 MASKS = ("crf", "segment")
 UNSEEDED = ("data", "guide")
-JUDGED = {"cams": "evaluate", "crf": "crf", "segment": "segment"}  # what a table's column needs
+STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment"}  # the stage that a table's column needs
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),
@@ -38,7 +38,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Job(NamedTuple):
+class StageJob(NamedTuple):
     """One job of a stage: the variant that owns its output, and the seed; None for what has none."""
 
     variant: str
@@ -92,17 +92,17 @@ def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
     return {stage}.union(*(stages_of(found, name) for name, found in upstream(stage, settings).items()))
 
 
-def expect_masks(settings: Settings, judged: set[str]) -> None:
-    """An error if true masks are to choose a threshold or to train, and the training split is not `judged` by any."""
+def require_masks(settings: Settings, masked_splits: set[str]) -> None:
+    """Raise an error if the settings need ground truth for the training split, and it is not in `masked_splits`."""
     policy = settings.crf.threshold.policy
-    if settings.segment.labels == "truth" and settings.data.train not in judged:
+    if settings.segment.labels == "truth" and settings.data.train not in masked_splits:
         raise SemplesError(
             "segment.labels",
             f"'truth', and no true mask in split {settings.data.train!r}",
             "true masks, or 'pseudo'",
             "give masks to the data set, or set `segment.labels: pseudo`",
         )
-    if policy in ("oracle", "held-out") and settings.data.train not in judged:
+    if policy in ("oracle", "held-out") and settings.data.train not in masked_splits:
         raise SemplesError(
             "crf.threshold.policy",
             f"{policy!r}, and no true mask in split {settings.data.train!r}",
@@ -111,7 +111,7 @@ def expect_masks(settings: Settings, judged: set[str]) -> None:
         )
 
 
-class Plan:
+class StageGraph:
     """The variants of a configuration, and who owns which output.
 
     Besides the variants there are the earlier rounds of those with several: `<variant>.round<n>`, in no table.
@@ -126,12 +126,12 @@ class Plan:
             if "csr" in stages_of(settings)
             for done in range(1, settings.rounds)
         }
-        self.makers = self.settings | earlier
+        self.runs = self.settings | earlier
         self._owners = cache(self._find_owners)
 
-    def owner(self, stage: str, name: str) -> str:
+    def output_of(self, stage: str, name: str) -> str:
         """The variant whose folder holds this stage's output for the variant `name`."""
-        return self._maker(stage, self.makers[name])
+        return self._maker(stage, self.runs[name])
 
     def _maker(self, stage: str, settings: Settings) -> str:
         return self._owners(stage)[fingerprint(settings, stage)]
@@ -139,44 +139,44 @@ class Plan:
     def _find_owners(self, stage: str) -> dict[str, str]:
         """The first variant that has each output of a stage, by fingerprint."""
         owners: dict[str, str] = {}
-        for name, settings in self.makers.items():
+        for name, settings in self.runs.items():
             if stage in stages_of(settings):
                 owners.setdefault(fingerprint(settings, stage), name)
         return owners
 
-    def jobs(self, targets: Sequence[str] = ("results",)) -> dict[str, set[Job]]:
+    def jobs(self, targets: Sequence[str] = ("results",)) -> dict[str, set[StageJob]]:
         """The jobs of every stage that `targets` need; shared ones are there once.
 
         A target is a name in the configuration's `tables`, `tables` for all of them, `figures`, or `results` for
         `experiments`.
         """
-        found: dict[str, set[Job]] = defaultdict(set)
+        found: dict[str, set[StageJob]] = defaultdict(set)
         if "figures" in targets:
-            last = self.makers[list(self.config.experiments)[-1]]
+            last = self.runs[list(self.config.experiments)[-1]]
             self._collect("segment", last, self.config.seeds[0], found)
         for name, stage, seed in self._wanted(targets):
-            if stage not in stages_of(self.makers[name]):  # what learns from true masks has no maps to show
+            if stage not in stages_of(self.runs[name]):  # what learns from true masks has no maps to show
                 continue
-            self._collect(stage, self.makers[name], seed, found)
+            self._collect(stage, self.runs[name], seed, found)
             if stage in MASKS:
-                found["evaluate_masks"].add(Job(f"{self.owner(stage, name)}/{stage}", seed))
+                found["evaluate_masks"].add(StageJob(f"{self.output_of(stage, name)}/{stage}", seed))
         return found
 
     def _wanted(self, targets: Sequence[str]) -> Iterator[tuple[str, str, int]]:
         """(variant, stage, seed) of the last stages that `targets` show."""
         config = self.config
         if "results" in targets:
-            yield from product(config.experiments, JUDGED.values(), config.seeds)
+            yield from product(config.experiments, STAGE_OF_COLUMN.values(), config.seeds)
         if "figures" in targets:
             yield from product(config.experiments, ["evaluate"], config.seeds)
         for table, chosen in config.tables.items():
             if {table, "tables"} & set(targets) or ("figures" in targets and chosen.sweeps):
                 rows = [row.variant for row in variants.rows_of(config, table)]
-                shown = [JUDGED[column] for column in chosen.columns]
+                shown = [STAGE_OF_COLUMN[column] for column in chosen.columns]
                 yield from product(rows, shown, variants.seeds_of(config, table))
 
-    def _collect(self, stage: str, settings: Settings, seed: int, found: dict[str, set[Job]]) -> None:
-        job = Job(self._maker(stage, settings), None if stage in UNSEEDED else seed)
+    def _collect(self, stage: str, settings: Settings, seed: int, found: dict[str, set[StageJob]]) -> None:
+        job = StageJob(self._maker(stage, settings), None if stage in UNSEEDED else seed)
         if job not in found[stage]:
             found[stage].add(job)
             for name, before in upstream(stage, settings).items():
@@ -188,11 +188,11 @@ class Plan:
 
     def folder(self, stage: str, name: str, seed: int | str | None = None) -> str:
         """Folder of a stage's output for a variant: results/<name>/<stage>/<owner>[/seed<seed>]."""
-        return self._folder(stage, self.owner(stage, name), seed)
+        return self._folder(stage, self.output_of(stage, name), seed)
 
     def folder_before(self, stage: str, name: str, before: str, seed: int | str | None = None) -> str:
         """Folder of the output of `before` that `stage` of the variant `name` reads."""
-        return self._folder(before, self._maker(before, upstream(stage, self.makers[name])[before]), seed)
+        return self._folder(before, self._maker(before, upstream(stage, self.runs[name])[before]), seed)
 
     def _folder(self, stage: str, owner: str, seed: int | str | None) -> str:
         parts = ["results", self.config.name, stage, owner]

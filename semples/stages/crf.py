@@ -13,7 +13,7 @@ from semples.errors import SemplesError
 from semples.evaluation.thresholds import label_free_threshold
 from semples.files import atomic_path, read_json, remove_leftovers, sha256, write_json
 from semples.inference.crf import label_probability, lead
-from semples.planning.graph import expect_masks
+from semples.planning.graph import require_masks
 from semples.provenance import provenance
 from semples.runtime.parallel import share, spread
 
@@ -47,7 +47,7 @@ def run(
 def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float:
     chosen = settings.crf.threshold
     if evaluation is None:
-        expect_masks(settings, judged=set())
+        require_masks(settings, masked_splits=set())
         return chosen.value if chosen.policy == "fixed" else label_free_threshold(settings, cams)
     policies = read_json(evaluation, "evaluate")["policies"]
     if chosen.policy not in policies:

@@ -9,7 +9,7 @@ from semples.config.settings import Config
 from semples.errors import SemplesError
 from semples.files import read_json
 from semples.planning.cost import CALIBRATION, estimate
-from semples.planning.graph import Plan
+from semples.planning.graph import StageGraph
 from semples.planning.size import size_of
 from semples.stages.tables.formats import markdown
 
@@ -18,7 +18,7 @@ RULES = {"evaluate": "evaluate_cams"}
 
 
 def run(config: Config, targets: Sequence[str], device: str, at_once: int) -> None:
-    """Print a row a rule for `targets`, those of semples.planning.graph.Plan.jobs, and what they take together.
+    """Print a row a rule for `targets`, those of semples.planning.graph.StageGraph.jobs, and what they take together.
 
     `device` is `cpu`, `cuda` or `auto`; the time on the wall is for `at_once` jobs at a time.
     """
@@ -26,7 +26,7 @@ def run(config: Config, targets: Sequence[str], device: str, at_once: int) -> No
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "name one of them")
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    jobs = Plan(config).jobs(targets)
+    jobs = StageGraph(config).jobs(targets)
     size = size_of(config)
     cost = estimate(config, size, kind, targets).set_index("stage")
     counted = pd.Series({stage: len(found) for stage, found in jobs.items()}, name="jobs")

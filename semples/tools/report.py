@@ -17,7 +17,7 @@ from semples.config.settings import Config
 from semples.data.cam_file import CamFile
 from semples.errors import SemplesError
 from semples.files import PACKAGE, write_text
-from semples.planning.graph import Plan, stages_of
+from semples.planning.graph import StageGraph, stages_of
 from semples.stages.tables.words import NAME as WORDS
 
 CAPTIONS = PACKAGE.parent / "workflow" / "report"
@@ -154,9 +154,9 @@ def _provenance(config: Config, base: Path) -> list[str]:
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     parts = [f"<h3>Settings</h3><details><summary>all settings</summary><pre>{escape(settings)}</pre></details>"]
     records = []
-    plan = Plan(config)
+    plan = StageGraph(config)
     for name in filter(plan.has_maps, plan.settings):
-        path = base / "cams" / plan.owner("cams", name) / f"seed{config.seeds[0]}" / "cams.h5"
+        path = base / "cams" / plan.output_of("cams", name) / f"seed{config.seeds[0]}" / "cams.h5"
         if path.exists():
             stages = ", ".join(sorted(stages_of(plan.settings[name], "cams")))
             records.append(f"<details><summary>{escape(name)} ({stages})</summary><pre>{_record(path)}</pre></details>")

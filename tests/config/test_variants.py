@@ -5,7 +5,7 @@ import pytest
 from semples.config.load import load, variant
 from semples.config.variants import rows_of, seeds_of, variants
 from semples.errors import SemplesError
-from semples.planning.graph import Plan
+from semples.planning.graph import StageGraph
 
 TABLE = {"title": "Sensitivity", "seeds": 1, "settings": {"csr": {"epochs": 2}}, "sweeps": {"csr.w_prompt": [0.5, 1]}}
 
@@ -25,11 +25,11 @@ def test_a_sweep_is_a_variant_a_value_under_the_tables_own_settings():
 
 def test_rows_under_own_settings_share_all_that_these_do_not_touch():
     found = config(rows={"csr-learned": "", "slm": ""})
-    plan = Plan(found)
+    plan = StageGraph(found)
     learned, slm, _, swept = (row.variant for row in rows_of(found, "mine"))
-    assert plan.owner("csr", learned) == plan.owner("csr", swept) != "csr-learned"  # w_prompt is 1 anyway
-    assert plan.owner("cpl", learned) == "csr-learned"
-    assert plan.owner("cams", slm) == "slm"
+    assert plan.output_of("csr", learned) == plan.output_of("csr", swept) != "csr-learned"  # w_prompt is 1 anyway
+    assert plan.output_of("cpl", learned) == "csr-learned"
+    assert plan.output_of("cams", slm) == "slm"
 
 
 def test_a_dropped_variant_leaves_the_tables():

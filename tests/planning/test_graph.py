@@ -1,7 +1,7 @@
 """Variants share what they have in common, and only that."""
 
 from semples.config.load import load
-from semples.planning.graph import LEARNING, SECTIONS, Plan, fingerprint, stage_settings, stages_of, upstream
+from semples.planning.graph import LEARNING, SECTIONS, StageGraph, fingerprint, stage_settings, stages_of, upstream
 
 EXPERIMENTS = {
     "classifier": {"masks_from": "classify"},
@@ -12,18 +12,18 @@ EXPERIMENTS = {
 }
 
 
-def plan() -> Plan:
-    return Plan(load({"preset": "mini", "experiments": EXPERIMENTS | {"csr-manual": None, "csr-learned": None}}))
+def plan() -> StageGraph:
+    return StageGraph(load({"preset": "mini", "experiments": EXPERIMENTS | {"csr-manual": None, "csr-learned": None}}))
 
 
 def test_equal_stages_have_one_owner():
-    owner = plan().owner
-    assert {owner("classify", name) for name in EXPERIMENTS} == {"classifier"}
-    assert owner("slm", "csr") == owner("slm", "strong") == "slm"
-    assert owner("slm", "wide") == "wide"
-    assert owner("cpl", "strong") == owner("cpl", "csr")
-    assert owner("cpl", "wide") == "wide"
-    assert owner("csr", "strong") == "strong"
+    output_of = plan().output_of
+    assert {output_of("classify", name) for name in EXPERIMENTS} == {"classifier"}
+    assert output_of("slm", "csr") == output_of("slm", "strong") == "slm"
+    assert output_of("slm", "wide") == "wide"
+    assert output_of("cpl", "strong") == output_of("cpl", "csr")
+    assert output_of("cpl", "wide") == "wide"
+    assert output_of("csr", "strong") == "strong"
 
 
 def test_a_setting_moves_only_what_depends_on_it():
@@ -60,7 +60,7 @@ def test_folder_carries_stage_owner_and_seed():
     assert plan().folder("slm", "strong", 3) == "results/mini/slm/slm/seed3"
 
 
-def schemes() -> Plan:
+def schemes() -> StageGraph:
     experiments = {
         "csr": {},
         "from-slm": {"csr": {"start": "slm"}},
@@ -70,28 +70,28 @@ def schemes() -> Plan:
         "other-maps": {"cpl": {"start": "cams.h5"}},
     }
     dropped = dict.fromkeys(["classifier", "slm", "csr-manual", "csr-learned"])
-    return Plan(load({"preset": "mini", "experiments": experiments | dropped}))
+    return StageGraph(load({"preset": "mini", "experiments": experiments | dropped}))
 
 
 def test_schemes_share_what_they_can():
-    owner = schemes().owner
-    assert {owner("classify", name) for name in ("csr", "joint", "twice", "other-maps")} == {"csr"}
-    assert owner("cpl", "from-slm") == owner("cpl", "csr")
-    assert owner("csr", "from-slm") == "from-slm"
-    assert owner("joint", "joint") == "joint"
+    output_of = schemes().output_of
+    assert {output_of("classify", name) for name in ("csr", "joint", "twice", "other-maps")} == {"csr"}
+    assert output_of("cpl", "from-slm") == output_of("cpl", "csr")
+    assert output_of("csr", "from-slm") == "from-slm"
+    assert output_of("joint", "joint") == "joint"
 
 
 def test_a_later_round_learns_from_the_csr_before():
     found = schemes()
     assert found.folder_before("cpl", "csr", "slm", 0) == "results/mini/slm/csr/seed0"
     assert found.folder_before("cpl", "twice", "csr", 0) == "results/mini/csr/csr/seed0"
-    assert found.owner("cpl", "twice") == "twice"
+    assert found.output_of("cpl", "twice") == "twice"
     assert found.folder_before("cpl", "thrice", "csr", 0) == "results/mini/csr/twice/seed0"
     assert found.folder_before("csr", "thrice", "classify", 0) == "results/mini/classify/csr/seed0"
 
 
 def test_rounds_alone_make_their_earlier_rounds():
-    found = Plan(load({"preset": "mini", "rounds": 2, "experiments": {"csr-manual": None}}))
+    found = StageGraph(load({"preset": "mini", "rounds": 2, "experiments": {"csr-manual": None}}))
     assert found.folder_before("cpl", "csr-learned", "csr", 1) == "results/mini/csr/csr-learned.round1/seed1"
     assert "csr-learned.round1" not in found.settings
 

@@ -3,29 +3,29 @@
 import csv
 
 from semples.config.load import load
-from semples.planning.graph import Plan, fingerprint, stages_of
+from semples.planning.graph import StageGraph, fingerprint, stages_of
 
 TRUTH = {"segment": {"labels": "truth"}}
 NETWORK = {"encoder": "tu-resnet10t", "weights": "none", "decoder_channels": 16, "crop": 64, "test_scales": [1.0]}
 
 
-def plan() -> Plan:
+def plan() -> StageGraph:
     dropped = dict.fromkeys(["classifier", "slm", "csr-manual", "csr-learned"])
-    return Plan(load({"preset": "mini", "experiments": {"csr": {}, "truth": TRUTH} | dropped}))
+    return StageGraph(load({"preset": "mini", "experiments": {"csr": {}, "truth": TRUTH} | dropped}))
 
 
 def test_true_masks_need_the_data_alone():
     found = plan()
     assert stages_of(found.settings["truth"]) == {"data", "segment"}
-    assert found.owner("segment", "truth") == "truth"
+    assert found.output_of("segment", "truth") == "truth"
     moved = found.settings["truth"].model_copy(update={"masks_from": "slm"})
     assert fingerprint(moved, "segment") == fingerprint(found.settings["truth"], "segment")
 
 
 def test_a_row_of_true_masks_is_counted_without_maps():
     found = plan()
-    truth_alone = Plan(found.config.model_copy(update={"experiments": {"truth": TRUTH}, "tables": {}, "variants": {}}))
-    jobs = truth_alone.jobs()
+    alone = {"experiments": {"truth": TRUTH}, "tables": {}, "variants": {}}
+    jobs = StageGraph(found.config.model_copy(update=alone)).jobs()
     assert {stage for stage, wanted in jobs.items() if wanted} == {"data", "segment", "evaluate_masks"}
 
 

@@ -15,9 +15,9 @@ from semples.data.importers.listing import masked_splits, table_files
 
 try:
     CONFIG = load(config)
-    JUDGED = masked_splits(CONFIG.data)
+    MASKED_SPLITS = masked_splits(CONFIG.data)
     for name in variants.variants(CONFIG):
-        graph.expect_masks(variant(CONFIG, name), JUDGED)
+        graph.require_masks(variant(CONFIG, name), MASKED_SPLITS)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
 
@@ -26,7 +26,7 @@ DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
 if DOWNLOADED:
     CONFIG.data.root = f"downloads/{CONFIG.data.source}"
 
-PLAN = graph.Plan(CONFIG)
+PLAN = graph.StageGraph(CONFIG)
 VARIANTS = list(CONFIG.experiments)
 # all but those whose segmentation learns from true masks
 MAPPED = [v for v in VARIANTS if PLAN.has_maps(v)]
@@ -69,7 +69,7 @@ wildcard_constraints:
 
 def settings_json(stage, variant=VARIANTS[0]):
     """The settings that a stage's command reads, as one line of JSON."""
-    return json.dumps(graph.stage_settings(PLAN.makers[variant], stage), sort_keys=True)
+    return json.dumps(graph.stage_settings(PLAN.runs[variant], stage), sort_keys=True)
 
 
 def settings_of(stage):
@@ -97,7 +97,7 @@ def generator_before(stage):
     """An input function: the generator that a stage of the rule's variant starts from; nothing where it has none."""
 
     def model(wildcards):
-        found = graph.upstream(stage, PLAN.makers[wildcards.variant])
+        found = graph.upstream(stage, PLAN.runs[wildcards.variant])
         return [
             f"{PLAN.folder_before(stage, wildcards.variant, name, wildcards.seed)}/model.safetensors"
             for name in found
@@ -109,13 +109,13 @@ def generator_before(stage):
 
 def own_generator(wildcards):
     """The file of a user's own generator, so that a change in it reruns what it makes."""
-    file = PLAN.makers[wildcards.variant].generator.own_file()
+    file = PLAN.runs[wildcards.variant].generator.own_file()
     return [str(file)] if file else []
 
 
 def foreign_cams(wildcards):
     """CAMs of another method that the prompts learn from."""
-    start = PLAN.makers[wildcards.variant].cpl.start
+    start = PLAN.runs[wildcards.variant].cpl.start
     return [] if start in ("classify", "slm") else [start]
 
 
@@ -126,7 +126,7 @@ def shard_flag(wildcards):
 
 def judged_cams(wildcards):
     """The evaluation that knows the threshold; none where the training split has no true masks."""
-    if CONFIG.data.train not in JUDGED:
+    if CONFIG.data.train not in MASKED_SPLITS:
         return []
     return path_of("evaluate", "cams.json", wildcards.variant, wildcards.seed)
 
@@ -140,7 +140,7 @@ def download_settings():
 
 def pseudo_masks(wildcards):
     """The folder of masks that a segmentation network learns from; none where it learns from true ones."""
-    if PLAN.makers[wildcards.variant].segment.labels == "truth":
+    if PLAN.runs[wildcards.variant].segment.labels == "truth":
         return []
     return path_of("crf", "masks", wildcards.variant, wildcards.seed)
 

@@ -159,7 +159,7 @@ rule figures:
         rules.comparison.output,
         rules.thresholds.output if CURVES else [],
         rules.sensitivity.output if SWEPT and CURVES else [],
-        rules.confusion.output if CONFIG.data.val in JUDGED else [],
+        rules.confusion.output if CONFIG.data.val in MASKED_SPLITS else [],
         (
             [rules.framework.output, rules.prompts.output, rules.heatmap.output]
             if has_learned_prompts(LAST)

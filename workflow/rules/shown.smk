@@ -7,12 +7,13 @@ def evaluations(kinds=("cams", "crf", "segment"), variants=None, seeds=None):
         (
             v,
             s,
-            f"{BASE}/evaluate/{PLAN.owner(graph.JUDGED[kind], v)}/seed{s}/{kind}.json",
+            f"{BASE}/evaluate/{PLAN.output_of(graph.STAGE_OF_COLUMN[kind], v)}/seed{s}/{kind}.json",
         )
         for v in variants or VARIANTS
         for s in seeds or SEEDS
         for kind in kinds
-        if (CONFIG.data.val if kind == "segment" else CONFIG.data.train) in JUDGED
+        if (CONFIG.data.val if kind == "segment" else CONFIG.data.train)
+        in MASKED_SPLITS
         and (kind == "segment" or PLAN.has_maps(v))
     ]
 
@@ -72,7 +73,7 @@ def learning_curves(seed):
             if stage in used:
                 curves.setdefault(
                     path_of(stage, "metrics.jsonl", v, seed),
-                    f"{stage}, {PLAN.owner(stage, v)}",
+                    f"{stage}, {PLAN.output_of(stage, v)}",
                 )
     return [(title, path) for path, title in curves.items()]
 
@@ -159,7 +160,7 @@ def table_note(variants=VARIANTS, columns=("cams", "crf", "segment")):
     settings = PLAN.settings[variants[0]]
     threshold = settings.crf.threshold
     from_masks = f"CRF preset `{settings.crf.preset}` from masks at"
-    if not JUDGED:
+    if not MASKED_SPLITS:
         return f"Preset {CONFIG.preset}; data {settings.data.source}; {from_masks} threshold {threshold.value}."
     judged = [
         (

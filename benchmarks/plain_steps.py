@@ -101,7 +101,7 @@ class PlainSteps:
     def _prompts(self, klass: list[int]) -> Tensor:
         """Prompt embeddings (pairs, width), by the text tower at its whole context length."""
         vectors = torch.stack([self.bank.vectors[k] for k in klass])
-        tokens, first = self.guide._prompt_tokens(vectors.shape[1], "word")
+        tokens, first = self.guide._prompt_tokens(vectors.shape[1], "end_of_word")
         clip = self.clip
         embedded = clip.token_embedding(tokens.expand(len(klass), -1))
         embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + vectors.shape[1] :]], dim=1)

@@ -17,6 +17,7 @@ from semples.config.settings import Config, Settings
 from semples.config.variants import merge
 from semples.errors import SemplesError
 
+RENAMED = {"cpl.dot": "final_period"}  # old key: the last part of the new one
 FOLDER = Path(__file__).parent
 PRESETS, PARITY, RECIPES, TABLES = (FOLDER / name for name in ("presets", "parity", "recipes", "tables"))
 
@@ -33,8 +34,8 @@ def load(user: dict, where: str = "config.yaml") -> Config:
         base = merge(base, _fragment(key, folder, str(user.get(key, base.get(key, "none"))), where))
     if (tables := TABLES / f"{preset}.yaml").exists():
         base = merge(yaml.safe_load(tables.read_text(encoding="utf-8")), base)
-    merged = variants.without_dropped(merge(base, user))
-    config = variants.completed(check(Config, merged, where), where)
+    merged = variants.drop_null_entries(merge(base, user))
+    config = variants.add_table_variants(check(Config, merged, where), where)
     for name in variants.variants(config):
         variant(config, name)
     return config.model_copy(update={"name": config.name or path.stem})
@@ -74,7 +75,8 @@ def check(model: type[BaseModel], values: dict, where: str) -> Any:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            near = get_close_matches(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]), n=1, cutoff=0)
+            keys = _keys_at(model, first["loc"][:-1])
+            near = [RENAMED[key]] if key in RENAMED else get_close_matches(str(first["loc"][-1]), keys, n=1, cutoff=0)
             raise SemplesError(
                 where, f"unknown key `{key}`", f"perhaps `{near[0]}`", "correct or remove the key"
             ) from None

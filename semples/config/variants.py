@@ -26,7 +26,7 @@ def variants(config: Config) -> dict[str, dict]:
     return config.experiments | config.variants
 
 
-def without_dropped(values: dict) -> dict:
+def drop_null_entries(values: dict) -> dict:
     """The unchecked `values` of a configuration without what `null` drops, in its tables too."""
     dropped = {
         name for key in ("experiments", "variants") for name, over in (values.get(key) or {}).items() if over is None
@@ -42,7 +42,7 @@ def without_dropped(values: dict) -> dict:
     return kept
 
 
-def completed(config: Config, where: str) -> Config:
+def add_table_variants(config: Config, where: str) -> Config:
     """`config` with the variants that its tables make; an error where a table shows one that nobody has named.
 
     An experiment takes the place of a variant of its name.
@@ -61,19 +61,22 @@ def completed(config: Config, where: str) -> Config:
                     "name it in `experiments` or `variants`, or take the row out",
                 )
             if table.settings:
-                made[_under(row, name, table)] = merge(known[row], table.settings)
+                made[_table_variant_name(row, name, table)] = merge(known[row], table.settings)
         for key, values in table.sweeps.items():
             for value in values:
-                made[_swept(key, value, name, table)] = merge(table.settings, _nested(key, value))
+                made[_sweep_variant_name(key, value, name, table)] = merge(table.settings, _nested(key, value))
     return config.model_copy(update={"variants": own | made})
 
 
 def rows_of(config: Config, name: str) -> list[Row]:
     """The rows of the table `name`, those of its sweeps last."""
     table = config.tables[name]
-    rows = [Row(_under(row, name, table), label or row) for row, label in table.rows.items()]
+    rows = [Row(_table_variant_name(row, name, table), label or row) for row, label in table.rows.items()]
     for key, values in table.sweeps.items():
-        rows += [Row(_swept(key, value, name, table), f"{key} = {_plain(value)}", key, value) for value in values]
+        rows += [
+            Row(_sweep_variant_name(key, value, name, table), f"{key} = {_format_value(value)}", key, value)
+            for value in values
+        ]
     return rows
 
 
@@ -84,12 +87,12 @@ def seeds_of(config: Config, name: str) -> list[int]:
 
 def settings_note(table: Table) -> str:
     """A sentence that says what all rows of a table have different; empty for nothing."""
-    return f"All rows have {_flat(table.settings)}." if table.settings else ""
+    return f"All rows have {_format_settings(table.settings)}." if table.settings else ""
 
 
-def _flat(values: dict, before: str = "") -> str:
+def _format_settings(values: dict, before: str = "") -> str:
     parts = [
-        _flat(value, f"{before}{key}.") if isinstance(value, dict) else f"`{before}{key}: {value}`"
+        _format_settings(value, f"{before}{key}.") if isinstance(value, dict) else f"`{before}{key}: {value}`"
         for key, value in values.items()
     ]
     return ", ".join(parts)
@@ -104,16 +107,16 @@ def merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def _under(row: str, name: str, table: Table) -> str:
+def _table_variant_name(row: str, name: str, table: Table) -> str:
     """Name of a row's variant under the table's own settings."""
     return f"{row}.{name}" if table.settings else row
 
 
-def _swept(key: str, value: Any, name: str, table: Table) -> str:
-    return _under(f"{key}-{_plain(value)}", name, table)
+def _sweep_variant_name(key: str, value: Any, name: str, table: Table) -> str:
+    return _table_variant_name(f"{key}-{_format_value(value)}", name, table)
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value as text, whole numbers without a point."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -80,18 +80,18 @@ class Guide(nn.Module):
         parts = [self.encode_text([template.format(name) for name in names]) for template in templates]
         return F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
 
-    def encode_prompts(self, vectors: Tensor, dot: Literal["word", "bare"] = "word") -> Tensor:
+    def encode_prompts(self, vectors: Tensor, final_period: Literal["end_of_word", "bare"] = "end_of_word") -> Tensor:
         """Learned vectors (classes, length, token width) in "a photo of {vectors}." -> embeddings (classes, width).
 
         The vectors take the place of token embeddings and go through the model's own text tower, so the result is
-        `encode_text` of the same sentence when the vectors are the embeddings of real tokens. `dot` says which token
-        the last "." is: with the end-of-word mark as tokenisation makes it, or `bare`, without.
+        `encode_text` of the same sentence when the vectors are the embeddings of real tokens. `final_period`: the token
+        of the last ".": `end_of_word`, as tokenised, or `bare`, without the end-of-word mark.
         """
         length = vectors.shape[1]
-        tokens, first = self._prompt_tokens(length, dot)
+        tokens, first = self._prompt_tokens(length, final_period)
         embedded = self.clip.token_embedding(tokens).expand(len(vectors), -1, -1)
         embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + length :]], dim=1)
-        end = first + length + 1  # after the dot
+        end = first + length + 1  # after the final period
         return _centred(encode_embedded(self.clip, tokens, embedded, end), self.text_centre)
 
     def token_vectors(self, words: str) -> Tensor:
@@ -130,16 +130,16 @@ class Guide(nn.Module):
             visual.output_tokens = False
         return tokens if visual.proj is None else tokens @ visual.proj, visual.grid_size
 
-    def _prompt_tokens(self, length: int, dot: str) -> tuple[Tensor, int]:
+    def _prompt_tokens(self, length: int, final_period: str) -> tuple[Tensor, int]:
         """Token ids (1, context) of "a photo of {length placeholders}." and the position of the first placeholder."""
-        if (length, dot) not in self._tokens:
-            self._tokens[length, dot] = self._new_prompt_tokens(length, dot)
-        tokens, first = self._tokens[length, dot]
+        if (length, final_period) not in self._tokens:
+            self._tokens[length, final_period] = self._new_prompt_tokens(length, final_period)
+        tokens, first = self._tokens[length, final_period]
         if tokens.device != self.mean.device:
-            self._tokens[length, dot] = tokens, first = tokens.to(self.mean.device), first
+            self._tokens[length, final_period] = tokens, first = tokens.to(self.mean.device), first
         return tokens, first
 
-    def _new_prompt_tokens(self, length: int, dot: str) -> tuple[Tensor, int]:
+    def _new_prompt_tokens(self, length: int, final_period: str) -> tuple[Tensor, int]:
         context = self.clip.context_length
         sentence = self.tokenizer(["a photo of."])[0]
         head = 1 + len(self.tokenizer.encode("a photo of"))
@@ -152,7 +152,7 @@ class Guide(nn.Module):
             )
         placeholder = sentence[1:2].expand(length)
         tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
-        if dot == "bare":
+        if final_period == "bare":
             tokens[head + length] = self.tokenizer.encoder["."]
         return tokens.unsqueeze(0), head
 

@@ -23,9 +23,9 @@ class PromptBank(nn.Module):
             vectors[:] = initial[torch.arange(length) % len(initial)]
         self.vectors = nn.Parameter(vectors)
 
-    def encoded(self, guide: Guide, dot: str) -> Tensor:
+    def encoded(self, guide: Guide, final_period: str) -> Tensor:
         """Embeddings (classes, width) of the prompts, L2-normalised."""
-        return guide.encode_prompts(self.vectors, dot).expand(self.classes, -1).contiguous()
+        return guide.encode_prompts(self.vectors, final_period).expand(self.classes, -1).contiguous()
 
 
 def word_cosines(prompts: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:

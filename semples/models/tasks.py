@@ -127,7 +127,7 @@ class PromptTask(nn.Module):
         w_text: float,
         text_term: str,
         eps: float,
-        dot: str = "word",
+        final_period: str = "end_of_word",
         class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class PromptTask(nn.Module):
             generator.requires_grad_(False)
         self.register_buffer("texts", texts)
         self.register_buffer("class_weights", class_weights)
-        self.w_text, self.text_term, self.eps, self.dot = w_text, text_term, eps, dot
+        self.w_text, self.text_term, self.eps, self.final_period = w_text, text_term, eps, final_period
 
     def train(self, mode: bool = True) -> "PromptTask":
         """The generator stays in evaluation mode."""
@@ -150,7 +150,7 @@ class PromptTask(nn.Module):
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[image]
             back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
-        prompts = self.learner.encoded(self.guide, self.dot)  # classes, width
+        prompts = self.learner.encoded(self.guide, self.final_period)  # classes, width
         return prompt_losses(
             prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, self.class_weights
         )
@@ -171,7 +171,7 @@ class JointTask(MaskTask):
     """
 
     def __init__(self, generator: MaskGenerator, bank: PromptBank, guide: Guide, texts: Tensor, **arguments) -> None:
-        terms, self.dot = arguments.pop("prompt_terms"), arguments.pop("dot")
+        terms, self.final_period = arguments.pop("prompt_terms"), arguments.pop("final_period")
         super().__init__(generator, guide, texts, **arguments)
         self.prompt_terms = terms
         self.learner = nn.ModuleDict({"generator": generator, "prompts": bank})
@@ -182,7 +182,7 @@ class JointTask(MaskTask):
         return self.learner["generator"]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        prompts = self.learner["prompts"].encoded(self.guide, self.dot)  # classes, width
+        prompts = self.learner["prompts"].encoded(self.guide, self.final_period)  # classes, width
         masks, back = self.judged(batch, prompts.detach().unsqueeze(1))
         weights, klass = self.class_weights, batch["pair_class"]
         learned = prompt_losses(prompts, back.detach(), self.texts, klass, **self.prompt_terms, class_weights=weights)

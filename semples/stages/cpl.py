@@ -67,14 +67,14 @@ def _learned(
         w_text=chosen.w_text,
         text_term=chosen.text_term,
         eps=chosen.eps,
-        dot=chosen.dot,
+        final_period=chosen.final_period,
         class_weights=class_weights(chosen.class_weights, images),
     )
     loader = job.loader(images, settings.generator.image_size, cams)
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, loader, adamw(bank, chosen), used, inputs | {"start": origin})
     with torch.no_grad():
-        return bank.cpu().encoded(model.cpu(), chosen.dot).unsqueeze(1), origin
+        return bank.cpu().encoded(model.cpu(), chosen.final_period).unsqueeze(1), origin
 
 
 @torch.no_grad()

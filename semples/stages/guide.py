@@ -10,8 +10,7 @@ from open_clip.pretrained import download_pretrained, download_pretrained_from_h
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from semples.config.settings import Guide as GuideSettings
-from semples.config.settings import Settings
+from semples.config.settings import GuideSettings, Settings
 from semples.data.images import read_image
 from semples.data.manifest import read_classes, read_manifest
 from semples.errors import SemplesError

@@ -38,7 +38,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
         texts["texts"],
         w_prompt=chosen.w_prompt,
         prompt_terms={"w_text": prompts.w_text, "text_term": prompts.text_term},
-        dot=prompts.dot,
+        final_period=prompts.final_period,
         **mask_arguments(chosen, learned_from),
     )
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
@@ -50,5 +50,5 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     )
     save_module(generator, out / "model.safetensors", made_from)
     with torch.no_grad():
-        embeddings = bank.cpu().encoded(model.cpu(), prompts.dot).unsqueeze(1)
+        embeddings = bank.cpu().encoded(model.cpu(), prompts.final_period).unsqueeze(1)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)

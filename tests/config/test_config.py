@@ -39,6 +39,11 @@ def test_unknown_key_names_the_nearest():
         load.load({"preset": "mini", "slm": {"w_bgg": 1}})
 
 
+def test_a_renamed_key_names_the_new_one():
+    with pytest.raises(SemplesError, match=r"unknown key `cpl.dot`(.|\n)*perhaps `final_period`"):
+        load.load({"preset": "mini", "cpl": {"dot": "bare"}})
+
+
 def test_unknown_key_of_an_experiment_names_the_experiment():
     with pytest.raises(SemplesError, match=r"experiments: mine(.|\n)*perhaps `epochs`"):
         load.load({"preset": "mini", "experiments": {"mine": {"csr": {"epoch": 1}}}})

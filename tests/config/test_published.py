@@ -31,7 +31,8 @@ def test_the_miniature_has_no_published_settings():
 
 
 def test_a_users_setting_wins_over_parity():
-    assert load.load({"preset": "voc12", "parity": "published", "cpl": {"dot": "word"}}).cpl.dot == "word"
+    settings = load.load({"preset": "voc12", "parity": "published", "cpl": {"final_period": "end_of_word"}})
+    assert settings.cpl.final_period == "end_of_word"
 
 
 def test_the_command_prints_a_table(tmp_path, capsys):

@@ -57,7 +57,7 @@ def test_prompts_without_the_tokens_after_their_end_are_those_of_the_whole_conte
     vectors = torch.rand(3, 4, 16, requires_grad=True)
     guide.encode_prompts(vectors).sum().backward()
     short, vectors.grad = vectors.grad, None
-    tokens, first = guide._prompt_tokens(4, "word")
+    tokens, first = guide._prompt_tokens(4, "end_of_word")
     clip = pair[0]
     embedded = clip.token_embedding(tokens).expand(3, -1, -1)
     embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + 4 :]], dim=1)

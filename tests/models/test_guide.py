@@ -57,7 +57,7 @@ def test_missing_model_is_one_clear_error():
 
 
 def test_the_dot_is_a_word_or_bare(tiny_guide):
-    word, bare = (tiny_guide._prompt_tokens(3, dot)[0][0] for dot in ("word", "bare"))
+    word, bare = (tiny_guide._prompt_tokens(3, final_period)[0][0] for final_period in ("end_of_word", "bare"))
     assert word[7].item() == 269
     assert bare[7].item() == 13
     assert torch.equal(torch.cat([word[:7], word[8:]]), torch.cat([bare[:7], bare[8:]]))

@@ -145,7 +145,9 @@ def test_joint_changes_generator_and_prompts_and_nothing_else(tiny_guide, texts,
 
 def joint(generator, bank, guide, texts) -> JointTask:
     terms = {"w_text": 0.1, "text_term": "repel"}
-    return JointTask(generator, bank, guide, texts, w_bg=2, eps=0.1, w_prompt=3, prompt_terms=terms, dot="word")
+    return JointTask(
+        generator, bank, guide, texts, w_bg=2, eps=0.1, w_prompt=3, prompt_terms=terms, final_period="end_of_word"
+    )
 
 
 def test_joint_is_csr_and_cpl_of_one_batch(tiny_guide, texts, batch):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.config.settings.inputs import Data, Download, Generator, Guide, Run
+from semples.config.settings.inputs import Data, Download, Generator, GuideSettings, Run
 from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
 from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Threshold
 from semples.config.settings.section import Count, Section
@@ -22,7 +22,7 @@ __all__ = [
     "Evaluate",
     "Figures",
     "Generator",
-    "Guide",
+    "GuideSettings",
     "Prompts",
     "Refinement",
     "Run",
@@ -44,7 +44,7 @@ class Settings(Section):
     """Arithmetic of training and inference, losses always float32; `auto`: bf16-mixed where the processor has it."""
     data: Data = Data()
     download: Download = Download()
-    guide: Guide = Guide()
+    guide: GuideSettings = GuideSettings()
     generator: Generator = Generator()
     masks_from: Literal["classify", "slm", "csr", "joint"] = "csr"
     """The generator whose maps become pseudo masks; `joint` learns prompts and generator together, instead of csr."""

@@ -76,7 +76,7 @@ class Download(Section):
     """Times that one address is tried while it answers with a passing trouble."""
 
 
-class Guide(Section):
+class GuideSettings(Section):
     """The frozen image-text model."""
 
     model: str = "mini"

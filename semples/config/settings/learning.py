@@ -88,8 +88,8 @@ class Prompts(Training):
     """All classes learn one prompt together, instead of one each."""
     initial: str = ""
     """Words whose token embeddings the vectors start as, repeated to the length; empty: uniform in [0, 1)."""
-    dot: Literal["word", "bare"] = "word"
-    """The last token of a prompt: `word` is "." as tokenised (id 269), `bare` the published code's (id 13)."""
+    final_period: Literal["end_of_word", "bare"] = "end_of_word"
+    """Token of the final ".": `end_of_word` is the tokenizer's own (id 269), `bare` the published code's (13)."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced`: rare classes weigh more, so that all classes count alike."""
     w_text: Weight = 0.02

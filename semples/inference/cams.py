@@ -23,7 +23,7 @@ MIN_MAX_EPS = 1e-8
 CACHED_PIXELS = 2**18  # of a batch on a CPU; larger ones are no faster, for their features leave the cache
 
 
-NO_TURN = nullcontext()
+NO_LOCK = nullcontext()
 
 
 def batches_of_scores(
@@ -44,11 +44,11 @@ def batches_of_scores(
         fuse(model)
     model = fabric.setup_module(model.eval())
     labels, chosen = images.label_matrix(), settings.cams
-    turn = NO_TURN if cpu else Lock()
+    gpu_lock = NO_LOCK if cpu else Lock()
 
     def work(rows: list[int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
         with OneDnn() if by_onednn else nullcontext():
-            return list(scores(model, images, labels, rows, chosen, fabric.device, turn))
+            return list(scores(model, images, labels, rows, chosen, fabric.device, gpu_lock))
 
     batches = same_size_batches(images, chosen.batch, CACHED_PIXELS if cpu else None)
     yield from threaded(work, batches, settings.run.threads)
@@ -69,13 +69,14 @@ def scores(
     rows: list[int],
     chosen: Cams,
     device: torch.device,
-    turn: AbstractContextManager = NO_TURN,
+    gpu_lock: AbstractContextManager = NO_LOCK,
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Row, scores (present, h, w) in [0, 1] and class indices (present,) of each image; computed when it is `turn`."""
+    """Row, scores (present, h, w) in [0, 1] and class indices (present,) of each image; `gpu_lock` is held while the
+    network runs."""
     table = images.table
     decoded = [read_image(table["image"][row]) for row in rows]
     size = stored_size(table["height"][rows[0]], table["width"][rows[0]], chosen.stride)
-    with turn:
+    with gpu_lock:
         batch = as_batch(decoded, device, chosen.resize)
         maps = averaged(lambda x: model(x).cams, batch, chosen.scales, chosen.flip, size)
         present = [np.flatnonzero(labels[row]) for row in rows]

@@ -82,8 +82,8 @@ def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
     return np.concatenate([np.full_like(score[:1], threshold), score])
 
 
-def lead(probability: np.ndarray) -> np.ndarray:
-    """By how much the most probable label of (labels, h, w) is more probable than the next one, (h, w)."""
+def label_margin(probability: np.ndarray) -> np.ndarray:
+    """Return the difference of the two largest label probabilities: (labels, h, w) -> (h, w)."""
     second, first = np.partition(probability, -2, axis=0)[-2:]
     return first - second
 

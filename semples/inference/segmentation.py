@@ -28,7 +28,7 @@ LEAST_PROBABILITY = 1e-5
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainedSegmenter:
     """A network with what it needs to be used: its settings and its classes."""
 
     network: Segmenter
@@ -46,7 +46,7 @@ def describe_classes(classes: Classes) -> str:
     return json.dumps([classes.names, classes.texts, classes.colours])
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_segmenter(path: Path) -> TrainedSegmenter:
     """The network of a model.safetensors that `semples segment` wrote, in evaluation mode."""
     expected = "a model.safetensors that `semples segment` wrote"
     try:
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     classes = Classes(*map(tuple, json.loads(metadata["classes"])))
     network = new_network(settings, len(classes))
     load_module(network, path, "segment")
-    return Checkpoint(network.eval(), settings, classes)
+    return TrainedSegmenter(network.eval(), settings, classes)
 
 
 def probabilities(network: torch.nn.Module, images: Tensor, chosen: Segment, size: tuple[int, int]) -> Tensor:

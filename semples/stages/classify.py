@@ -6,13 +6,13 @@ import torch
 
 from semples.config.settings import Settings
 from semples.models.tasks import ClassifyTask
-from semples.training.job import Job, adamw, learn, used_settings
+from semples.training.job import LearningJob, adamw, learn, used_settings
 from semples.weights.generators import new_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
     """Train a generator from ImageNet weights on image-level labels; write `out`/model.safetensors, metrics.jsonl."""
-    job = Job(settings, "classify", seed, manifest, out)
+    job = LearningJob(settings, "classify", seed, manifest, out)
     images = job.images()
     torch.manual_seed(seed)
     generator = new_generator(settings, len(images.classes))

@@ -12,7 +12,7 @@ from semples.files import write_text
 from semples.models.guide import Guide
 from semples.models.tasks import PromptTask
 from semples.provenance import provenance
-from semples.training.job import Job, adamw, class_weights, learn, used_settings
+from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
 from semples.training.prompts import new_bank, write_prompts
 from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
@@ -26,7 +26,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
     its vectors are in `out`/model.safetensors. words.csv has the words nearest to each class's prompts by cosine, and
     the most distinctive ones by lift (semples.models.prompts.word_cosines).
     """
-    job = Job(settings, "cpl", seed, manifest, out)
+    job = LearningJob(settings, "cpl", seed, manifest, out)
     images = job.images()
     model, texts, weights = guide_folder.open_folder(guide, settings)
     inputs = {"manifest": images.digest(), "guide": weights}
@@ -40,7 +40,12 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
 
 
 def _learned(
-    job: Job, images: Manifest, model: Guide, texts: torch.Tensor, generator: Path | None, inputs: dict[str, str]
+    job: LearningJob,
+    images: Manifest,
+    model: Guide,
+    texts: torch.Tensor,
+    generator: Path | None,
+    inputs: dict[str, str],
 ) -> tuple[torch.Tensor, str]:
     """Embeddings (classes, 1, width) of the prompts, and the digest of the maps they learned from."""
     settings, chosen = job.settings, job.settings.cpl

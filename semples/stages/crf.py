@@ -12,7 +12,7 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.thresholds import label_free_threshold
 from semples.files import atomic_path, read_json, remove_leftovers, sha256, write_json
-from semples.inference.crf import label_probability, lead
+from semples.inference.crf import label_margin, label_probability
 from semples.planning.graph import require_masks
 from semples.provenance import provenance
 from semples.runtime.parallel import share, spread
@@ -67,7 +67,7 @@ def _write_pseudo_mask(
     path = folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if chosen.margin or chosen.confidence:
-        sure = lead(probability)
+        sure = label_margin(probability)
         mask = np.where(sure < chosen.margin, IGNORE, mask)
     write_mask(path, mask, palette)
     if chosen.confidence:

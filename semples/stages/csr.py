@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from semples.config.settings import Settings
-from semples.training.job import Job
+from semples.training.job import LearningJob
 from semples.training.refinement import refine
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, prompts: Path, out: Path) -> None:
     """Train the generator `start` under guide and prompts; write `out`/model.safetensors and metrics.jsonl."""
-    refine(Job(settings, "csr", seed, manifest, out), guide, start, prompts)
+    refine(LearningJob(settings, "csr", seed, manifest, out), guide, start, prompts)

@@ -8,10 +8,10 @@ from torch.optim import AdamW
 from semples.config.settings import Settings
 from semples.errors import SemplesError
 from semples.models.tasks import JointTask
-from semples.training.job import Job, adamw, learn, used_settings
+from semples.training.job import LearningJob, adamw, learn, used_settings
 from semples.training.prompts import new_bank, write_prompts
 from semples.training.refinement import mask_arguments
-from semples.training.selection import judge_of, training_images
+from semples.training.selection import epoch_score, training_images
 from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
 from semples.weights.module_file import save_module
@@ -24,7 +24,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     """
     if settings.cpl.source == "manual":
         raise SemplesError("cpl.source", "'manual' with joint", "'learned'", "use csr for prompts written by hand")
-    job = Job(settings, "joint", seed, manifest, out)
+    job = LearningJob(settings, "joint", seed, manifest, out)
     images, chosen, prompts = job.images(), settings.csr, settings.cpl
     learned_from = training_images(images, settings)
     model, texts, weights = guide_folder.open_folder(guide, settings)
@@ -46,7 +46,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     optimizer = AdamW(adamw(generator, chosen).param_groups + adamw(bank, prompts).param_groups, eps=1e-8, fused=True)
     loader = job.loader(learned_from, settings.generator.image_size)
     made_from = learn(
-        job, task, loader, optimizer, used, inputs, judge_of(settings, images, generator, model, texts["texts"])
+        job, task, loader, optimizer, used, inputs, epoch_score(settings, images, generator, model, texts["texts"])
     )
     save_module(generator, out / "model.safetensors", made_from)
     with torch.no_grad():

@@ -23,7 +23,7 @@ from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.provenance import provenance
 from semples.runtime.devices import make_fabric
-from semples.training.job import Job, adamw, learn, used_settings
+from semples.training.job import LearningJob, adamw, learn, used_settings
 from semples.training.loop import poly, warmed_up
 from semples.weights.generators import load_backbone
 
@@ -34,7 +34,7 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
     With `segment.labels: truth` it learns from the masks of the manifest, and `masks` is not read. predictions has a
     palette PNG for every image of the validation split, and for the images of the figures.
     """
-    job = Job(settings, "segment", seed, manifest, out)
+    job = LearningJob(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
     if chosen.labels == "truth":
         images = images.with_masks()
@@ -60,7 +60,7 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
         _optimizer(network, chosen),
         used,
         {"manifest": images.digest(), "masks": made_of, "classes": describe_classes(images.classes)},
-        watch=_curve(judged, settings),
+        extra_metrics=_curve(judged, settings),
         schedule=warmed_up(poly, chosen.warmup),
         accumulate=chosen.accumulate,
         ema=chosen.ema,

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from semples.config.settings import Settings
-from semples.training.job import Job
+from semples.training.job import LearningJob
 from semples.training.refinement import refine
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:
     """Train the generator `start` under the guide; write `out`/model.safetensors and metrics.jsonl."""
-    refine(Job(settings, "slm", seed, manifest, out), guide, start)
+    refine(LearningJob(settings, "slm", seed, manifest, out), guide, start)

@@ -9,7 +9,7 @@ import torch
 from semples.config.settings import Run
 from semples.data.manifest import read_manifest
 from semples.files import atomic_path
-from semples.inference.segmentation import load_checkpoint, write_predictions
+from semples.inference.segmentation import load_segmenter, write_predictions
 from semples.runtime.devices import make_fabric
 
 LAYOUT = "results/VOC2012/Segmentation/comp6_test_cls"  # "comp6": trained on more than VOC's own masks
@@ -19,7 +19,7 @@ BATCH = 8
 def run(run: Run, checkpoint: Path, manifest: Path, split: str, out: Path) -> None:
     """Write the tar `out` with LAYOUT/<id>.png for every image of `split`; equal inputs give equal bytes."""
     torch.set_num_threads(run.threads)
-    trained, images = load_checkpoint(checkpoint), read_manifest(manifest).split(split)
+    trained, images = load_segmenter(checkpoint), read_manifest(manifest).split(split)
     fabric = make_fabric(run.device, "auto")
     network = fabric.setup_module(trained.network)
     with TemporaryDirectory() as folder, atomic_path(out) as partial, tarfile.open(partial, "w") as tar:

@@ -9,7 +9,7 @@ import torch
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.inference.segmentation import Checkpoint, load_checkpoint
+from semples.inference.segmentation import TrainedSegmenter, load_segmenter
 
 TOLERANCE = 1e-4
 
@@ -20,7 +20,7 @@ def run(checkpoint: Path, kind: str, height: int, width: int, out: Path) -> None
     In: `image`, RGB float32 (1, 3, height, width) in [0, 1]. Out: `scores`, logits float32 (1, classes + 1, height,
     width), background first. The file is kept only if its scores differ by at most 1e-4 from the network's.
     """
-    trained = load_checkpoint(checkpoint)
+    trained = load_segmenter(checkpoint)
     torch.manual_seed(0)
     image = torch.rand(1, 3, height, width)
     write, scores_of = {"onnx": (_write_onnx, _onnx_scores), "torchscript": (_write_script, _script_scores)}[kind]
@@ -34,7 +34,7 @@ def run(checkpoint: Path, kind: str, height: int, width: int, out: Path) -> None
     print(f"{out}: greatest difference of a score {difference:.1e}, scores up to {np.abs(expected).max():.1f}")
 
 
-def _write_onnx(trained: Checkpoint, image: torch.Tensor, path: Path) -> None:
+def _write_onnx(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
     """The graph with the class names in its metadata."""
     onnx, _ = _onnx()
     names = {"input_names": ["image"], "output_names": ["scores"]}
@@ -55,7 +55,7 @@ def _onnx_scores(path: Path, image: torch.Tensor) -> np.ndarray:
     return session.run(["scores"], {"image": image.numpy()})[0]
 
 
-def _write_script(trained: Checkpoint, image: torch.Tensor, path: Path) -> None:
+def _write_script(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
     with warnings.catch_warnings():  # sizes become constants: the file is for one size
         warnings.simplefilter("ignore")
         torch.jit.trace(trained.network, image).save(path)

@@ -15,7 +15,7 @@ from semples.data.importers.listing import ids_of, pictures
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.inference.segmentation import load_checkpoint, masks_of
+from semples.inference.segmentation import load_segmenter, masks_of
 from semples.runtime.devices import make_fabric
 
 COLUMNS = ["image", "class", "pixels", "share"]
@@ -30,7 +30,7 @@ def run(run: Run, checkpoint: Path, photos: Sequence[Path], longest: int, scales
     """
     torch.set_num_threads(run.threads)
     found = _photographs(photos)
-    trained = load_checkpoint(checkpoint)
+    trained = load_segmenter(checkpoint)
     chosen = trained.settings.model_copy(update={"test_scales": list(scales)} if scales else {})
     fabric = make_fabric(run.device, "auto")
     network = fabric.setup_module(trained.network)

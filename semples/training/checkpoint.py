@@ -103,7 +103,7 @@ class Checkpoint:
             self.metrics.write_text("".join(f"{line}\n" for line in lines[:count]), encoding="utf-8")
 
 
-def forget_checkpoint(folder: Path) -> None:
+def delete_checkpoint(folder: Path) -> None:
     """Remove the checkpoints of a run that has ended well."""
     for name in (LAST, BEST):
         (folder / name).unlink(missing_ok=True)

@@ -18,13 +18,13 @@ from semples.files import atomic_path, digest, require
 from semples.models.losses import balancing_weights
 from semples.provenance import provenance
 from semples.training import loop
-from semples.training.checkpoint import forget_checkpoint
+from semples.training.checkpoint import delete_checkpoint
 from semples.weights.generators import own_code
 from semples.weights.module_file import save_module
 
 
 @dataclass(frozen=True)
-class Job:
+class LearningJob:
     """One learning command: what it reads, its seed and its output folder."""
 
     settings: Settings
@@ -61,26 +61,26 @@ class Job:
 
 
 def learn(
-    job: Job,
+    job: LearningJob,
     task: nn.Module,
     loader: DataLoader,
     optimizer: Optimizer,
     used: dict,
     inputs: dict[str, str],
-    judge: Callable[[], float] | None = None,
-    watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    score: Callable[[], float] | None = None,
+    extra_metrics: Callable[[nn.Module], dict[str, float]] | None = None,
     **how,
 ) -> dict[str, str]:
     """Train, then write model.safetensors and metrics.jsonl into the job's folder; return the file's metadata.
 
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
-    `judge` scores the learner after every epoch, and the best epoch is kept; without it, the last. `watch` gives
-    further numbers for the metrics. `how` are fields of `loop.Plan`: schedule, accumulate, ema.
+    `score` scores the learner after every epoch, and the best epoch is kept; without it, the last. `extra_metrics`
+    gives further numbers for the metrics. `how` are fields of `loop.TrainingPlan`: schedule, accumulate, ema.
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
-    plan = loop.Plan(
+    plan = loop.TrainingPlan(
         epochs=job.training.epochs,
         seed=job.seed,
         device=run.device,
@@ -91,11 +91,11 @@ def learn(
         compile=run.compile,
         **{"schedule": loop.cosine, **how},
     )
-    metrics = loop.fit(task, loader, optimizer, plan, judge, watch)
+    metrics = loop.fit(task, loader, optimizer, plan, score, extra_metrics)
     save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
-    forget_checkpoint(plan.folder)
+    delete_checkpoint(plan.folder)
     print(f"{job.stage}: {job.out / 'model.safetensors'}")
     return made_from
 

@@ -35,7 +35,7 @@ SAVE_EVERY_S = 60
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How to train: seeds, arithmetic, schedule and where the checkpoint lies."""
 
     epochs: int
@@ -77,17 +77,17 @@ def fit(
     task: nn.Module,
     loader: DataLoader,
     optimizer: Optimizer,
-    plan: Plan,
-    judge: Callable[[], float] | None = None,
-    watch: Callable[[nn.Module], dict[str, float]] | None = None,
+    plan: TrainingPlan,
+    score: Callable[[], float] | None = None,
+    extra_metrics: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> Path:
     """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
 
     `loader` has batches of training_images.EpochBatches. Interrupted, the run goes on from its last checkpoint when
-    called again with the same fingerprint; on SIGTERM it writes one and exits. `judge` scores the learner after every
-    epoch; the learner is left as it was after the epoch that scored highest, else after the last. `watch` gives further
-    numbers of the learner for the metrics, and selects nothing. The optimiser must be a fused one: those skip a step
-    whose loss is not finite without asking the device first.
+    called again with the same fingerprint; on SIGTERM it writes one and exits. `score` scores the learner after every
+    epoch; the learner is left as it was after the epoch that scored highest, else after the last. `extra_metrics` gives
+    further numbers of the learner for the metrics, and selects nothing. The optimiser must be a fused one: those
+    skip a step whose loss is not finite without asking the device first.
 
     With `plan.devices` > 1 the processes but the first exit when the last epoch is done.
     """
@@ -97,7 +97,7 @@ def fit(
     learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
     average = _average(learner, plan.ema, fabric)
     task, optimizer = fabric.setup(_prepared(fabric, task, plan), optimizer)
-    loader = _shared_out(fabric, loader)
+    loader = _shard_loader(fabric, loader)
     steps = plan.epochs * -(-len(loader) // plan.accumulate)
     schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
     first = fabric.is_global_zero
@@ -113,18 +113,18 @@ def fit(
         after_step = _watch(checkpoint, position, stop, bar)
         while position.epoch < plan.epochs:
             row = _epoch(fabric, task, loader, optimizer, schedule, position, plan, after_step)
-            if judge is not None and first:
-                row["selection"] = judge()
+            if score is not None and first:
+                row["selection"] = score()
                 checkpoint.keep_best(learner, row["epoch"], row["selection"])
-            if watch is not None and first:
-                row |= watch(average.module if average is not None else learner)
+            if extra_metrics is not None and first:
+                row |= extra_metrics(average.module if average is not None else learner)
             checkpoint.add_line(json.dumps(row))
             position.next_epoch()
     if not first:
         raise SystemExit(0)
     if average is not None:
         learner.load_state_dict(average.module.state_dict())
-    if judge is not None:
+    if score is not None:
         checkpoint.load_best(learner)
     return checkpoint.metrics
 
@@ -153,7 +153,7 @@ def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: 
     return after_step
 
 
-def _prepared(fabric: Fabric, task: nn.Module, plan: Plan) -> nn.Module:
+def _prepared(fabric: Fabric, task: nn.Module, plan: TrainingPlan) -> nn.Module:
     """The task as the device likes it."""
     task = spread_over(fabric, task)
     if fabric.device.type == "cuda":
@@ -163,7 +163,7 @@ def _prepared(fabric: Fabric, task: nn.Module, plan: Plan) -> nn.Module:
     return task
 
 
-def _shared_out(fabric: Fabric, loader: DataLoader) -> DataLoader:
+def _shard_loader(fabric: Fabric, loader: DataLoader) -> DataLoader:
     """The loader of this process: its share of every batch."""
     batches = loader.batch_sampler
     if min(batches.batch, batches.length) < fabric.world_size:
@@ -184,7 +184,7 @@ def _epoch(
     optimizer: Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     position: Position,
-    plan: Plan,
+    plan: TrainingPlan,
     after_step: Callable[[int], None],
 ) -> dict[str, float]:
     """The rest of an epoch: mean of every named loss, learning rate, speed, memory, batches skipped."""

@@ -5,14 +5,14 @@ from pathlib import Path
 from semples.data.manifest import Manifest
 from semples.files import sha256
 from semples.models.tasks import MaskTask
-from semples.training.job import Job, adamw, class_weights, learn, used_settings
+from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
 from semples.training.prompts import load_prompts
-from semples.training.selection import judge_of, training_images
+from semples.training.selection import epoch_score, training_images
 from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
 
 
-def refine(job: Job, guide: Path, start: Path, prompts: Path | None = None) -> None:
+def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = None) -> None:
     """The step that slm and csr share; csr gives `prompts`."""
     settings, chosen = job.settings, job.training
     images = job.images()
@@ -32,8 +32,8 @@ def refine(job: Job, guide: Path, start: Path, prompts: Path | None = None) -> N
         inputs["prompts"] = sha256(prompts)
     used = used_settings(settings, "guide", "generator", "selection", job.stage)
     loader = job.loader(learned_from, settings.generator.image_size)
-    judge = judge_of(settings, images, generator, model, texts["texts"])
-    learn(job, task, loader, adamw(generator, chosen), used, inputs, judge)
+    score = epoch_score(settings, images, generator, model, texts["texts"])
+    learn(job, task, loader, adamw(generator, chosen), used, inputs, score)
 
 
 def mask_arguments(chosen, images: Manifest) -> dict:

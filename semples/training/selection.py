@@ -31,7 +31,7 @@ def training_images(images: Manifest, settings: Settings) -> Manifest:
     return Manifest(images.table[~images.table["id"].isin(kept_out)].reset_index(drop=True), images.classes)
 
 
-def judge_of(
+def epoch_score(
     settings: Settings, images: Manifest, generator: MaskGenerator, guide: Guide, texts: torch.Tensor
 ) -> Callable[[], float] | None:
     """A function that scores the generator as it is, higher is better; None where the last epoch is kept."""

@@ -17,7 +17,7 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.inference.views import as_batch
 from semples.models.generators import build_generator
-from semples.training.selection import best_miou, judge_of, margin, training_images
+from semples.training.selection import best_miou, epoch_score, margin, training_images
 from semples.weights import guide_folder
 from semples.weights.generators import load_weights, new_generator
 
@@ -136,7 +136,7 @@ def test_selection_keeps_the_best_epoch(made, miniature, tmp_path):
         generator.load_state_dict(load_file(out / "model.safetensors"))
         guide, texts, _ = guide_folder.open_folder(made / "guide", settings)
         images = read_manifest(miniature).split("train").with_labels()
-        judge = judge_of(settings, images, generator, guide, texts["texts"])
+        judge = epoch_score(settings, images, generator, guide, texts["texts"])
         assert judge() == pytest.approx(max(scores), abs=1e-5)
         assert not list(out.rglob("*.ckpt"))
 

@@ -15,7 +15,7 @@ from semples.cli import main
 from semples.data.images import read_mask, voc_palette
 from semples.data.importers import voc
 from semples.data.manifest import read_manifest, write_manifest
-from semples.inference.segmentation import load_checkpoint
+from semples.inference.segmentation import load_segmenter
 from semples.tools.predict import overlay
 
 
@@ -34,7 +34,7 @@ def test_photographs_become_masks_overlays_and_areas(trained, tmp_path):
     assert set(areas["image"]) == {"one", "deep/two.jpg", "deep/two.png"}
     assert areas.groupby("image")["pixels"].sum().to_dict() == {"one": 6300, "deep/two.jpg": 6600, "deep/two.png": 35}
     assert areas.groupby("image")["share"].sum().tolist() == pytest.approx([1, 1, 1], abs=1e-5)
-    classes = ("background", *load_checkpoint(trained / "model.safetensors").classes.names)
+    classes = ("background", *load_segmenter(trained / "model.safetensors").classes.names)
     for row in areas.itertuples():
         mask = read_mask(tmp_path / "out/masks" / f"{row.image}.png")
         assert (mask == classes.index(row[2])).sum() == row.pixels
@@ -113,7 +113,7 @@ def test_an_exported_network_gives_the_same_scores(trained, tmp_path, kind, caps
     assert run("export", *flags, "--out", tmp_path / "net") == 0
     image = torch.rand(1, 3, 48, 80)
     with torch.no_grad():
-        expected = load_checkpoint(trained / "model.safetensors").network(image)
+        expected = load_segmenter(trained / "model.safetensors").network(image)
     if kind == "onnx":
         import onnxruntime
 

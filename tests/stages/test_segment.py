@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from semples.cli import main
 from semples.data.manifest import read_manifest
-from semples.inference.segmentation import load_checkpoint
+from semples.inference.segmentation import load_segmenter
 
 # checkpoints after every epoch; the workflow's default is one in thirty seconds
 PROGRAM = "from semples.training import loop; loop.SAVE_EVERY_S = -1; from semples.cli import main; main()"
@@ -71,7 +71,7 @@ def test_the_curve_selects_nothing(drawn, trained, segment_settings, tmp_path):
     assert "val_miou" in metrics(trained)[0]
     assert main(flags(drawn, segment_settings(curve_images=0), tmp_path)) == 0
     assert "val_miou" not in metrics(tmp_path)[0]
-    with_curve, without = (load_checkpoint(folder / "model.safetensors").network for folder in (trained, tmp_path))
+    with_curve, without = (load_segmenter(folder / "model.safetensors").network for folder in (trained, tmp_path))
     for name, value in with_curve.state_dict().items():
         assert value.equal(without.state_dict()[name]), name
 
@@ -129,7 +129,7 @@ def test_an_encoder_starts_from_a_file_of_timm(drawn, segment_settings, tmp_path
     save_file({name: value.contiguous() for name, value in given.items()}, tmp_path / "timm.safetensors")
     still = {"network": network, "encoder": encoder, "weights": str(tmp_path / "timm.safetensors"), "lr": 1e-12}
     assert main(flags(drawn, segment_settings(**still, crop=32, curve_images=0), tmp_path / "out")) == 0
-    encoder = load_checkpoint(tmp_path / "out/model.safetensors").network.network.encoder
+    encoder = load_segmenter(tmp_path / "out/model.safetensors").network.network.encoder
     found = getattr(encoder, "model", encoder).state_dict()
     learned = [name for name, value in found.items() if value.is_floating_point() and "running" not in name]
     assert len(learned) > 10

@@ -13,7 +13,7 @@ from semples.data.training_images import EpochBatches
 from semples.errors import SemplesError
 from semples.runtime.seeds import seeded
 from semples.training import loop
-from semples.training.loop import Plan, cosine, fit, poly, warmed_up
+from semples.training.loop import TrainingPlan, cosine, fit, poly, warmed_up
 from semples.weights.module_file import load_module, save_module
 
 
@@ -53,7 +53,7 @@ def train(folder, epochs=4, fingerprint="same", **line) -> Line:
     torch.manual_seed(0)
     task = Line(**line)
     loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
-    plan = Plan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint)
+    plan = TrainingPlan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint)
     fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
     return task
 
@@ -139,7 +139,7 @@ def test_a_skipped_step_leaves_weights_and_state_as_they_were(tmp_path, make):
         torch.manual_seed(0)
         task = Line(nan_at=spoiled)
         loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
-        plan = Plan(1 + bool(spoiled), lambda share: 1.0, 0, "cpu", "32-true", tmp_path / folder, "same")
+        plan = TrainingPlan(1 + bool(spoiled), lambda share: 1.0, 0, "cpu", "32-true", tmp_path / folder, "same")
         fit(task, loader, make(task.learner.parameters(), lr=0.1, weight_decay=0.1, fused=True), plan)
         weights.append(task.learner.weight.detach().clone())
     assert torch.equal(*weights)
@@ -149,7 +149,12 @@ def test_an_optimiser_that_cannot_skip_is_refused(tmp_path):
     task = Line()
     loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
     with pytest.raises(ValueError, match="fused"):
-        fit(task, loader, torch.optim.SGD(task.parameters(), lr=1), Plan(1, cosine, 0, "cpu", "32-true", tmp_path, ""))
+        fit(
+            task,
+            loader,
+            torch.optim.SGD(task.parameters(), lr=1),
+            TrainingPlan(1, cosine, 0, "cpu", "32-true", tmp_path, ""),
+        )
 
 
 def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
@@ -158,13 +163,13 @@ def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
 
     def run(task: Line) -> None:
         loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
-        plan = Plan(4, cosine, 0, "cpu", "32-true", tmp_path, "same")
+        plan = TrainingPlan(4, cosine, 0, "cpu", "32-true", tmp_path, "same")
 
-        def judge() -> float:
+        def score() -> float:
             weights.append(task.learner.weight.detach().clone())
             return next(scores)
 
-        fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan, judge)
+        fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan, score)
 
     with pytest.raises(KeyboardInterrupt):
         run(Line(fail_at=8))
@@ -182,7 +187,7 @@ def test_accumulated_batches_make_the_step_of_a_large_one(tmp_path):
         torch.manual_seed(0)
         task = Line()
         loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, size, seed=0))
-        plan = Plan(2, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=accumulate)
+        plan = TrainingPlan(2, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=accumulate)
         fit(task, loader, torch.optim.SGD(task.learner.parameters(), lr=0.1, momentum=0.9, fused=True), plan)
         weights.append(task.learner.weight.detach().clone())
     assert torch.allclose(*weights, atol=1e-6)
@@ -195,7 +200,7 @@ def test_one_spoiled_batch_skips_the_whole_accumulated_step(tmp_path):
         task = Line(nan_at=spoiled)
         before = task.learner.weight.detach().clone()
         loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 6, seed=0))
-        plan = Plan(1, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=2)
+        plan = TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=2)
         fit(task, loader, torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True), plan)
         weights += [before, task.learner.weight.detach()]
     assert all(torch.equal(weights[0], other) for other in weights)
@@ -209,11 +214,17 @@ def test_the_running_average_is_watched_and_kept(tmp_path):
     optimizer = torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True)
     optimizer.register_step_post_hook(lambda *_: steps.append(task.learner.weight.detach().clone()))
 
-    def watch(learner: nn.Module) -> dict[str, float]:
+    def extra_metrics(learner: nn.Module) -> dict[str, float]:
         seen.append(learner.weight.detach().clone())
         return {"watched": 1.5}
 
-    fit(task, loader, optimizer, Plan(1, poly, 0, "cpu", "32-true", tmp_path, "same", ema=0.5), watch=watch)
+    fit(
+        task,
+        loader,
+        optimizer,
+        TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path, "same", ema=0.5),
+        extra_metrics=extra_metrics,
+    )
     expected = steps[0]
     for weight in steps[1:]:
         expected = 0.5 * expected + 0.5 * weight

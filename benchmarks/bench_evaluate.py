@@ -14,7 +14,13 @@ from benchmarks.maps import published, read_published, settings, store
 from semples.data.cam_file import CamFile
 from semples.data.images import read_mask
 from semples.data.manifest import Manifest
-from semples.evaluation.metrics import confusion, confusions_of, mean_iou, pseudo_mask, threshold_histogram
+from semples.evaluation.metrics import (
+    confusion_matrix,
+    mean_iou,
+    pseudo_mask,
+    threshold_confusions,
+    threshold_histogram,
+)
 from semples.evaluation.thresholds import threshold_grid
 from semples.files import read_json
 from semples.stages.evaluate import run_cams
@@ -49,7 +55,7 @@ def one_pass(path: Path, images: Manifest, thresholds: np.ndarray) -> list[float
             maps = file.read(row.id)
             scores, classes = maps.full_size(), len(images.classes)
             total = total + threshold_histogram(read_mask(row.mask), scores, maps.classes, thresholds, classes)
-    return mean_iou(confusions_of(total)).tolist()
+    return mean_iou(threshold_confusions(total)).tolist()
 
 
 def reread(folder: Path, images: Manifest, thresholds: np.ndarray) -> list[float]:
@@ -61,5 +67,7 @@ def _confusion_at(folder: Path, images: Manifest, threshold: float) -> np.ndarra
     total = 0
     for row in images.table.itertuples():
         score, present = read_published(folder / f"{row.id}.npy")
-        total = total + confusion(read_mask(row.mask), pseudo_mask(score, present, threshold), len(images.classes))
+        total = total + confusion_matrix(
+            read_mask(row.mask), pseudo_mask(score, present, threshold), len(images.classes)
+        )
     return total

@@ -15,9 +15,9 @@ import torch
 
 from semples import __version__
 from semples.config.settings import Data
-from semples.data.importers.registry import imported
+from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Manifest, read_manifest, write_manifest
-from semples.data.scan import measured
+from semples.data.scan import scan_images
 from semples.stages.tables.formats import markdown
 
 SPLIT = "all"
@@ -92,9 +92,9 @@ def photographs(devkit: Path | None, folder: Path, count: int | None) -> tuple[P
     """manifest.csv of the (first `count`) labelled photographs of a VOC devkit, else of the mini world; and words."""
     data = Data(source="voc", root=str(devkit)) if devkit else Data(source="mini", scenes=MINI_SCENES)
     folder.mkdir(parents=True)
-    classes, table = imported(data, folder, 1)
+    classes, table = load_data_set(data, folder, 1)
     table = table[table["labels"] != ""].head(count or len(table))
-    table, _ = measured(table.assign(split=table["split"] + f";{SPLIT}"), classes, data, folder, 1)
+    table, _ = scan_images(table.assign(split=table["split"] + f";{SPLIT}"), classes, data, folder, 1)
     write_manifest(folder / "manifest.csv", table, classes)
     drawn = "drawn pictures of 64 x 64 pixels, as no photographs were given: their times say little"
     return folder / "manifest.csv", f"{len(table)} {'photographs of PASCAL VOC 2012' if devkit else drawn}"

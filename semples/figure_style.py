@@ -13,7 +13,7 @@ from semples.files import atomic_path
 
 COLUMN, PAGE = 3.4, 7.0  # widths in inches of a column and of a page
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")  # Okabe and Ito
-LINES = ("-", "--", "-.", ":")
+LINE_STYLES = ("-", "--", "-.", ":")
 TALLEST = 9.5  # inches of a page
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph that goes into a PDF
@@ -34,7 +34,7 @@ plt.rcParams.update(
 )
 
 
-def save(figure: plt.Figure, out: Path) -> None:
+def save_figure(figure: plt.Figure, out: Path) -> None:
     """Write the PNG `out`, 200 dots an inch, and the PDF beside it; neither has a date in it."""
     for path, kind, metadata in (
         (out.with_suffix(".pdf"), "pdf", {"CreationDate": None}),
@@ -55,22 +55,22 @@ def save_grid(rows: list[dict[str, np.ndarray]], out: Path, names: list[str] | N
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
     for line, pictures in zip(axes, rows, strict=True):
         for axis, picture in zip(line, pictures.values(), strict=True):
-            show(axis, picture)
+            show_image(axis, picture)
     for axis, title in zip(axes[0], titles, strict=True):
-        axis.set_title(wrapped(title, side), fontsize=7)
+        axis.set_title(wrap_title(title, side), fontsize=7)
     for axis, name in zip(axes[:, 0], names or [], strict=False):
         axis.set_ylabel(name, fontsize=7)
-    save(figure, out)
+    save_figure(figure, out)
 
 
-def show(axis: plt.Axes, picture: np.ndarray) -> None:
+def show_image(axis: plt.Axes, picture: np.ndarray) -> None:
     """A picture without ticks and frame; its label at the left stays."""
     axis.imshow(picture, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
-def wrapped(title: str, width: float) -> str:
+def wrap_title(title: str, width: float) -> str:
     """A title in lines that fit `width` inches at seven points."""
     lines = [""]
     for word in title.split(" "):

@@ -37,7 +37,7 @@ def _inspect(commands) -> None:
             lines = inspect.image_report(file, given.image, given.klass) if given.image else inspect.overview(file)
             print("\n".join(lines))
             if other:
-                other.expect_classes(file.class_names)
+                other.require_classes(file.class_names)
                 print("\n".join(inspect.comparison(file, other, [given.image] if given.image else file.ids)))
             if given.save:
                 overlay.save(file, other, given.image, given.klass, _manifest_of(given), given.save)

@@ -106,7 +106,7 @@ class CamFile:
             self._expect_version()
             self.class_names = tuple(self.file["classes"].asstr()[:])
             attributes = self.file["provenance"].attrs
-            self.provenance = {name: text_of(attributes[name]) for name in attributes}
+            self.provenance = {name: as_text(attributes[name]) for name in attributes}
             names = self.file["shards"].asstr()[:, 0] if "shards" in self.file else []
         # held open, so that a link into a shard finds it open
         self.shards = [self._shard(self.path.parent / name) for name in names]
@@ -129,14 +129,14 @@ class CamFile:
             score = score / np.float32(UINT8_SCALE) if score.dtype == np.uint8 else score.astype(np.float32)
             return ImageCams(score, group.attrs["classes"], int(group.attrs["height"]), int(group.attrs["width"]))
 
-    def expect_classes(self, names: tuple[str, ...]) -> None:
+    def require_classes(self, names: tuple[str, ...]) -> None:
         """An error unless the file's classes are the manifest's."""
         if self.class_names != tuple(names):
             found, expected = f"classes {self.class_names}", f"the manifest's {names}"
             raise SemplesError(self.path, found, expected, "export the CAMs again")
 
     def _expect_version(self) -> None:
-        found = (text_of(self.file.attrs.get("format")), self.file.attrs.get("format_version"))
+        found = (as_text(self.file.attrs.get("format")), self.file.attrs.get("format_version"))
         if found != (FORMAT, VERSION):
             self.file.close()
             words, expected = f"format {found[0]!r} version {found[1]}", f"{FORMAT!r} version {VERSION}"
@@ -213,7 +213,7 @@ def open_cams(path: Path, images: Manifest) -> CamFile | CamFolder:
     """CAMs of another method: the project's HDF5 file, or a folder of arrays."""
     if not Path(path).is_dir():
         file = CamFile(path)
-        file.expect_classes(images.classes.names)
+        file.require_classes(images.classes.names)
         return file
     rows = zip(images.table["id"], images.label_matrix(), strict=True)
     return CamFolder(path, {image: np.flatnonzero(row) for image, row in rows}, len(images.classes))
@@ -242,6 +242,6 @@ def _describe(group: h5py.Group, **attributes: str | list[str]) -> None:
         group.attrs.create(name, data, dtype=data.dtype)
 
 
-def text_of(value: object) -> object:
+def as_text(value: object) -> object:
     """A string attribute as text; anything else as it is."""
     return value.decode() if isinstance(value, bytes) else value

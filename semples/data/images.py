@@ -44,7 +44,7 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def expect_size(mask: Path, size: tuple[int, int]) -> None:
+def require_size(mask: Path, size: tuple[int, int]) -> None:
     """An error unless the mask has the (width, height) of its image, by the file's header."""
     if (found := image_size(mask)) != tuple(size):
         raise _other_size(mask, found, size)

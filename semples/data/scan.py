@@ -8,13 +8,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from semples.config.settings import Data
-from semples.data.images import expect_size, image_size, read_image, read_mask, shrink, write_image, write_mask
+from semples.data.images import image_size, read_image, read_mask, require_size, shrink, write_image, write_mask
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
 
-def measured(
+def scan_images(
     table: pd.DataFrame, classes: Classes, data: Data, folder: Path, threads: int
 ) -> tuple[pd.DataFrame, list[SemplesError]]:
     """`table` with the columns width and height, and what was left out; paths may be relative to `folder`.
@@ -54,7 +54,7 @@ def _look(row: dict, classes: Classes, data: Data, folder: Path) -> dict | Sempl
                 "restore the file",
             )
         if mask:
-            expect_size(mask, size)
+            require_size(mask, size)
         if data.unreadable == "left_out":
             read_image(image)
             if mask:

@@ -14,7 +14,7 @@ BOUNDARY_SHARE = 0.02
 CELLS = 4096  # a power of two, so that a score times it is exact
 
 
-def confusion(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
     """Count pixels of two uint8 masks of one shape. A prediction of 255 counts as background."""
     valid = truth != IGNORE
     truth, prediction = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
@@ -37,7 +37,7 @@ def threshold_histogram(
     truth = truth[valid].astype(np.int32)
     _within(truth, classes, "truth")
     best, winner = best_class(score, present)
-    bins = exceeded(best[valid], thresholds)  # background wins a tie
+    bins = count_exceeded(best[valid], thresholds)  # background wins a tie
     index = (bins * (classes + 1) + truth) * classes + winner[valid]
     shape = (len(thresholds) + 1, classes + 1, classes)
     return np.bincount(index, minlength=np.prod(shape)).reshape(shape)
@@ -55,7 +55,7 @@ def best_class(score: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.n
     return best, winner
 
 
-def exceeded(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+def count_exceeded(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """How many thresholds every value in [0, 1] is greater than, int32; exact, as `searchsorted` from the left.
 
     Faster than that: a table says how many lie below the value's cell of 1/4096, which holds one more at most.
@@ -67,7 +67,7 @@ def exceeded(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return found + (values > np.append(thresholds, np.inf)[found])
 
 
-def confusions_of(histogram: np.ndarray) -> np.ndarray:
+def threshold_confusions(histogram: np.ndarray) -> np.ndarray:
     """Confusion matrices (thresholds, classes + 1, classes + 1) of a threshold histogram."""
     above = histogram[::-1].cumsum(axis=0)[::-1][1:]  # pixels whose score exceeds threshold i
     background = histogram.sum(axis=(0, 2)) - above.sum(axis=2)
@@ -92,7 +92,7 @@ def mean_iou(matrix: np.ndarray) -> np.ndarray:
     return np.nanmean(iou(matrix), axis=-1)
 
 
-def mean_iou_of(hit: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+def mean_iou_from_counts(hit: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
     """mIoU of counts (..., classes + 1): pixels that are right, of the true class, and of the predicted class.
 
     The mean over the classes that occur; NaN where none does.

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from semples.evaluation.bootstrap import Replicates
-from semples.evaluation.metrics import confusions_of, exceeded, mean_iou_of, threshold_histogram
+from semples.evaluation.bootstrap import BootstrapSums
+from semples.evaluation.metrics import count_exceeded, mean_iou_from_counts, threshold_confusions, threshold_histogram
 
 
-class MapCounts:
+class ThresholdCounts:
     """Counts of which every threshold's confusion matrix follows, and the same of every bootstrap replicate.
 
     Of a replicate only what mIoU takes is kept, by class k from 0 and by bin of the threshold histogram: ("hit", k),
@@ -17,7 +17,7 @@ class MapCounts:
     def __init__(self, thresholds: np.ndarray, classes: int) -> None:
         self.thresholds, self.classes, self.images = thresholds, classes, 0
         self.histogram = np.zeros((len(thresholds) + 1, classes + 1, classes), np.int64)
-        self.replicates = Replicates()
+        self.replicates = BootstrapSums()
 
     def add(self, image: str, truth: np.ndarray, score: np.ndarray, present: np.ndarray) -> None:
         """Count an image: `truth` uint8 (h, w), `score` float (present classes, h, w), class indices from 0."""
@@ -29,17 +29,17 @@ class MapCounts:
         self.histogram += found
         self.images += 1
 
-    def __add__(self, other: "MapCounts") -> "MapCounts":
-        both = MapCounts(self.thresholds, self.classes)
+    def __add__(self, other: "ThresholdCounts") -> "ThresholdCounts":
+        both = ThresholdCounts(self.thresholds, self.classes)
         both.histogram, both.images = self.histogram + other.histogram, self.images + other.images
         both.replicates = self.replicates + other.replicates
         return both
 
     def matrices(self) -> np.ndarray:
         """Confusion matrices int64 (thresholds, classes + 1, classes + 1)."""
-        return confusions_of(self.histogram)
+        return threshold_confusions(self.histogram)
 
-    def replicated_miou(self, place: int) -> np.ndarray:
+    def bootstrap_miou(self, place: int) -> np.ndarray:
         """mIoU (replicates,) at the threshold of that place."""
         sums = self.replicates.sums
         truth = sums["truth"]
@@ -47,7 +47,7 @@ class MapCounts:
         hit[:, 0], found[:, 0] = (sums[name][:, : place + 1].sum(axis=1) for name in ("background hit", "pixels"))
         for name, k in (key for key in sums if isinstance(key, tuple)):
             (hit if name == "hit" else found)[:, k + 1] = sums[name, k][:, place + 1 :].sum(axis=1)
-        return mean_iou_of(hit, truth, found)
+        return mean_iou_from_counts(hit, truth, found)
 
 
 def score_histogram(score: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -55,5 +55,5 @@ def score_histogram(score: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
     int64 (thresholds,); scores of 0 count in the first.
     """
-    bins = exceeded(score.max(axis=0).ravel(), thresholds)
+    bins = count_exceeded(score.max(axis=0).ravel(), thresholds)
     return np.bincount(np.maximum(bins - 1, 0), minlength=len(thresholds))

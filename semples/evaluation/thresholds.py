@@ -9,7 +9,7 @@ from semples.data.cam_file import CamFile
 from semples.evaluation.threshold_counts import score_histogram
 
 
-def otsu(histogram: np.ndarray, values: np.ndarray) -> int:
+def otsu_index(histogram: np.ndarray, values: np.ndarray) -> int:
     """First place of the higher side of the cut that leaves the least variance within both sides (Otsu, 1979).
 
     `histogram` counts (n,) at ascending `values` (n,).
@@ -32,4 +32,4 @@ def label_free_threshold(settings: Settings, cams: Path) -> float:
     thresholds = threshold_grid(settings)
     with CamFile(cams) as file:
         total = sum(score_histogram(file.read(image).score, thresholds) for image in file.ids)
-    return float(thresholds[otsu(total, thresholds)])
+    return float(thresholds[otsu_index(total, thresholds)])

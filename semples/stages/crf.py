@@ -30,7 +30,7 @@ def run(
     images = read_manifest(manifest)
     threshold = _threshold(settings, cams, evaluation)
     with CamFile(cams) as file:
-        file.expect_classes(images.classes.names)
+        file.require_classes(images.classes.names)
         ids = file.ids[share(shard, len(file.ids))]
     photos = images.table.set_index("id")["image"]
     jobs = [(image, photos[image]) for image in ids]

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from semples.config.settings import Data, Settings
-from semples.data.importers.registry import imported
+from semples.data.importers.registry import load_data_set
 from semples.data.manifest import split_counts, write_manifest
-from semples.data.scan import measured
+from semples.data.scan import scan_images
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
@@ -19,8 +19,8 @@ def run(settings: Settings, out: Path) -> None:
     data, processes = settings.data, settings.run.threads
     with atomic_path(out) as partial:
         partial.mkdir(parents=True)
-        classes, listed = imported(data, partial, processes)
-        table, left_out = measured(listed, classes, data, partial, processes)
+        classes, listed = load_data_set(data, partial, processes)
+        table, left_out = scan_images(listed, classes, data, partial, processes)
         expect_splits(table, data)
         write_manifest(partial / "manifest.csv", table, classes)
     for problem in left_out:

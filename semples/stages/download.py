@@ -22,18 +22,18 @@ def run(settings: Settings, out: Path) -> None:
         known = ", ".join(archive.file for archive in ARCHIVES[source])
         raise SemplesError("download.mirrors", sorted(unknown)[0], f"one of {known}", "correct the file name")
     for archive in ARCHIVES[source]:
-        if (out / archive.makes).exists():
-            print(f"{out / archive.makes} is there")
+        if (out / archive.folder).exists():
+            print(f"{out / archive.folder} is there")
         else:
             _get(archive, settings.download, out)
-    write_json(out / "downloaded.json", {a.file: {"digest": a.digest, "folder": a.makes} for a in ARCHIVES[source]})
+    write_json(out / "downloaded.json", {a.file: {"digest": a.digest, "folder": a.folder} for a in ARCHIVES[source]})
 
 
 def _get(archive: Archive, chosen: Download, out: Path) -> None:
     urls = [*chosen.mirrors.get(archive.file, []), *archive.urls]
     path = out / archive.file
     if not path.exists():
-        fetch(urls, path, archive.digest, archive.size, chosen.attempts, reserve=archive.unpacked)
-    unpack(path, archive.makes, out)
+        fetch(urls, path, archive.digest, archive.size, chosen.attempts, reserve=archive.unpacked_size)
+    unpack(path, archive.folder, out)
     path.unlink()
-    print(f"{archive.file}: {out / archive.makes}")
+    print(f"{archive.file}: {out / archive.folder}")

@@ -12,10 +12,18 @@ from semples.data.cam_file import CamFile
 from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.evaluation.bootstrap import Replicates, interval
-from semples.evaluation.metrics import boundary_counts, confusion, iou, mean_iou, mean_iou_of, pseudo_mask, summary
-from semples.evaluation.threshold_counts import MapCounts, score_histogram
-from semples.evaluation.thresholds import otsu, threshold_grid
+from semples.evaluation.bootstrap import BootstrapSums, confidence_interval
+from semples.evaluation.metrics import (
+    boundary_counts,
+    confusion_matrix,
+    iou,
+    mean_iou,
+    mean_iou_from_counts,
+    pseudo_mask,
+    summary,
+)
+from semples.evaluation.threshold_counts import ThresholdCounts, score_histogram
+from semples.evaluation.thresholds import otsu_index, threshold_grid
 from semples.files import read_json, write_json
 
 BUCKETS = 10_000  # of ids, to draw a share of them
@@ -26,16 +34,16 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
     images = _judged(manifest, split)
     thresholds = threshold_grid(settings)
     with CamFile(cams) as file:
-        file.expect_classes(images.classes.names)
+        file.require_classes(images.classes.names)
         packages = file.provenance["packages"]
         scores, choosing, judging, boundary = _count_maps(settings, file, images, thresholds)
     both = choosing + judging
     curve = mean_iou(both.matrices())
     fixed = int(np.abs(thresholds - settings.crf.threshold.value).argmin())
     policies = {
-        "fixed": _policy(both, fixed, thresholds, images) | {"boundary_iou": float(mean_iou_of(*boundary))},
+        "fixed": _policy(both, fixed, thresholds, images) | {"boundary_iou": float(mean_iou_from_counts(*boundary))},
         "oracle": _policy(both, int(curve.argmax()), thresholds, images),
-        "label-free": _policy(both, otsu(scores, thresholds), thresholds, images),
+        "label-free": _policy(both, otsu_index(scores, thresholds), thresholds, images),
     }
     if choosing.images and judging.images:
         place = int(mean_iou(choosing.matrices()).argmax())
@@ -61,18 +69,18 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
     packages = read_json(masks / "provenance.json", kind)["packages"]
     kept = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
     classes = len(images.classes)
-    total, boundary, ignored, replicates = 0, 0, 0, Replicates()
+    total, boundary, ignored, replicates = 0, 0, 0, BootstrapSums()
     for row in _rows(images, kept):
         shape = (row.height, row.width)
         truth, found = read_mask(row.mask, shape), read_mask(masks / f"{row.id}.png", shape)
-        matrix = confusion(truth, found, classes)
+        matrix = confusion_matrix(truth, found, classes)
         total, boundary = total + matrix, boundary + boundary_counts(truth, found, classes)
         ignored += int(((found == IGNORE) & (truth != IGNORE)).sum())
         replicates.add(row.id, {"all": [np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]})
     result = summary(total, images.classes.names) | {
-        "boundary_iou": float(mean_iou_of(*boundary)),
+        "boundary_iou": float(mean_iou_from_counts(*boundary)),
         "ignored": ignored,
-        "interval": interval(mean_iou_of(*np.moveaxis(replicates.sums["all"], 1, 0))),
+        "interval": confidence_interval(mean_iou_from_counts(*np.moveaxis(replicates.sums["all"], 1, 0))),
     }
     write_json(out, {**_header(kind, split, len(kept), packages), **result})
     low, high = result["interval"]
@@ -81,11 +89,11 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
 
 def _count_maps(
     settings: Settings, file: CamFile, images: Manifest, thresholds: np.ndarray
-) -> tuple[np.ndarray, MapCounts, MapCounts, np.ndarray]:
+) -> tuple[np.ndarray, ThresholdCounts, ThresholdCounts, np.ndarray]:
     """One pass over the store: all scores, the counts of the images that choose `held-out` and of those that judge it,
     and the boundary counts at the fixed threshold."""
     classes = len(images.classes)
-    parts, scores = [MapCounts(thresholds, classes), MapCounts(thresholds, classes)], 0
+    parts, scores = [ThresholdCounts(thresholds, classes), ThresholdCounts(thresholds, classes)], 0
     boundary = np.zeros((3, classes + 1), np.int64)
     kept = set(file.ids)
     for row in _rows(images, kept):
@@ -105,13 +113,13 @@ def _chooses(image: str, share: float) -> bool:
     return crc32(f"held-out {image}".encode()) % BUCKETS < share * BUCKETS
 
 
-def _policy(counts: MapCounts, place: int, thresholds: np.ndarray, images: Manifest) -> dict:
+def _policy(counts: ThresholdCounts, place: int, thresholds: np.ndarray, images: Manifest) -> dict:
     return {
         "threshold": float(thresholds[place]),
         **summary(counts.matrices()[place], images.classes.names),
         "images": counts.images,
         "ignored": 0,
-        "interval": interval(counts.replicated_miou(place)),
+        "interval": confidence_interval(counts.bootstrap_miou(place)),
     }
 
 

@@ -11,12 +11,12 @@ from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
 from semples.config.settings import Segment, Settings
-from semples.data.images import IGNORE, expect_size, read_mask
+from semples.data.images import IGNORE, read_mask, require_size
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.masked_images import MaskedPhotographs, MaskTransform
 from semples.data.training_images import batches
 from semples.errors import SemplesError
-from semples.evaluation.metrics import confusion, mean_iou
+from semples.evaluation.metrics import confusion_matrix, mean_iou
 from semples.files import atomic_path, digest, require, sha256, write_json
 from semples.inference.segmentation import describe_classes, new_network, predicted, write_predictions
 from semples.models.segment_task import SegmentTask, median_frequency_weights
@@ -89,7 +89,7 @@ def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[l
     sizes = list(zip(images.table["width"], images.table["height"], strict=True))
     for row in paths:
         for path, size in zip(row, sizes, strict=True):
-            expect_size(Path(path), size)
+            require_size(Path(path), size)
     return paths
 
 
@@ -144,7 +144,7 @@ def _miou(images: Manifest, settings: Settings, network: Segmenter) -> dict[str,
     device, learning = next(network.parameters()).device, network.training
     total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
     for row, mask in predicted(network.eval(), images, quick, settings.cams.batch, device):
-        total += confusion(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
+        total += confusion_matrix(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
     network.train(learning)
     return {"val_miou": float(mean_iou(total))}
 

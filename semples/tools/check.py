@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 
 from semples.config.settings import Config, Settings
 from semples.data.images import IGNORE, read_image, read_mask
-from semples.data.importers.listing import unnamed
-from semples.data.importers.registry import imported
+from semples.data.importers.listing import unlisted_images
+from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Classes, Manifest, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
@@ -49,7 +49,7 @@ def run(settings: Settings, out: Path) -> None:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent) as scratch:
-        classes, table = imported(settings.data, Path(scratch), settings.run.threads)
+        classes, table = load_data_set(settings.data, Path(scratch), settings.run.threads)
         seen = _examined(table, classes, Path(scratch), settings.run.threads)
     problems = pd.DataFrame(
         [*_unreadable(seen), *_duplicates(seen, table), *_disagreements(seen, table), *_not_named(settings)],
@@ -131,7 +131,7 @@ def _disagreements(seen: list[Seen], table: pd.DataFrame) -> list[tuple[str, str
 
 
 def _not_named(settings: Settings) -> list[tuple[str, str, str]]:
-    return [("not in the table", path, "a photograph without a line") for path in unnamed(settings.data)]
+    return [("not in the table", path, "a photograph without a line") for path in unlisted_images(settings.data)]
 
 
 def _counts(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:

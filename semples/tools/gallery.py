@@ -13,7 +13,7 @@ from tqdm import tqdm
 from semples.data.cam_file import CamFile, ImageCams
 from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
-from semples.evaluation.metrics import confusion, iou, pseudo_mask
+from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.files import write_text
 
 HEIGHT = 150  # pixels of a picture on the page
@@ -41,7 +41,7 @@ def run(cams: Path, manifest: Path, masks: Path | None, threshold: float, most: 
     """
     images = read_manifest(manifest)
     with CamFile(cams) as file:
-        file.expect_classes(images.classes.names)
+        file.require_classes(images.classes.names)
         rows = images.table.set_index("id").loc[file.ids]
         judged = [_judge(file, image, row, masks, threshold, images) for image, row in tqdm(rows.iterrows())]
         by_iou = any(one.iou is not None for one in judged)
@@ -75,7 +75,7 @@ def _judge(file: CamFile, image: str, row, masks: Path | None, threshold: float,
     sure, value = float(np.abs(best - threshold).mean()), None
     if row["mask"]:
         truth = read_mask(row["mask"], (maps.height, maps.width))
-        matrix = confusion(truth, _prediction(maps, image, masks, threshold), len(images.classes))
+        matrix = confusion_matrix(truth, _prediction(maps, image, masks, threshold), len(images.classes))
         value = float(np.nanmean(iou(matrix)[[0, *(maps.classes + 1)]]))
     return Judged(image, tuple(file.class_names[k] for k in maps.classes), value, sure)
 

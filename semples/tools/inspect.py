@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from semples.data.cam_file import CamFile, ImageCams, text_of
+from semples.data.cam_file import CamFile, ImageCams, as_text
 from semples.errors import SemplesError
 from semples.files import sha256
 
@@ -26,7 +26,7 @@ def overview(file: CamFile) -> Iterator[str]:
 
 
 def _tree(file: CamFile) -> Iterator[str]:
-    attributes = ", ".join(f"{name}={text_of(value)}" for name, value in file.file.attrs.items())
+    attributes = ", ".join(f"{name}={as_text(value)}" for name, value in file.file.attrs.items())
     yield f"/  {attributes}"
     yield f"  classes  {len(file.class_names)}: {', '.join(file.class_names)}"
     yield f"  ids      {len(file.ids)}"

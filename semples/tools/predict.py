@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from semples.config.settings import Run
 from semples.data.images import image_size, read_image, shrink, write_image, write_mask
-from semples.data.importers.listing import ids_of, pictures
+from semples.data.importers.listing import image_files, image_ids
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
@@ -61,13 +61,13 @@ def _photographs(given: Sequence[Path]) -> dict[str, Path]:
     for path in given:
         if not path.exists():
             raise SemplesError(path, "no such file or folder", "a photograph, or a folder of some", "correct the path")
-        inside = sorted(pictures(path)) if path.is_dir() else [Path(path.name)]
+        inside = sorted(image_files(path)) if path.is_dir() else [Path(path.name)]
         found += [(name, path / name if path.is_dir() else path) for name in inside]
     if not found:
         raise SemplesError(given[0], "no photograph", "JPEG, PNG, WebP, TIFF or BMP files", "name another folder")
     for _, path in found:
         image_size(path)
-    named = dict(zip(ids_of([name for name, _ in found]), [path for _, path in found], strict=True))
+    named = dict(zip(image_ids([name for name, _ in found]), [path for _, path in found], strict=True))
     if len(named) < len(found):
         raise SemplesError("photographs", "two of one name in two folders", "one a name", "predict them one by one")
     return named

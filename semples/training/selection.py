@@ -11,7 +11,7 @@ from semples.data.images import read_image, read_mask
 from semples.data.manifest import Manifest
 from semples.data.training_images import present_pairs
 from semples.errors import SemplesError
-from semples.evaluation.metrics import confusions_of, mean_iou, threshold_histogram
+from semples.evaluation.metrics import mean_iou, threshold_confusions, threshold_histogram
 from semples.inference.cams import same_size_batches, scores
 from semples.inference.views import as_batch
 from semples.models.generators import MaskGenerator
@@ -70,7 +70,7 @@ def best_miou(generator: MaskGenerator, images: Manifest, settings: Settings) ->
                 read_mask(images.table["mask"][row]), score.shape[:0:-1], interpolation=cv2.INTER_NEAREST
             )
             total = total + threshold_histogram(truth, score, classes, THRESHOLDS, len(images.classes))
-    return float(mean_iou(confusions_of(total)).max())
+    return float(mean_iou(threshold_confusions(total)).max())
 
 
 @torch.inference_mode()

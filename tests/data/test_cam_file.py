@@ -81,7 +81,7 @@ def test_truncated_and_flipped_files(tmp_path):
 def test_class_mismatch(tmp_path):
     write(tmp_path / "cams.h5")
     with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError, match="classes"):
-        file.expect_classes(("cat", "dog"))
+        file.require_classes(("cat", "dog"))
 
 
 def contents(path):

@@ -18,7 +18,7 @@ MEASURED = """
 import json, sys, time
 from pathlib import Path
 from semples.data.importers import coco, voc
-from semples.data.scan import measured
+from semples.data.scan import scan_images
 from semples.data.manifest import write_manifest
 from semples.config.settings import Data
 
@@ -30,7 +30,7 @@ else:
     path = root / "annotations/instances_train2014.json"
     classes, ids = coco.read_classes(path)
     table = coco.table(*coco.read_instances(path, ids, data.crowd), classes, root / "train2014", "train")
-table, _ = measured(table, classes, data, out, 1)
+table, _ = scan_images(table, classes, data, out, 1)
 write_manifest(out / "manifest.csv", table, classes)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))  # getrusage counts the parent's memory too
 peak = int(status["VmHWM"].split()[0]) * 1024 / 1e9

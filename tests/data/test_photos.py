@@ -9,7 +9,7 @@ from PIL import Image
 
 from semples.config.settings import Data, Run, Settings
 from semples.data.images import read_image, read_mask
-from semples.data.importers.listing import masked_splits, rows, table_files
+from semples.data.importers.listing import list_images, masked_splits, table_files
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.stages import data
@@ -103,7 +103,7 @@ def test_the_split_is_drawn_by_seed(tmp_path):
     for number in range(20):
         photo(tmp_path / f"zoo/owl/{number}.png", (2, 2))
     splits = [
-        {row["id"]: row["split"] for row in rows(Data(source="photos", root=str(tmp_path / "zoo"), **settings))}
+        {row["id"]: row["split"] for row in list_images(Data(source="photos", root=str(tmp_path / "zoo"), **settings))}
         for settings in ({}, {}, {"seed": 1}, {"val_fraction": 0.5}, {"val_fraction": 0}, {"val_fraction": 1})
     ]
     assert splits[0] == splits[1] != splits[2]
@@ -138,7 +138,7 @@ def test_classes_of_a_file_give_order_text_and_colour(labelled, tmp_path):
 
 def test_which_splits_have_masks(labelled):
     settings = {"source": "photos", "root": str(labelled)}
-    split = next(row["split"] for row in rows(Data(**settings)) if row["mask"])
+    split = next(row["split"] for row in list_images(Data(**settings)) if row["mask"])
     assert masked_splits(Data(**settings)) == {split}
     (labelled / "labels.csv").write_text("image,labels\na.jpg,dog\n")
     assert masked_splits(Data(**settings)) == set()

@@ -3,23 +3,23 @@
 import cv2
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, jaccard_score
+from sklearn import metrics as reference
 
 from semples.errors import SemplesError
 from semples.evaluation.metrics import (
     best_class,
     boundary_counts,
-    confusion,
-    confusions_of,
-    exceeded,
+    confusion_matrix,
+    count_exceeded,
     iou,
     mean_iou,
-    mean_iou_of,
+    mean_iou_from_counts,
     pseudo_mask,
     summary,
+    threshold_confusions,
     threshold_histogram,
 )
-from semples.evaluation.thresholds import otsu
+from semples.evaluation.thresholds import otsu_index
 
 CLASSES = 4
 
@@ -42,9 +42,9 @@ def test_confusion_and_iou_against_scikit_learn(truth):
     prediction = np.random.default_rng(2).integers(0, CLASSES + 1, truth.shape).astype(np.uint8)
     valid = truth != 255
     labels = list(range(CLASSES + 1))
-    found = confusion(truth, prediction, CLASSES)
-    assert np.array_equal(found, confusion_matrix(truth[valid], prediction[valid], labels=labels))
-    expected = jaccard_score(truth[valid], prediction[valid], labels=labels, average=None)
+    found = confusion_matrix(truth, prediction, CLASSES)
+    assert np.array_equal(found, reference.confusion_matrix(truth[valid], prediction[valid], labels=labels))
+    expected = reference.jaccard_score(truth[valid], prediction[valid], labels=labels, average=None)
     assert np.allclose(iou(found), expected)
     assert mean_iou(found) == pytest.approx(expected.mean())
 
@@ -52,9 +52,9 @@ def test_confusion_and_iou_against_scikit_learn(truth):
 def test_threshold_curve_against_brute_force(truth, maps):
     score, present = maps
     thresholds = np.arange(20) / 20
-    matrices = confusions_of(threshold_histogram(truth, score, present, thresholds, CLASSES))
+    matrices = threshold_confusions(threshold_histogram(truth, score, present, thresholds, CLASSES))
     for threshold, matrix in zip(thresholds, matrices, strict=True):
-        expected = confusion(truth, pseudo_mask(score, present, threshold), CLASSES)
+        expected = confusion_matrix(truth, pseudo_mask(score, present, threshold), CLASSES)
         assert np.array_equal(matrix, expected), threshold
 
 
@@ -69,21 +69,21 @@ def test_histograms_add_up_over_images(truth, maps):
 
 
 def test_a_class_in_neither_mask_does_not_count():
-    matrix = confusion(np.array([[0, 1]], np.uint8), np.array([[0, 1]], np.uint8), CLASSES)
+    matrix = confusion_matrix(np.array([[0, 1]], np.uint8), np.array([[0, 1]], np.uint8), CLASSES)
     assert mean_iou(matrix) == 1
     assert summary(matrix, ("a", "b", "c", "d"))["classes"]["d"]["iou"] is None
 
 
 def test_false_positive_and_negative_are_shares_of_the_union():
     truth, prediction = np.array([[1, 1, 1, 0]], np.uint8), np.array([[1, 1, 0, 1]], np.uint8)
-    found = summary(confusion(truth, prediction, 1), ("a",))["classes"]["a"]
+    found = summary(confusion_matrix(truth, prediction, 1), ("a",))["classes"]["a"]
     assert (found["iou"], found["false_positive"], found["false_negative"]) == (0.5, 0.25, 0.25)
     assert found["precision"] == found["recall"] == pytest.approx(2 / 3)
 
 
 def test_a_class_index_beyond_the_list_is_an_error():
     with pytest.raises(SemplesError, match="class index 9"):
-        confusion(np.array([[9]], np.uint8), np.array([[0]], np.uint8), CLASSES)
+        confusion_matrix(np.array([[9]], np.uint8), np.array([[0]], np.uint8), CLASSES)
 
 
 def test_boundary_counts_by_hand():
@@ -95,7 +95,7 @@ def test_boundary_counts_by_hand():
     assert found[1:, 1].tolist() == [ring, ring]
     assert found[0, 1] == 2 * 3 * 20 + 0 * ring  # the strips along both long sides where the squares overlap
     assert found[:, 2].tolist() == [0, 0, 0]
-    assert mean_iou_of(*boundary_counts(truth, truth, 2)) == 1
+    assert mean_iou_from_counts(*boundary_counts(truth, truth, 2)) == 1
 
 
 def test_boundaries_inside_void_do_not_count():
@@ -105,18 +105,18 @@ def test_boundaries_inside_void_do_not_count():
 
 def test_otsu_cuts_between_two_heaps_as_opencv_does():
     heaps = np.random.default_rng(0).normal([60, 180], [20, 25], (5000, 2)).clip(0, 255).astype(np.uint8)
-    place = otsu(np.bincount(heaps.ravel(), minlength=256), np.arange(256))
+    place = otsu_index(np.bincount(heaps.ravel(), minlength=256), np.arange(256))
     expected, _ = cv2.threshold(heaps, 0, 255, cv2.THRESH_OTSU)
     assert place == expected + 1
-    assert otsu(np.array([0, 9, 0, 0]), np.arange(4)) < 4
+    assert otsu_index(np.array([0, 9, 0, 0]), np.arange(4)) < 4
 
 
 def test_mean_iou_of_counts_is_that_of_the_matrix(truth):
     prediction = np.random.default_rng(2).integers(0, CLASSES, truth.shape).astype(np.uint8)
-    matrix = confusion(truth, prediction, CLASSES)
-    found = mean_iou_of(np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
+    matrix = confusion_matrix(truth, prediction, CLASSES)
+    found = mean_iou_from_counts(np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
     assert found == pytest.approx(mean_iou(matrix))
-    assert np.isnan(mean_iou_of(*np.zeros((3, 2, 4), int))).all()
+    assert np.isnan(mean_iou_from_counts(*np.zeros((3, 2, 4), int))).all()
 
 
 @pytest.mark.parametrize("count", [2, 20, 100, 1000])
@@ -124,7 +124,7 @@ def test_exceeded_thresholds_are_those_of_searchsorted(count):
     thresholds = np.arange(count) / count
     values = np.concatenate([np.random.default_rng(0).random(9000), thresholds, np.arange(4097) / 4096, [0.2]])
     for found in (values, values.astype(np.float32), values.astype(np.float16).astype(np.float32)):
-        assert np.array_equal(exceeded(found, thresholds), np.searchsorted(thresholds, found, side="left"))
+        assert np.array_equal(count_exceeded(found, thresholds), np.searchsorted(thresholds, found, side="left"))
 
 
 def test_best_class_is_argmax():

@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from semples.evaluation.bootstrap import REPLICATES, Replicates, draws, interval
-from semples.evaluation.metrics import confusion, mean_iou, pseudo_mask
-from semples.evaluation.threshold_counts import MapCounts, score_histogram
+from semples.evaluation.bootstrap import REPLICATES, BootstrapSums, confidence_interval, image_weights
+from semples.evaluation.metrics import confusion_matrix, mean_iou, pseudo_mask
+from semples.evaluation.threshold_counts import ThresholdCounts, score_histogram
 
 THRESHOLDS, CLASSES = np.arange(20) / 20, 3
 
@@ -21,8 +21,8 @@ def image(number: int) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
     return f"image {number}", truth, rng.random((2, 20, 30)).astype(np.float32), present
 
 
-def counted(numbers) -> MapCounts:
-    counts = MapCounts(THRESHOLDS, CLASSES)
+def counted(numbers) -> ThresholdCounts:
+    counts = ThresholdCounts(THRESHOLDS, CLASSES)
     for number in numbers:
         counts.add(*image(number))
     return counts
@@ -32,21 +32,21 @@ def test_every_threshold_is_the_confusion_of_its_masks():
     matrices = counted(range(5)).matrices()
     for threshold, matrix in zip(THRESHOLDS, matrices, strict=True):
         masks = [(truth, pseudo_mask(score, present, threshold)) for _, truth, score, present in map(image, range(5))]
-        assert np.array_equal(matrix, sum(confusion(truth, mask, CLASSES) for truth, mask in masks))
+        assert np.array_equal(matrix, sum(confusion_matrix(truth, mask, CLASSES) for truth, mask in masks))
 
 
 def test_shards_add_up_in_any_order():
     whole, parts = counted(range(6)), counted([5, 1, 2]) + counted([4, 0, 3])
     assert np.array_equal(whole.histogram, parts.histogram)
-    assert np.array_equal(whole.replicated_miou(7), parts.replicated_miou(7), equal_nan=True)
+    assert np.array_equal(whole.bootstrap_miou(7), parts.bootstrap_miou(7), equal_nan=True)
 
 
 def test_a_replicate_is_the_miou_of_its_images_by_their_draws():
     place, names = 7, [image(number)[0] for number in range(4)]
     alone = [counted([number]).matrices()[place] for number in range(4)]
-    found = counted(range(4)).replicated_miou(place)
+    found = counted(range(4)).bootstrap_miou(place)
     for replicate in (0, 1, REPLICATES - 1):
-        times = [draws(name)[replicate] for name in names]
+        times = [image_weights(name)[replicate] for name in names]
         if any(times):
             expected = mean_iou(sum(n * matrix for n, matrix in zip(times, alone, strict=True)))
             assert found[replicate] == pytest.approx(expected)
@@ -54,10 +54,10 @@ def test_a_replicate_is_the_miou_of_its_images_by_their_draws():
 
 def test_the_interval_of_a_mean_is_that_of_its_standard_error():
     values = np.random.default_rng(0).integers(0, 100, 400)
-    sums = Replicates()
+    sums = BootstrapSums()
     for number, value in enumerate(values):
         sums.add(str(number), {"sum": value, "count": 1})
-    low, high = interval(sums.sums["sum"] / sums.sums["count"])
+    low, high = confidence_interval(sums.sums["sum"] / sums.sums["count"])
     error = values.std() / 20
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.3 * error)

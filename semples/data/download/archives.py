@@ -19,14 +19,14 @@ class Archive:
     """Name on disk."""
     urls: tuple[str, ...]
     """Addresses in order of preference."""
-    makes: str
+    folder: str
     """What of it is wanted: a folder, as it lies in the archive; it is there when the archive is unpacked."""
     digest: str | None
     """`<algorithm>:<hex digits>`."""
     size: int | None
     """Bytes."""
-    unpacked: int
-    """Bytes of `makes`, roughly, for the check of free disk."""
+    unpacked_size: int
+    """Bytes of `folder`, roughly, for the check of free disk."""
 
 
 ARCHIVES: dict[str, tuple[Archive, ...]] = {
@@ -38,44 +38,44 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
                 f"https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/{VOC}",
                 f"https://pjreddie.com/media/files/{VOC}",
             ),
-            makes="VOCdevkit/VOC2012",
+            folder="VOCdevkit/VOC2012",
             digest="md5:6cd6e144f989b92b3379bac3b3de84fd",
             size=1_999_639_040,
-            unpacked=2_000_000_000,
+            unpacked_size=2_000_000_000,
         ),
         Archive(
             file="benchmark.tgz",
             urls=(f"https://www2.eecs.berkeley.edu/{SBD}", f"http://www.eecs.berkeley.edu/{SBD}"),
-            makes="benchmark_RELEASE/dataset/cls",
+            folder="benchmark_RELEASE/dataset/cls",
             digest="md5:82b4d87ceb2ed10f6038a1cba92111cb",
             size=None,
-            unpacked=100_000_000,
+            unpacked_size=100_000_000,
         ),
     ),
     "coco": (
         Archive(
             file="annotations_trainval2014.zip",
             urls=(f"http://{COCO}/annotations/annotations_trainval2014.zip",),
-            makes="annotations",
+            folder="annotations",
             digest="md5:0a379cfc70b0e71301e0f377548639bd",
             size=252_872_794,
-            unpacked=900_000_000,
+            unpacked_size=900_000_000,
         ),
         Archive(
             file="train2014.zip",
             urls=(f"http://{COCO}/zips/train2014.zip",),
-            makes="train2014",
+            folder="train2014",
             digest="md5:0da8c0bd3d6becc4dcb32757491aca88",
             size=13_510_573_713,
-            unpacked=13_600_000_000,
+            unpacked_size=13_600_000_000,
         ),
         Archive(
             file="val2014.zip",
             urls=(f"http://{COCO}/zips/val2014.zip",),
-            makes="val2014",
+            folder="val2014",
             digest="md5:a3d79f5ed8d289b7a7554ce06a5782b3",
             size=6_645_013_297,
-            unpacked=6_700_000_000,
+            unpacked_size=6_700_000_000,
         ),
     ),
 }

@@ -18,14 +18,14 @@ from semples.errors import SemplesError
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
 CHUNK = 1 << 16  # bytes; when a connection breaks, those of a begun chunk are lost
-PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others in a minute
+TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others in a minute
 
 
-class _SourceFailed(Exception):
+class PermanentError(Exception):
     """This source will not give the file."""
 
 
-class _Passing(Exception):
+class TransientError(Exception):
     """This source may give the file, or the rest of it, when asked again."""
 
 
@@ -48,7 +48,7 @@ def fetch(
     for url in urls:
         try:
             _fetch_from(url, path, digest, size, attempts, pause, reserve)
-        except _SourceFailed as failure:
+        except PermanentError as failure:
             failures.append(f"{url}: {failure}")
         else:
             return
@@ -69,31 +69,31 @@ def _fetch_from(
             time.sleep(pause * 2 ** (attempt - 1))
         try:
             resumed = _receive(url, part, digest, size, reserve)
-        except (_Passing, requests.RequestException, OSError) as error:
+        except (TransientError, requests.RequestException, OSError) as error:
             reason = str(error)
             continue
         if digest is None or _digest(part, digest) == digest:
-            _forget(part, keep=path)
+            _promote(part, path)
             return
-        _forget(part)
+        _discard_partial(part)
         reason = f"the file has not the digest {digest}"
         if not resumed:  # what came in one piece will not come better
             break
-    raise _SourceFailed(reason)
+    raise PermanentError(reason)
 
 
 def _receive(url: str, part: Path, digest: str | None, size: int | None, reserve: int) -> bool:
     """Bring `part` to its whole length; true if there was something of it before."""
     note = part.with_name(f"{part.name}.source")
-    have, headers = _begun(url, part, note, digest)
+    have, headers = _resume_headers(url, part, note, digest)
     if have and have == size:
         return True
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 416:  # asked for bytes behind the end: the beginning is of no use
-            _forget(part)
-            raise _Passing("the server has no such range")
+            _discard_partial(part)
+            raise TransientError("the server has no such range")
         if answer.status_code not in (200, 206):
-            kind = _Passing if answer.status_code in PASSING else _SourceFailed
+            kind = TransientError if answer.status_code in TRANSIENT_STATUS else PermanentError
             raise kind(f"status {answer.status_code} {answer.reason}")
         if answer.status_code == 200:  # the server ignores ranges, or has another file now
             have = 0
@@ -106,12 +106,12 @@ def _receive(url: str, part: Path, digest: str | None, size: int | None, reserve
                 bar.update(len(chunk))
     if (arrived := part.stat().st_size) != whole:
         if arrived > whole:
-            _forget(part)
-        raise _Passing(f"{arrived} of {whole} bytes arrived")
+            _discard_partial(part)
+        raise TransientError(f"{arrived} of {whole} bytes arrived")
     return have > 0
 
 
-def _begun(url: str, part: Path, note: Path, digest: str | None) -> tuple[int, dict[str, str]]:
+def _resume_headers(url: str, part: Path, note: Path, digest: str | None) -> tuple[int, dict[str, str]]:
     """Bytes that are there already and may be gone on from, and the headers that ask for the rest."""
     plain = {"Accept-Encoding": "identity", "User-Agent": "semples"}
     if not (part.exists() and note.exists()):
@@ -129,14 +129,14 @@ def _whole_length(answer: requests.Response, have: int, size: int | None) -> int
     if answer.status_code == 206:
         span, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if not total.isdigit() or not span.startswith(f"{have}-"):
-            raise _SourceFailed(f"a range nobody asked for: {answer.headers.get('Content-Range')}")
+            raise PermanentError(f"a range nobody asked for: {answer.headers.get('Content-Range')}")
         said = int(total)
     else:
         said = int(answer.headers.get("Content-Length") or size or 0)
     if not said:
-        raise _SourceFailed("the server does not say how long the file is")
+        raise PermanentError("the server does not say how long the file is")
     if size and said != size:
-        raise _SourceFailed(f"{said} bytes, {size} were published")
+        raise PermanentError(f"{said} bytes, {size} were published")
     return said
 
 
@@ -158,10 +158,14 @@ def _digest(path: Path, like: str) -> str:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
-def _forget(part: Path, keep: Path | None = None) -> None:
-    """Remove what has arrived, or give it its name `keep`."""
-    if keep:
-        part.replace(keep)
+def _promote(part: Path, path: Path) -> None:
+    """Give a complete file its final name."""
+    part.replace(path)
+    _discard_partial(part)
+
+
+def _discard_partial(part: Path) -> None:
+    """Remove a partial file and the note of its source."""
     part.unlink(missing_ok=True)
     part.with_name(f"{part.name}.source").unlink(missing_ok=True)
 

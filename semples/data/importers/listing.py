@@ -25,7 +25,7 @@ def masked_splits(data: Data) -> set[str]:
         return {data.train, data.val}
     if not data.root or not Path(data.root).exists():
         return set()
-    return {name for row in rows(data) if row["mask"] for name in row["split"].split(";")}
+    return {name for row in list_images(data) if row["mask"] for name in row["split"].split(";")}
 
 
 def table_files(data: Data) -> list[str]:
@@ -38,7 +38,7 @@ def table_files(data: Data) -> list[str]:
     return [str(path) for path in named if path.is_file()]
 
 
-def rows(data: Data) -> list[dict[str, str]]:
+def list_images(data: Data) -> list[dict[str, str]]:
     """A dictionary an image with the keys id, image, mask (absolute paths), split and labels, in order of the ids."""
     root = Path(data.root).resolve()
     table = root if root.is_file() else root / "labels.csv"
@@ -50,13 +50,13 @@ def rows(data: Data) -> list[dict[str, str]]:
     return found
 
 
-def unnamed(data: Data) -> list[str]:
+def unlisted_images(data: Data) -> list[str]:
     """Photographs in the folder of labels.csv that no line of it names as image or mask, relative to the folder."""
     root = Path(data.root).resolve()
     if data.source != "photos" or not (root / "labels.csv").is_file():
         return []
-    named = {os.path.normpath(row[key]) for row in rows(data) for key in ("image", "mask")}
-    return sorted(str(path) for path in pictures(root) if str(root / path) not in named)
+    named = {os.path.normpath(row[key]) for row in list_images(data) for key in ("image", "mask")}
+    return sorted(str(path) for path in image_files(root) if str(root / path) not in named)
 
 
 def _of_table(path: Path) -> list[dict[str, str]]:
@@ -65,7 +65,7 @@ def _of_table(path: Path) -> list[dict[str, str]]:
     if missing := {"image", "labels"} - columns:
         raise SemplesError(path, f"columns {sorted(columns)}", f"also {sorted(missing)}", "add the columns")
     found = [{key: line.get(key) or "" for key in COLUMNS} for line in lines]
-    for row, image_id in zip(found, ids_of([Path(row["image"]) for row in found]), strict=True):
+    for row, image_id in zip(found, image_ids([Path(row["image"]) for row in found]), strict=True):
         row["id"] = row["id"] or image_id
         row["image"] = str(path.parent / row["image"])
         row["mask"] = str(path.parent / row["mask"]) if row["mask"] else ""
@@ -106,7 +106,7 @@ def _read_parquet(path: Path) -> list[dict[str, str]]:
 
 def _of_folders(root: Path) -> list[dict[str, str]]:
     """The label of an image is the first folder under `root` that it lies in."""
-    paths = pictures(root)
+    paths = image_files(root)
     if paths and all(len(path.parts) == 1 for path in paths):
         raise SemplesError(root, f"{len(paths)} photographs without labels", LAYOUTS, "write labels.csv beside them")
     return [
@@ -117,11 +117,11 @@ def _of_folders(root: Path) -> list[dict[str, str]]:
             "split": "",
             "labels": path.parts[0] if len(path.parts) > 1 else "",
         }
-        for path, image_id in zip(paths, ids_of(paths), strict=True)
+        for path, image_id in zip(paths, image_ids(paths), strict=True)
     ]
 
 
-def pictures(root: Path) -> list[Path]:
+def image_files(root: Path) -> list[Path]:
     """Files under `root` that look like pictures, relative to it."""
     return [
         Path(folder, name).relative_to(root)
@@ -131,7 +131,7 @@ def pictures(root: Path) -> list[Path]:
     ]
 
 
-def ids_of(paths: list[Path]) -> list[str]:
+def image_ids(paths: list[Path]) -> list[str]:
     """Names of images: their paths without suffix, with it where two would be the same; no '..', no leading '/'."""
     names = ["/".join(part for part in path.parts if part not in ("..", path.anchor)) for path in paths]
     stems = [name.removesuffix(path.suffix) for name, path in zip(names, paths, strict=True)]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from semples.config.settings import Data
 from semples.data.images import class_colours
-from semples.data.importers.listing import rows
+from semples.data.importers.listing import list_images
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 
@@ -16,7 +16,7 @@ COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
     """The classes and the images that `data.root` has; nothing is opened but tables."""
-    table = pd.DataFrame(rows(data))
+    table = pd.DataFrame(list_images(data))
     found = sorted({label for cell in table["labels"] for label in cell.split(";") if label})
     if not found:
         raise SemplesError(data.root, "no label on any image", "image-level labels", "label some images")

@@ -13,7 +13,7 @@ from semples.errors import SemplesError
 IMPORTERS = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}
 
 
-def imported(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
+def load_data_set(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
     """Classes and table (id, image, mask, split, labels) of the data set; what the importer draws goes to `folder`."""
     if data.source != "mini" and not (data.root and Path(data.root).exists()):
         raise SemplesError(

@@ -8,8 +8,8 @@ import numpy as np
 from semples.data.images import read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.evaluation.metrics import confusion
-from semples.figure_style import COLUMN, PAGE, save
+from semples.evaluation.metrics import confusion_matrix
+from semples.figure_style import COLUMN, PAGE, save_figure
 
 NUMBERS_UP_TO = 10  # classes whose cells have room for a number
 
@@ -20,7 +20,7 @@ def run(manifest: Path, split: str, masks: Path, out: Path) -> None:
     total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
     for row in images.table.itertuples():
         if (found := masks / f"{row.id}.png").exists():
-            total += confusion(read_mask(row.mask), read_mask(found), len(images.classes))
+            total += confusion_matrix(read_mask(row.mask), read_mask(found), len(images.classes))
     if not total.any():
         raise SemplesError(masks, f"no mask of split {split!r}", "masks of its images", "name the split they are of")
     _draw(total / np.maximum(total.sum(axis=1, keepdims=True), 1), ("background", *images.classes.names), out)
@@ -40,4 +40,4 @@ def _draw(share: np.ndarray, names: tuple[str, ...], out: Path) -> None:
             colour = "white" if value < 0.5 else "black"
             axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(shown, shrink=0.7, label="share of the true class's pixels")
-    save(figure, out)
+    save_figure(figure, out)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from semples.errors import SemplesError
-from semples.figure_style import COLOURS, COLUMN, LINES, save, small_multiples
+from semples.figure_style import COLOURS, COLUMN, LINE_STYLES, save_figure, small_multiples
 from semples.files import read_json, require
 
 IN_A_ROW = 4
@@ -28,12 +28,12 @@ def run_thresholds(evaluations: Iterable[tuple[str, int, Path]], out: Path) -> N
     for place, (variant, curves) in enumerate(found.items()):
         mean = np.mean(curves, axis=0)
         colour = COLOURS[place % len(COLOURS)]
-        axis.plot(thresholds, mean, LINES[place % len(LINES)], color=colour, label=variant, linewidth=1.2)
+        axis.plot(thresholds, mean, LINE_STYLES[place % len(LINE_STYLES)], color=colour, label=variant, linewidth=1.2)
         axis.fill_between(thresholds, np.min(curves, axis=0), np.max(curves, axis=0), color=colour, alpha=0.2, lw=0)
         axis.plot(thresholds[mean.argmax()], mean.max(), "o", color=colour, markersize=4)
     axis.set(xlabel="background threshold", ylabel="CAM mIoU, %", ylim=(0, None))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    save(figure, out)
+    save_figure(figure, out)
 
 
 def run_training(metrics: Iterable[tuple[str, Path]], out: Path) -> None:
@@ -47,7 +47,7 @@ def run_training(metrics: Iterable[tuple[str, Path]], out: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
     figure.supxlabel("epoch", fontsize=8)
     figure.supylabel("loss", fontsize=8)
-    save(figure, out)
+    save_figure(figure, out)
 
 
 def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
@@ -69,7 +69,7 @@ def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
         axis.set_ylim(low - 0.1 * (high - low) - 1, high + 0.1 * (high - low) + 1)
     figure.supylabel("mIoU, %", fontsize=8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    save(figure, out)
+    save_figure(figure, out)
 
 
 def _draw_sweep(axis: plt.Axes, group: pd.DataFrame) -> None:
@@ -81,7 +81,7 @@ def _draw_sweep(axis: plt.Axes, group: pd.DataFrame) -> None:
             places,
             line["mean"],
             yerr=line["sd"] if line["sd"].notna().all() else None,
-            fmt="o" + LINES[place % len(LINES)] * joined,
+            fmt="o" + LINE_STYLES[place % len(LINE_STYLES)] * joined,
             color=COLOURS[place % len(COLOURS)],
             markersize=3,
             linewidth=1.2,

@@ -13,8 +13,8 @@ from semples.data.cam_file import CamFile
 from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.evaluation.metrics import confusion, iou, pseudo_mask
-from semples.figure_style import PAGE, save, save_grid, show, wrapped
+from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
+from semples.figure_style import PAGE, save_figure, save_grid, show_image, wrap_title
 
 Named = Iterable[tuple[str, Path]]
 STAGE_WORDS = 3  # of the prompt, under the framework's background
@@ -93,9 +93,9 @@ def _draw_tiles(tiles: dict[str, np.ndarray], out: Path) -> None:
     for axis in axes.flat[len(tiles) :]:
         axis.remove()
     for number, (axis, (title, picture)) in enumerate(zip(axes.flat, tiles.items(), strict=False), start=1):
-        show(axis, picture)
-        axis.set_title(wrapped(f"{number}  {title}", side), fontsize=7, loc="left")
-    save(figure, out)
+        show_image(axis, picture)
+        axis.set_title(wrap_title(f"{number}  {title}", side), fontsize=7, loc="left")
+    save_figure(figure, out)
 
 
 def _prompt_title(words: Path, name: str) -> str:
@@ -121,7 +121,7 @@ def _scores(images: Manifest, cams: Path, threshold: float) -> pd.Series:
         for row in tqdm(list(judged.table.itertuples()), desc="choosing", unit="image", mininterval=2):
             maps = file.read(row.id)
             mask = pseudo_mask(maps.full_size(), maps.classes, threshold)
-            values = iou(confusion(read_mask(row.mask), mask, len(images.classes)))[1:]
+            values = iou(confusion_matrix(read_mask(row.mask), mask, len(images.classes)))[1:]
             if np.isfinite(values).any():
                 found[row.id] = float(np.nanmean(values))
     return pd.Series(found, dtype=float)

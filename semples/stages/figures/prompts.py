@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from semples.figure_style import COLOURS, PAGE, save, small_multiples
+from semples.figure_style import COLOURS, PAGE, save_figure, small_multiples
 from semples.files import require
 
 SHOWN = 5  # words of a class
@@ -30,7 +30,7 @@ def run(words: Path, manual: dict[str, list[str]], out: Path) -> None:
         axis.set_title(_title(name, by_hand), fontsize=7)
         axis.tick_params(labelsize=6.5)
     figure.supxlabel("cosine of the learned prompt and “a photo of <word>.”", fontsize=7)
-    save(figure, out)
+    save_figure(figure, out)
 
 
 def _title(name: str, by_hand: list[str]) -> str:

@@ -25,6 +25,7 @@ def add(commands) -> None:
     for name, help_text, *paths in LEARNING:
         _stage(commands, name, help_text, *paths, seed=True)
     _stage(commands, "cams", "maps of whole images into one HDF5 file", "manifest", "generator", split=True, shard=True)
+    _stage(commands, "segment_masks", "masks of the validation images by a trained network", "manifest", "checkpoint")
     _stage(commands, "crf", "CAMs become palette PNG pseudo masks", "manifest", "cams", "evaluation?", shard=True)
 
 
@@ -52,7 +53,7 @@ def _stage(
 
     def call(given: argparse.Namespace) -> None:
         settings = settings_of(given)
-        if seed or name == "cams":
+        if seed or name in ("cams", "segment_masks"):
             lease_cards(settings.run.device, settings.run.devices if seed else 1)  # those with a seed learn
         # imported here: `semples tables` should not wait for torch
         module = import_module(f"semples.stages.{name}")

@@ -63,7 +63,7 @@ def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = (
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     jobs = plan.jobs(targets)
     rows = []
-    for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment"):
+    for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks"):
         if not jobs[stage]:
             continue
         costs = [_cost(stage, plan.runs[job.variant], size, speed, device) for job in jobs[stage]]
@@ -76,7 +76,7 @@ def _cost(stage: str, settings: Settings, size: Size, speed: dict, device: str) 
     """Hours, GB of GPU memory and GB of disk of one job."""
     gflop, megabytes = _work(stage, settings, size)
     rates = speed["gflop_per_second"][device]
-    seconds = speed["start_seconds"] + gflop / rates.get(stage, rates["all"])
+    seconds = speed["start_seconds"] + gflop / rates.get(stage.removesuffix("_masks"), rates["all"])
     if stage == "crf" and settings.crf.preset != "none":
         pixels = size.train * size.pixels * (1 + size.labels) * settings.crf.iterations
         seconds += pixels / speed["crf_pixels_per_second"] / settings.run.threads
@@ -96,13 +96,17 @@ def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
         gflop = size.train * shown * passes * generator.gflop
         held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * LIVE_ACTIVATIONS * generator.largest
         return gflop, 4 * generator.parameters + held * width
+    if stage == "segment_masks":
+        chosen, segmenter = settings.segment, _segmenter(settings, size)
+        shown = (chosen.test_size**2 if chosen.test_size else size.pixels) / chosen.crop**2
+        gflop = size.val * shown * (1 + chosen.test_flip) * sum(s**2 for s in chosen.test_scales) * segmenter.gflop
+        held = settings.cams.batch * shown * max(chosen.test_scales) ** 2 * LIVE_ACTIVATIONS * segmenter.largest
+        return gflop, 4 * segmenter.parameters + held * width
     of = settings.csr if stage == "joint" else getattr(settings, stage)
     if stage == "segment":
         segmenter = _segmenter(settings, size)
-        shown = (of.test_size**2 if of.test_size else size.pixels) / of.crop**2
-        tests = size.val * shown * (1 + of.test_flip) * sum(scale**2 for scale in of.test_scales)
-        gflop = (3 * size.train * of.epochs + tests) * segmenter.gflop
-        return gflop, 16 * segmenter.parameters + of.batch * segmenter.outputs * width
+        memory = 16 * segmenter.parameters + of.batch * segmenter.outputs * width
+        return 3 * size.train * of.epochs * segmenter.gflop, memory
     whole = stage != "cpl" and of.trainable == "all"
     image = (3 if whole else 1) * generator.gflop
     learned = generator.parameters if whole else 0.0
@@ -127,7 +131,9 @@ def _disk(stage: str, settings: Settings, size: Size, speed: dict) -> float:
     if stage == "crf":
         return size.train * masks
     if stage == "segment":
-        return 4e-3 * _segmenter(settings, size).parameters + size.val * masks
+        return 4e-3 * _segmenter(settings, size).parameters
+    if stage == "segment_masks":
+        return size.val * masks
     if stage == "cams":
         stored = size.pixels / settings.cams.stride**2 * size.labels * np.dtype(settings.cams.dtype).itemsize
         return size.train * stored * speed["cam_compression"] / 1e9

@@ -18,9 +18,10 @@ from semples.files import digest
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 PROMPTS = ("cpl", "joint")
-MASKS = ("crf", "segment")
+MASKS = ("crf", "segment_masks")
 UNSEEDED = ("data", "guide")
-STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment"}  # the stage that a table's column needs
+STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment_masks"}  # the stage of a table's column
+FOLDERS = {"segment_masks": "segment"}  # of outputs that lie in another stage's folder
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),
@@ -32,7 +33,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "cams": ("precision", "masks_from", "generator", "cams"),
     "evaluate": ("evaluate", "crf"),
     "crf": ("crf",),
-    "segment": ("data", "precision", "cams", "segment", "figures"),
+    "segment": ("data", "precision", "cams", "segment"),
+    "segment_masks": ("data", "precision", "cams", "segment", "figures"),
     "figures": ("figures",),
     "heatmap": ("data", "guide", "figures"),
 }
@@ -64,6 +66,8 @@ def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
         return ("guide", settings.csr.start, "cpl")
     if stage == "joint":
         return ("guide", settings.csr.start)
+    if stage == "segment_masks":
+        return ("segment",)
     if stage == "segment":
         return ("data",) if settings.segment.labels == "truth" else ("crf",)
     return {
@@ -87,7 +91,7 @@ def fingerprint(settings: Settings, stage: str) -> str:
     return digest([stage_settings(settings, stage), before])
 
 
-def stages_of(settings: Settings, stage: str = "segment") -> set[str]:
+def stages_of(settings: Settings, stage: str = "segment_masks") -> set[str]:
     """The stages that a variant runs, up to `stage`."""
     return {stage}.union(*(stages_of(found, name) for name, found in upstream(stage, settings).items()))
 
@@ -153,7 +157,7 @@ class StageGraph:
         found: dict[str, set[StageJob]] = defaultdict(set)
         if "figures" in targets:
             last = self.runs[list(self.config.experiments)[-1]]
-            self._collect("segment", last, self.config.seeds[0], found)
+            self._collect("segment_masks", last, self.config.seeds[0], found)
         for name, stage, seed in self._wanted(targets):
             if stage not in stages_of(self.runs[name]):  # what learns from true masks has no maps to show
                 continue
@@ -195,5 +199,5 @@ class StageGraph:
         return self._folder(before, self._maker(before, upstream(stage, self.runs[name])[before]), seed)
 
     def _folder(self, stage: str, owner: str, seed: int | str | None) -> str:
-        parts = ["results", self.config.name, stage, owner]
+        parts = ["results", self.config.name, FOLDERS.get(stage, stage), owner]
         return "/".join(parts if seed is None else [*parts, f"seed{seed}"])

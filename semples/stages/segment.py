@@ -1,11 +1,10 @@
-"""segment: a segmentation network trained on pseudo masks, and its masks of the validation split."""
+"""segment: train a segmentation network on pseudo masks."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
@@ -17,22 +16,21 @@ from semples.data.masked_images import MaskedPhotographs, MaskTransform
 from semples.data.training_images import batches
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, mean_iou
-from semples.files import atomic_path, digest, require, sha256, write_json
-from semples.inference.segmentation import describe_classes, new_network, predicted, write_predictions
+from semples.files import digest, require, sha256
+from semples.inference.segmentation import describe_classes, new_network, predicted
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
-from semples.provenance import provenance
-from semples.runtime.devices import make_fabric
 from semples.training.job import LearningJob, adamw, learn, used_settings
 from semples.training.loop import poly, warmed_up
 from semples.weights.generators import load_backbone
 
 
 def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: Path) -> None:
-    """Train on `masks`/<id>.png; write `out`/model.safetensors, metrics.jsonl and the folder predictions.
+    """Train on `masks`/<id>.png; write `out`/model.safetensors and metrics.jsonl.
 
-    With `segment.labels: truth` it learns from the masks of the manifest, and `masks` is not read. predictions has a
-    palette PNG for every image of the validation split, and for the images of the figures.
+    Args:
+        masks: Folder that `semples crf` wrote; not read with `segment.labels: truth`, which learns from the masks of
+            the manifest.
     """
     job = LearningJob(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
@@ -51,8 +49,6 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
         made_of = digest(list(map(sha256, targets[0])))
     else:
         made_of = sha256(require(masks / "provenance.json", "crf"))
-    everything = read_manifest(manifest)
-    judged = everything.split(settings.data.val)
     learn(
         job,
         SegmentTask(network, _class_weights(chosen, targets[0], len(images.classes))),
@@ -60,13 +56,11 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
         _optimizer(network, chosen),
         used,
         {"manifest": images.digest(), "masks": made_of, "classes": describe_classes(images.classes)},
-        extra_metrics=_curve(judged, settings),
+        extra_metrics=_curve(read_manifest(manifest).split(settings.data.val), settings),
         schedule=warmed_up(poly, chosen.warmup),
         accumulate=chosen.accumulate,
         ema=chosen.ema,
     )
-    shown = everything.split(settings.data.train).with_labels().sample(settings.figures.images, settings.figures.seed)
-    _predict(network, [judged, shown], settings, out / "predictions")
 
 
 def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[list[str]]:
@@ -147,14 +141,3 @@ def _miou(images: Manifest, settings: Settings, network: Segmenter) -> dict[str,
         total += confusion_matrix(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
     network.train(learning)
     return {"val_miou": float(mean_iou(total))}
-
-
-def _predict(network: Segmenter, sets: list[Manifest], settings: Settings, out: Path) -> None:
-    """Write the masks of all images, each at its own size."""
-    table = pd.concat([s.table for s in sets]).drop_duplicates("id", ignore_index=True)
-    images = Manifest(table, sets[0].classes)
-    fabric = make_fabric(settings.run.device, settings.precision)
-    model = fabric.setup_module(network.eval())
-    with atomic_path(out) as folder:
-        write_json(folder / "provenance.json", provenance("segment", used_settings(settings, "segment")))
-        write_predictions(model, images, settings.segment, settings.cams.batch, fabric.device, folder)

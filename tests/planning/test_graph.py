@@ -33,7 +33,7 @@ def test_a_setting_moves_only_what_depends_on_it():
         for stage in SECTIONS
         if stage not in ("figures", "heatmap") and fingerprint(before, stage) != fingerprint(after, stage)
     }
-    assert moved == {"cpl", "csr", "joint", "cams", "evaluate", "crf", "segment"}
+    assert moved == {"cpl", "csr", "joint", "cams", "evaluate", "crf", "segment", "segment_masks"}
 
 
 def test_how_a_job_runs_moves_nothing():

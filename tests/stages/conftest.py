@@ -41,7 +41,10 @@ def drawn(tmp_path_factory, segment_settings) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(drawn, segment_settings) -> Path:
-    """The output of `semples segment` after one epoch."""
+    """The outputs of `semples segment` after one epoch and of `semples segment_masks`, in predictions."""
     flags = ("--manifest", drawn / "data/manifest.csv", "--masks", drawn / "masks", "--out", drawn / "segment")
     assert main(["segment", "--config", segment_settings(), *map(str, flags)]) == 0
+    flags = ("--manifest", drawn / "data/manifest.csv", "--checkpoint", drawn / "segment/model.safetensors")
+    out = ("--out", drawn / "segment/predictions")
+    assert main(["segment_masks", "--config", segment_settings(), *map(str, (*flags, *out))]) == 0
     return drawn / "segment"

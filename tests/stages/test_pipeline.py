@@ -65,6 +65,10 @@ def run(tmp_path_factory) -> Path:
         ("evaluate", *data, "--split", "train", "--masks", out / "masks", "--kind", "crf", "--out", out / "crf.json"),
         ("segment", *data, "--masks", out / "masks", "--out", out / "segment"),
         (
+            *("segment_masks", *data, "--checkpoint", out / "segment/model.safetensors"),
+            *("--out", out / "segment/predictions"),
+        ),
+        (
             *("evaluate", *data, "--split", "val", "--masks", out / "segment/predictions", "--kind", "segment"),
             *("--out", out / "segment.json"),
         ),
@@ -155,15 +159,17 @@ def test_one_photograph_of_one_class_is_enough(tmp_path):
     config = ("--config", json.dumps(json.loads(SETTINGS) | own))
     data = ("--manifest", tmp_path / "data/manifest.csv")
     model = ("--split", "train", "--generator", tmp_path / "classify/model.safetensors")
+    network = tmp_path / "segment/model.safetensors"
     for step in (
         ("data", "--out", tmp_path / "data"),
         ("classify", *data, "--out", tmp_path / "classify"),
         ("cams", *data, *model, "--out", tmp_path / "cams.h5"),
         ("crf", *data, "--cams", tmp_path / "cams.h5", "--evaluation", "--out", tmp_path / "masks"),
         ("segment", *data, "--masks", tmp_path / "masks", "--out", tmp_path / "segment"),
+        ("segment_masks", *data, "--checkpoint", network, "--out", tmp_path / "predictions"),
     ):
         assert main([step[0], *config, *map(str, step[1:])]) == 0, step
-    with Image.open(tmp_path / "segment/predictions/owl/one.png") as mask:
+    with Image.open(tmp_path / "predictions/owl/one.png") as mask:
         assert mask.size == (90, 70)
 
 

@@ -16,8 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from semples.cli import main
+from semples.config.settings import Segment
 from semples.data.manifest import read_manifest
 from semples.inference.segmentation import load_segmenter
+from semples.models.segmenters import Segmenter
+from semples.stages import segment
 
 # checkpoints after every epoch; the workflow's default is one in thirty seconds
 PROGRAM = "from semples.training import loop; loop.SAVE_EVERY_S = -1; from semples.cli import main; main()"
@@ -27,6 +30,12 @@ def flags(drawn: Path, settings: str, out: Path, masks: bool = True) -> list[str
     given = ["--masks", drawn / "masks"] if masks else []
     words = ["segment", "--config", settings, "--manifest", drawn / "data/manifest.csv", *given, "--out", out]
     return [str(word) for word in words]
+
+
+def predict(manifest: Path, settings: str, folder: Path) -> int:
+    """Write `folder`/predictions from the model there; return the exit code."""
+    paths = ("--manifest", manifest, "--checkpoint", folder / "model.safetensors", "--out", folder / "predictions")
+    return main(["segment_masks", "--config", settings, *map(str, paths)])
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -41,6 +50,7 @@ def test_four_images_are_learned_by_heart(drawn, segment_settings, tmp_path):
     settings = json.loads(segment_settings(**by_heart, curve_images=0))
     settings["data"]["val"] = "train"
     assert main(flags(drawn, json.dumps(settings), tmp_path, masks=False)) == 0
+    assert predict(drawn / "data/manifest.csv", json.dumps(settings), tmp_path) == 0
     judged = ("--manifest", drawn / "data/manifest.csv", "--split", "train", "--masks", tmp_path / "predictions")
     out = tmp_path / "found.json"
     assert main(["evaluate", *map(str, judged), "--kind", "segment", "--config", "{}", "--out", str(out)]) == 0
@@ -67,6 +77,18 @@ def test_killed_it_resumes_to_the_same_curve_and_weights(drawn, segment_settings
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+@pytest.mark.parametrize(("optimizer", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_the_decoder_learns_faster_by_its_factor(optimizer, kind):
+    network = Segmenter("deeplabv3plus", "tu-resnet10t", 2, 16)
+    made = segment._optimizer(network, Segment(optimizer=optimizer, lr=0.01, head_lr_factor=7.0))
+    assert isinstance(made, kind)
+    rates = {id(parameter): group["lr"] for group in made.param_groups for parameter in group["params"]}
+    encoder = {id(parameter) for parameter in network.encoder_parameters()}
+    assert set(rates) == {id(parameter) for parameter in network.parameters()}
+    for key, rate in rates.items():
+        assert rate == pytest.approx(0.01 if key in encoder else 0.07)
+
+
 def test_the_curve_selects_nothing(drawn, trained, segment_settings, tmp_path):
     assert "val_miou" in metrics(trained)[0]
     assert main(flags(drawn, segment_settings(curve_images=0), tmp_path)) == 0
@@ -89,6 +111,7 @@ def test_odd_pictures_a_class_that_is_absent_and_all_the_options(odd_photos, seg
     flags = ("--config", json.dumps(settings), "--manifest", odd_photos, "--out", tmp_path / "out")
     assert main(["segment", *map(str, flags)]) == 0
     assert all(np.isfinite(row["loss"]) and row["skipped"] == 0 for row in metrics(tmp_path / "out"))
+    assert predict(odd_photos, json.dumps(settings), tmp_path / "out") == 0
     found = cv2.imread(str(tmp_path / "out/predictions/odd 1.png"), cv2.IMREAD_UNCHANGED)
     assert found.shape[:2] == (33, 64)
 

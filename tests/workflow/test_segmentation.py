@@ -16,7 +16,7 @@ def plan() -> StageGraph:
 
 def test_true_masks_need_the_data_alone():
     found = plan()
-    assert stages_of(found.settings["truth"]) == {"data", "segment"}
+    assert stages_of(found.settings["truth"]) == {"data", "segment", "segment_masks"}
     assert found.output_of("segment", "truth") == "truth"
     moved = found.settings["truth"].model_copy(update={"masks_from": "slm"})
     assert fingerprint(moved, "segment") == fingerprint(found.settings["truth"], "segment")
@@ -26,7 +26,7 @@ def test_a_row_of_true_masks_is_counted_without_maps():
     found = plan()
     alone = {"experiments": {"truth": TRUTH}, "tables": {}, "variants": {}}
     jobs = StageGraph(found.config.model_copy(update=alone)).jobs()
-    assert {stage for stage, wanted in jobs.items() if wanted} == {"data", "segment", "evaluate_masks"}
+    assert {stage for stage, wanted in jobs.items() if wanted} == {"data", "segment", "segment_masks", "evaluate_masks"}
 
 
 def test_a_row_of_true_masks_is_made_and_tabled(workflow_folder, snakemake):
@@ -39,10 +39,26 @@ def test_a_row_of_true_masks_is_made_and_tabled(workflow_folder, snakemake):
     assert (folder / "results/tiny/figures/panel.png").exists()
 
 
+def test_a_broken_validation_photograph_costs_no_training(workflow_folder, snakemake):
+    segment = {"epochs": 1, "batch": 4, "labels": "truth", "curve_images": 0, **NETWORK}
+    folder = workflow_folder(experiments={"truth": {}}, segment=segment, name="tiny", run={"threads": 1})
+    masks = "results/tiny/segment/truth/seed0/predictions"
+    snakemake(folder, "--cores", 1, "results/tiny/data/manifest.csv")
+    photo = folder / "results/tiny/data/images/val_00000.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(b"broken")
+    assert "val_00000" in snakemake(folder, "--cores", 1, masks, fails=True)
+    photo.write_bytes(whole)
+    words = snakemake(folder, "--cores", 1, masks)
+    assert "rule segment_masks:" in words
+    assert "rule segment:" not in words
+    assert (folder / masks / "val_00000.png").exists()
+
+
 def test_beside_other_rows_it_takes_no_part_in_maps(workflow_folder, snakemake):
     folder = workflow_folder(experiments={"truth": TRUTH, "csr": {}}, name="tiny")
     words = snakemake(folder, "--cores", 1, "--dry-run")
-    assert words.count("rule segment:") == 2
+    assert words.count("rule segment:") == words.count("rule segment_masks:") == 2
     assert words.count("rule crf:") == 1
     assert "results/tiny/crf/truth" not in words
 

@@ -156,16 +156,18 @@ def test_a_sweep_shares_the_value_that_is_the_base(finished):
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"csr": {"epochs": 2}}, {"csr", "cams", "evaluate_cams", "crf", "evaluate_masks", "segment"}),
-        ({"crf": {"iterations": 3}}, {"evaluate_cams", "crf", "evaluate_masks", "segment"}),
-        ({"segment": {"epochs": 2}}, {"evaluate_masks", "segment"}),
+        ({"csr": {"epochs": 2}}, {"csr", "cams", "evaluate_cams", "crf", "evaluate_masks", "segment", "segment_masks"}),
+        ({"crf": {"iterations": 3}}, {"evaluate_cams", "crf", "evaluate_masks", "segment", "segment_masks"}),
+        ({"segment": {"epochs": 2}}, {"evaluate_masks", "segment", "segment_masks"}),
+        ({"figures": {"images": 3}}, {"evaluate_masks", "segment_masks"}),
         ({"run": {"workers": 1, "threads": 2}}, set()),
         (
             {"seeds": [0, 1]},
-            {"classify", "slm", "cpl", "csr", "cams", "crf", "evaluate_cams", "evaluate_masks", "segment"},
+            {"classify", "slm", "cpl", "csr", "cams", "crf"}
+            | {"evaluate_cams", "evaluate_masks", "segment", "segment_masks"},
         ),
     ],
-    ids=["csr", "crf", "segment", "run", "seeds"],
+    ids=["csr", "crf", "segment", "figures", "run", "seeds"],
 )
 def test_a_changed_key_reruns_what_depends_on_it(finished, change, rules, run):
     config = json.loads(json.dumps(TINY))

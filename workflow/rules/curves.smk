@@ -88,7 +88,7 @@ rule confusion:
     """Which class the segmentation gives the pixels of every class to."""
     input:
         manifest=rules.data.output.manifest,
-        masks=path_of("segment", "predictions", LAST, SEEDS[0]),
+        masks=path_of("segment_masks", "predictions", LAST, SEEDS[0]),
     output:
         png=figure("confusion", "confusion"),
         pdf=f"{BASE}/figures/confusion.pdf",

@@ -7,7 +7,7 @@ rule panel:
         manifest=rules.data.output.manifest,
         cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in MAPPED],
         crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
-        segment=path_of("segment", "predictions", LAST, SEEDS[0]),
+        segment=path_of("segment_masks", "predictions", LAST, SEEDS[0]),
     output:
         png=figure("panel", "panel"),
         pdf=f"{BASE}/figures/panel.pdf",
@@ -48,7 +48,7 @@ rule framework:
         cams=[path for _, path in stage_cams()],
         words=lambda wildcards: prompts_file(LAST, "words.csv"),
         crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
-        segment=path_of("segment", "predictions", LAST, SEEDS[0]),
+        segment=path_of("segment_masks", "predictions", LAST, SEEDS[0]),
     output:
         png=figure("framework", "framework"),
         pdf=f"{BASE}/figures/framework.pdf",

@@ -159,14 +159,13 @@ if SHARDED:
 
 
 rule segment:
-    """A segmentation network on the pseudo masks, and its masks of the validation images."""
+    """A segmentation network learns from the pseudo masks."""
     input:
         manifest=rules.data.output.manifest,
         masks=pseudo_masks,
     output:
         model=f"{BASE}/segment/{{variant}}/seed{{seed}}/model.safetensors",
         metrics=f"{BASE}/segment/{{variant}}/seed{{seed}}/metrics.jsonl",
-        predictions=directory(f"{BASE}/segment/{{variant}}/seed{{seed}}/predictions"),
     log:
         f"{BASE}/logs/segment/{{variant}}.seed{{seed}}.log",
     benchmark:
@@ -190,6 +189,37 @@ rule segment:
         " --masks {input.masks:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule segment_masks:
+    """Masks of the validation images by the trained network."""
+    input:
+        manifest=rules.data.output.manifest,
+        model=made_by("segment", "model.safetensors"),
+    output:
+        masks=directory(f"{BASE}/segment/{{variant}}/seed{{seed}}/predictions"),
+    log:
+        f"{BASE}/logs/segment_masks/{{variant}}.seed{{seed}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/segment_masks/{{variant}}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.run.threads
+    resources:
+        gpu=GPU,
+        mem_mb=12000,
+        runtime=720,
+    params:
+        settings=settings_of("segment_masks"),
+        code=code_digest("semples.stages.segment_masks"),
+    shell:
+        "exec python -m semples segment_masks"
+        " --config {params.settings:q}"
+        " --threads {threads}"
+        " --manifest {input.manifest:q}"
+        " --checkpoint {input.model:q}"
+        " --out {output.masks:q}"
         " &> {log:q}"
 
 

@@ -10,7 +10,10 @@ from semples.stages.tables.formats import write
 
 TITLE = "Cost"
 NAME = "table_9"
-ORDER = ("data", "guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "evaluate", "figures")
+ORDER = [
+    *("data", "guide", "weights", "classify", "slm", "cpl", "csr", "joint", "cams", "crf"),
+    *("segment", "segment_masks", "evaluate", "figures"),
+]
 LEGEND = (
     "Every job whose benchmark file lies in the run's folder. Hours: of all jobs one after the other; seconds: mean of"
     " a job; memory: largest resident set of a job's process, in GB; learner: largest that a training loop reports, on"

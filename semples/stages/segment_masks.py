@@ -1,0 +1,38 @@
+"""segment_masks: the trained network's masks of the validation split, and of the images of the figures."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from semples.config.settings import Settings
+from semples.data.manifest import Manifest, read_manifest
+from semples.files import atomic_path, remove_leftovers, write_json
+from semples.inference.segmentation import load_segmenter, write_predictions
+from semples.provenance import provenance
+from semples.runtime.devices import make_fabric
+from semples.training.job import used_settings
+
+
+def run(settings: Settings, manifest: Path, checkpoint: Path, out: Path) -> None:
+    """Write the folder `out` with a palette PNG `<id>.png` of every such image, at the image's own size.
+
+    Args:
+        settings: `segment.test_*` say how the network is used, `figures` which training images are predicted too.
+        checkpoint: model.safetensors that `semples segment` wrote.
+    """
+    torch.set_num_threads(settings.run.threads)
+    network, everything = load_segmenter(checkpoint).network, read_manifest(manifest)
+    training = everything.split(settings.data.train).with_labels()
+    shown = training.sample(settings.figures.images, settings.figures.seed)
+    table = pd.concat([everything.split(settings.data.val).table, shown.table])
+    images = Manifest(table.drop_duplicates("id", ignore_index=True), everything.classes)
+    fabric = make_fabric(settings.run.device, settings.precision)
+    if fabric.device.type == "cuda":
+        network.to(memory_format=torch.channels_last)  # as in training
+    module = fabric.setup_module(network)
+    remove_leftovers(out)
+    with atomic_path(out) as folder:
+        write_json(folder / "provenance.json", provenance("segment_masks", used_settings(settings, "segment")))
+        write_predictions(module, images, settings.segment, settings.cams.batch, fabric.device, folder)
+    print(f"{len(images)} masks: {out}")

@@ -128,7 +128,7 @@ def test_a_file_that_changes_meanwhile_is_begun_anew(get):
     [
         ("missing", "status 404", 1),
         ("busy", "status 503", 5),
-        ("wrong", "has not the digest sha256:", 1),
+        ("wrong", "does not have the digest sha256:", 1),
         ("short", "2999999 bytes, 3000000 were published", 1),
     ],
 )
@@ -226,6 +226,34 @@ def test_a_zip_that_reaches_out_is_refused(tmp_path):
             pack.writestr(entry, "/etc/passwd")
         with pytest.raises(SemplesError, match=r"leads outside|link or a device"):
             unpack(tmp_path / "a.zip", "kit", tmp_path / "root")
+        assert not list((tmp_path / "root").rglob("*"))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "encrypted"])
+def test_a_broken_zip_leaves_nothing(tmp_path, damage):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr("kit/good", "text " * 1000)
+    content = bytearray(archive.read_bytes())
+    if damage == "flipped":
+        content[40] = 0xFF  # in the compressed bytes: no deflate block begins so
+    else:  # the flag bit of encryption, in the entry and in the directory
+        content[6] |= 1
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(SemplesError, match=r"a\.zip\n  found:    unreadable"):
+        unpack(archive, "kit", tmp_path / "root")
+    assert not list((tmp_path / "root").rglob("*"))
+
+
+def test_an_archive_larger_than_the_disk_leaves_nothing(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr("kit/zeros", bytes(10_000_000))
+    tar_of(tmp_path / "a.tgz", {"kit/zeros": bytes(10_000_000)})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**10, 10**10, 9_000_000))
+    for archive in (tmp_path / "a.zip", tmp_path / "a.tgz"):
+        with pytest.raises(SemplesError, match=rf"0\.0 GB free(.|\n)*{archive.name}"):
+            unpack(archive, "kit", tmp_path / "root")
         assert not list((tmp_path / "root").rglob("*"))
 
 

@@ -1,7 +1,7 @@
-"""One file from the web: several sources in order, resumed where it broke off, and never a file that only seems whole.
+"""Download one file: try several sources, resume what broke off, and check size and digest.
 
-What has arrived lies under `<name>.part`, with `<name>.part.source` beside it (address and ETag, so that only bytes of
-one file are joined). The name itself appears when size and digest are right.
+The bytes received lie in `<name>.part`. `<name>.part.source` holds their address and ETag, so that only bytes of the
+same file are joined. The name itself appears once size and digest are right.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ from tqdm import tqdm
 from semples.errors import SemplesError
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
-CHUNK = 1 << 16  # bytes; when a connection breaks, those of a begun chunk are lost
-TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}  # answers that may be others in a minute
+CHUNK = 1 << 16  # bytes; a broken connection loses the bytes of an incomplete chunk
+TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class PermanentError(Exception):
-    """This source will not give the file."""
+    """A source will not give the file."""
 
 
 class TransientError(Exception):
-    """This source may give the file, or the rest of it, when asked again."""
+    """A source may give the file, or the rest of it, at the next attempt."""
 
 
 def fetch(
@@ -38,10 +38,18 @@ def fetch(
     pause: float = 2.0,
     reserve: int = 0,
 ) -> None:
-    """Make `path` from the first of `urls` that gives it.
+    """Download `path` from the first of `urls` that gives it.
 
-    `digest` is `<algorithm>:<hex>`, `size` in bytes; None is not checked. A source is asked `attempts` times while it
-    fails in passing, with `pause` seconds in between, doubled each time. `reserve` bytes of disk are to stay free.
+    Args:
+        urls: Addresses in order of preference.
+        path: Output file.
+        digest: `<algorithm>:<hex digits>`; None is not checked.
+        size: Bytes; None is not checked.
+        attempts: Requests per address, while it fails by transient errors.
+        pause: Seconds before the second attempt; each further pause is twice as long.
+        reserve: Bytes of disk that must stay free.
+    Raises:
+        SemplesError: No address gives the file, or the disk is too small.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -56,8 +64,15 @@ def fetch(
         path,
         "; ".join(failures) or "no address",
         "one source that gives the whole file",
-        "try again later (what has arrived is kept), or name another address in `download.mirrors`",
+        "try again later (the partial file is resumed), or add another address to `download.mirrors`",
     )
+
+
+def require_room(folder: Path, needed: int, purpose: str) -> None:
+    """Raise SemplesError unless the disk of `folder` has `needed` bytes free for `purpose`."""
+    if needed > (free := shutil.disk_usage(folder).free):
+        expected = f"{needed / 1e9:.1f} GB for {purpose}"
+        raise SemplesError(folder, f"{free / 1e9:.1f} GB free", expected, "free some space, or use another disk")
 
 
 def _fetch_from(
@@ -76,84 +91,78 @@ def _fetch_from(
             _promote(part, path)
             return
         _discard_partial(part)
-        reason = f"the file has not the digest {digest}"
-        if not resumed:  # what came in one piece will not come better
+        reason = f"the file does not have the digest {digest}"
+        if not resumed:  # a file received in one piece will be the same next time
             break
     raise PermanentError(reason)
 
 
 def _receive(url: str, part: Path, digest: str | None, size: int | None, reserve: int) -> bool:
-    """Bring `part` to its whole length; true if there was something of it before."""
-    note = part.with_name(f"{part.name}.source")
-    have, headers = _resume_headers(url, part, note, digest)
-    if have and have == size:
+    """Complete `part`; return whether a part of it was there before."""
+    source = part.with_name(f"{part.name}.source")
+    present, headers = _resume_headers(url, part, source, digest)
+    if present and present == size:
         return True
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416:  # asked for bytes behind the end: the beginning is of no use
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:  # the range starts beyond the end: `part` is of another file
             _discard_partial(part)
-            raise TransientError("the server has no such range")
-        if answer.status_code not in (200, 206):
-            kind = TransientError if answer.status_code in TRANSIENT_STATUS else PermanentError
-            raise kind(f"status {answer.status_code} {answer.reason}")
-        if answer.status_code == 200:  # the server ignores ranges, or has another file now
-            have = 0
-        whole = _whole_length(answer, have, size)
-        _expect_room(part, whole - have + reserve)
-        note.write_text(json.dumps({"url": url, "etag": answer.headers.get("ETag", "")}), encoding="utf-8")
-        with open(part, "ab" if have else "wb") as file, _bar(part, have, whole) as bar:
-            for chunk in answer.iter_content(CHUNK):
+            raise TransientError("the server does not have this range")
+        if response.status_code not in (200, 206):
+            kind = TransientError if response.status_code in TRANSIENT_STATUS else PermanentError
+            raise kind(f"status {response.status_code} {response.reason}")
+        if response.status_code == 200:  # the server ignores ranges, or has another file now
+            present = 0
+        length = _content_length(response, present, size)
+        name = part.name.removesuffix(".part")
+        require_room(part.parent, length - present + reserve, f"{name} and its unpacked files")
+        source.write_text(json.dumps({"url": url, "etag": response.headers.get("ETag", "")}), encoding="utf-8")
+        bar = tqdm(desc=name, initial=present, total=length, unit="B", unit_scale=True, mininterval=2)
+        with open(part, "ab" if present else "wb") as file, bar:
+            for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if (arrived := part.stat().st_size) != whole:
-        if arrived > whole:
+    if (received := part.stat().st_size) != length:
+        if received > length:
             _discard_partial(part)
-        raise TransientError(f"{arrived} of {whole} bytes arrived")
-    return have > 0
+        raise TransientError(f"{received} of {length} bytes arrived")
+    return present > 0
 
 
-def _resume_headers(url: str, part: Path, note: Path, digest: str | None) -> tuple[int, dict[str, str]]:
-    """Bytes that are there already and may be gone on from, and the headers that ask for the rest."""
-    plain = {"Accept-Encoding": "identity", "User-Agent": "semples"}
-    if not (part.exists() and note.exists()):
-        return 0, plain
-    begun = json.loads(note.read_text(encoding="utf-8"))
-    same = begun["url"] == url and begun["etag"].startswith('"')
-    have = part.stat().st_size
-    if not have or not (same or digest):
-        return 0, plain
-    return have, plain | {"Range": f"bytes={have}-"} | ({"If-Range": begun["etag"]} if same else {})
+def _resume_headers(url: str, part: Path, source: Path, digest: str | None) -> tuple[int, dict[str, str]]:
+    """Return the number of bytes to resume after, and the request headers for the rest.
+
+    Bytes are joined if `source` has the same address and a strong ETag, or if the digest of the file is known.
+    """
+    headers = {"Accept-Encoding": "identity", "User-Agent": "semples"}
+    if not (part.exists() and source.exists()):
+        return 0, headers
+    first = json.loads(source.read_text(encoding="utf-8"))
+    same = first["url"] == url and first["etag"].startswith('"')
+    present = part.stat().st_size
+    if not present or not (same or digest):
+        return 0, headers
+    return present, headers | {"Range": f"bytes={present}-"} | ({"If-Range": first["etag"]} if same else {})
 
 
-def _whole_length(answer: requests.Response, have: int, size: int | None) -> int:
-    """Length of the file in bytes, as the server says and as it was published."""
-    if answer.status_code == 206:
-        span, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        if not total.isdigit() or not span.startswith(f"{have}-"):
-            raise PermanentError(f"a range nobody asked for: {answer.headers.get('Content-Range')}")
-        said = int(total)
+def _content_length(response: requests.Response, present: int, size: int | None) -> int:
+    """Return the length of the whole file in bytes, as the server states it and as it was published."""
+    if response.status_code == 206:
+        span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        if not total.isdigit() or not span.startswith(f"{present}-"):
+            raise PermanentError(f"an unexpected range: {response.headers.get('Content-Range')}")
+        length = int(total)
     else:
-        said = int(answer.headers.get("Content-Length") or size or 0)
-    if not said:
+        length = int(response.headers.get("Content-Length") or size or 0)
+    if not length:
         raise PermanentError("the server does not say how long the file is")
-    if size and said != size:
-        raise PermanentError(f"{said} bytes, {size} were published")
-    return said
+    if size and length != size:
+        raise PermanentError(f"{length} bytes, {size} were published")
+    return length
 
 
-def _expect_room(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise SemplesError(
-            part.parent,
-            f"{free / 1e9:.1f} GB free",
-            f"{needed / 1e9:.1f} GB for {part.name.removesuffix('.part')} and what it unpacks to",
-            "make room, or work on another disk",
-        )
-
-
-def _digest(path: Path, like: str) -> str:
-    """`<algorithm>:<hex>` of a file, with the algorithm of `like`."""
-    algorithm = like.partition(":")[0]
+def _digest(path: Path, expected: str) -> str:
+    """Return the digest of a file, `<algorithm>:<hex digits>`, by the algorithm of `expected`."""
+    algorithm = expected.partition(":")[0]
     with open(path, "rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
@@ -168,8 +177,3 @@ def _discard_partial(part: Path) -> None:
     """Remove a partial file and the note of its source."""
     part.unlink(missing_ok=True)
     part.with_name(f"{part.name}.source").unlink(missing_ok=True)
-
-
-def _bar(part: Path, have: int, whole: int) -> tqdm:
-    name = part.name.removesuffix(".part")
-    return tqdm(desc=name, initial=have, total=whole, unit="B", unit_scale=True, mininterval=2)

@@ -1,75 +1,69 @@
-"""Unpacking archives from the web: nothing outside the folder, no links, nothing half-unpacked."""
+"""Unpack one folder of an archive from the web: plain files that stay inside it, all of them or none."""
 
-import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
+import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from tqdm import tqdm
 
+from semples.data.download.fetch import require_room
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError)
-Member = tuple[str, bool, IO[bytes] | None]
+# What tarfile and zipfile raise on damaged archives, and on encrypted or unknown compression in a zip.
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
-def unpack(archive: Path, wanted: str, root: Path) -> None:
-    """Put the folder `wanted` of a .tar, .tgz or .zip at `root`/`wanted`; it appears there whole or not at all.
+def unpack(archive: Path, folder: str, root: Path) -> None:
+    """Unpack `folder` of a .tar, .tgz or .zip to `root`/`folder`, which appears whole or not at all.
 
-    A name that leads outside is an error wherever it stands, a link or a device if it is in that folder.
+    Raises:
+        SemplesError: The archive is damaged, lacks the folder, has a name that leads outside or, in the folder, a link
+            or a device, or needs more disk space than is free.
     """
-    with atomic_path(root / wanted) as partial:
+    extract = _unzip if archive.suffix == ".zip" else _untar
+    remedy = "delete it and download it again"
+    with atomic_path(root / folder) as partial:
         try:
-            for name, regular, content in tqdm(_members(archive), desc=archive.name, unit="file", mininterval=2):
-                inside = _inside(archive, name)
-                if not inside.is_relative_to(wanted):
-                    continue
-                if not regular:
-                    raise _refused(archive, f"{name!r}, a link or a device")
-                if content:
-                    target = partial / inside.relative_to(wanted)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with open(target, "wb") as file:
-                        shutil.copyfileobj(content, file, 1 << 20)
+            extract(archive, folder, partial)
         except BROKEN as error:
-            raise SemplesError(
-                archive, f"unreadable: {error}", "a whole archive", "delete it and fetch it again"
-            ) from error
+            raise SemplesError(archive, f"unreadable: {error}", "a whole archive", remedy) from error
         if not partial.exists():
-            raise SemplesError(archive, f"no folder {wanted}", "the published archive", "delete it and fetch it again")
+            raise SemplesError(archive, f"no folder {folder}", "the published archive", remedy)
 
 
-def _members(archive: Path) -> Iterator[Member]:
-    """(name, whether it is a plain file or folder, content of a plain file) of every member."""
-    if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as pack:
-            for entry in pack.infolist():
-                kind = stat.S_IFMT(entry.external_attr >> 16)
-                regular = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-                if entry.is_dir() or not regular:
-                    yield entry.filename, regular, None
-                else:
-                    with pack.open(entry) as content:
-                        yield entry.filename, True, content
-        return
-    with tarfile.open(archive, "r|*") as pack:
-        for entry in pack:
-            yield entry.name, entry.isreg() or entry.isdir(), pack.extractfile(entry) if entry.isreg() else None
+def _untar(archive: Path, folder: str, out: Path) -> None:
+    with tarfile.open(archive, "r|*") as file:
+        file.extraction_filter = getattr(tarfile, "data_filter", None)  # Python before 3.11.4 has none
+        for member in tqdm(file, desc=archive.name, unit="file", mininterval=2):
+            path = _path_in(folder, archive, member.name, member.isreg() or member.isdir())
+            if path and member.isreg():
+                require_room(out.parent, member.size, archive.name)
+                member.name = path
+                file.extract(member, out)
 
 
-def _inside(archive: Path, name: str) -> PurePosixPath:
-    """The member's path, if it stays inside the folder that the archive is unpacked to."""
-    path = PurePosixPath(name)
+def _unzip(archive: Path, folder: str, out: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for member in tqdm(file.infolist(), desc=archive.name, unit="file", mininterval=2):
+            plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+            path = _path_in(folder, archive, member.filename, plain)
+            if path and not member.is_dir():
+                require_room(out.parent, member.file_size, archive.name)
+                member.filename = path
+                file.extract(member, out)
+
+
+def _path_in(folder: str, archive: Path, name: str, plain: bool) -> str | None:
+    """Return a member's path relative to `folder`, or None if it lies elsewhere in the archive."""
+    path, expected = PurePosixPath(name), "plain files inside the archive"
+    remedy = "do not use this archive; download the published one"
     if path.is_absolute() or ".." in path.parts or "\\" in name:
-        raise _refused(archive, f"{name!r}, which leads outside")
-    return path
-
-
-def _refused(archive: Path, found: str) -> SemplesError:
-    return SemplesError(
-        archive, found, "plain files inside the archive", "do not use this archive; fetch the published one"
-    )
+        raise SemplesError(archive, f"{name!r}, which leads outside", expected, remedy)
+    if not path.is_relative_to(folder):
+        return None
+    if not plain:
+        raise SemplesError(archive, f"{name!r}, a link or a device", expected, remedy)
+    return str(path.relative_to(folder))

@@ -21,3 +21,4 @@ def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
     loader = job.loader(images, settings.generator.image_size)
     used = used_settings(settings, "generator", "classify")
     learn(job, task, loader, optimizer, used, {"manifest": images.digest()})
+    job.finish()

@@ -37,6 +37,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
         embeddings, inputs["start"] = _learned(job, images, model, texts["texts"], generator, inputs)
     made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
+    job.finish()
 
 
 def _learned(

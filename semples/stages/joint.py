@@ -52,3 +52,4 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     with torch.no_grad():
         embeddings = bank.cpu().encoded(model.cpu(), prompts.final_period).unsqueeze(1)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
+    job.finish()

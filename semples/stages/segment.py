@@ -61,6 +61,7 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
         accumulate=chosen.accumulate,
         ema=chosen.ema,
     )
+    job.finish()
 
 
 def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[list[str]]:

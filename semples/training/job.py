@@ -38,6 +38,16 @@ class LearningJob:
         """The settings of this stage; joint learns at those of csr."""
         return self.settings.csr if self.stage == "joint" else getattr(self.settings, self.stage)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints; it is no declared output, so Snakemake leaves it after a failure."""
+        return self.out / "checkpoints"
+
+    def finish(self) -> None:
+        """Delete the checkpoints: the last line of a stage, when all of its outputs lie under their names."""
+        delete_checkpoint(self.checkpoints)
+        print(f"{self.stage}: {self.out}")
+
     def images(self) -> Manifest:
         """The labelled images of the training split."""
         manifest = read_manifest(self.manifest).split(self.settings.data.train)
@@ -73,6 +83,8 @@ def learn(
 ) -> dict[str, str]:
     """Train, then write model.safetensors and metrics.jsonl into the job's folder; return the file's metadata.
 
+    The checkpoint stays until `job.finish()`: a stage that fails later goes on from it and trains no step again.
+
     `used` are the settings that matter here, `inputs` digests of what was read; both go into the file's metadata.
     `score` scores the learner after every epoch, and the best epoch is kept; without it, the last. `extra_metrics`
     gives further numbers for the metrics. `how` are fields of `loop.TrainingPlan`: schedule, accumulate, ema.
@@ -85,7 +97,7 @@ def learn(
         seed=job.seed,
         device=run.device,
         precision=job.settings.precision,
-        folder=job.out / "checkpoints",
+        folder=job.checkpoints,
         fingerprint=digest(made_from),
         devices=run.devices,
         compile=run.compile,
@@ -95,8 +107,6 @@ def learn(
     save_module(task.learner, job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
-    delete_checkpoint(plan.folder)
-    print(f"{job.stage}: {job.out / 'model.safetensors'}")
     return made_from
 
 

@@ -120,6 +120,7 @@ def fit(
                 row |= extra_metrics(average.module if average is not None else learner)
             checkpoint.add_line(json.dumps(row))
             position.next_epoch()
+        checkpoint.save(position)  # the stage may fail at an output that it writes after the training
     if not first:
         raise SystemExit(0)
     if average is not None:

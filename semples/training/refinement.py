@@ -34,6 +34,7 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
     loader = job.loader(learned_from, settings.generator.image_size)
     score = epoch_score(settings, images, generator, model, texts["texts"])
     learn(job, task, loader, adamw(generator, chosen), used, inputs, score)
+    job.finish()
 
 
 def mask_arguments(chosen, images: Manifest) -> dict:

@@ -87,6 +87,32 @@ def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def outputs(folder: Path) -> dict:
+    """What a stage that learns prompts has written: tensors, words and losses."""
+    tensors = [load_file(folder / f"{name}.safetensors") for name in ("model", "prompts")]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    numbers = {name: tensor.tolist() for part in tensors for name, tensor in part.items()}
+    return numbers | {"losses": [row["loss"] for row in rows], "words": (folder / "words.csv").read_text()}
+
+
+@pytest.mark.parametrize(("stage", "flag"), [("cpl", "--generator"), ("joint", "--start")])
+def test_a_failure_after_the_training_loses_no_step(made, miniature, tmp_path, monkeypatch, caplog, stage, flag):
+    caplog.set_level("INFO")
+    flags = ("--manifest", miniature, "--guide", made / "guide", flag, made / "classify/model.safetensors")
+    selection = {"policy": "label-free", "images": 4}
+    assert semples(stage, *flags, "--out", tmp_path / "whole", selection=selection) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(f"semples.stages.{stage}.write_prompts", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            semples(stage, *flags, "--out", tmp_path / "broken", selection=selection)
+    monkeypatch.setattr("semples.training.loop._step", lambda *_: pytest.fail("a step was trained again"))
+    assert semples(stage, *flags, "--out", tmp_path / "broken", selection=selection) == 0
+    epochs = BASE[{"cpl": "cpl", "joint": "csr"}[stage]]["epochs"]
+    assert f"resuming after epoch {epochs} of {epochs}, at step {3 * epochs} of {3 * epochs}" in caplog.text
+    assert outputs(tmp_path / "broken") == outputs(tmp_path / "whole")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_the_own_generator_of_the_docs_learns(made, miniature, tmp_path):
     text = (DOCS / "generators.md").read_text(encoding="utf-8")
     (tmp_path / "mine.py").write_text(text.split("```python\n")[1].split("```")[0])

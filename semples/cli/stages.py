@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from semples.cli.arguments import PATHS, common, settings_of
-from semples.runtime.gpu_lease import lease_cards
+from semples.runtime.gpu_lease import lease_gpus
 
 LEARNING = (
     ("classify", "classifier whose maps everything starts from", "manifest"),
@@ -54,7 +54,7 @@ def _stage(
     def call(given: argparse.Namespace) -> None:
         settings = settings_of(given)
         if seed or name in ("cams", "segment_masks"):
-            lease_cards(settings.run.device, settings.run.devices if seed else 1)  # those with a seed learn
+            lease_gpus(settings.run.device, settings.run.devices if seed else 1)  # those with a seed learn
         # imported here: `semples tables` should not wait for torch
         module = import_module(f"semples.stages.{name}")
         renamed = {("classes_file" if key == "classes" else key): getattr(given, key) for key in names}

@@ -15,7 +15,7 @@ from semples.models.generators import MaskGenerator
 from semples.models.masking import min_max
 from semples.runtime.cpu import OneDnn, fuse
 from semples.runtime.devices import make_fabric
-from semples.runtime.parallel import threaded
+from semples.runtime.parallel import map_threads
 
 MIN_MAX_EPS = 1e-8
 
@@ -51,7 +51,7 @@ def batches_of_scores(
             return list(scores(model, images, labels, rows, chosen, fabric.device, gpu_lock))
 
     batches = same_size_batches(images, chosen.batch, CACHED_PIXELS if cpu else None)
-    yield from threaded(work, batches, settings.run.threads)
+    yield from map_threads(work, batches, settings.run.threads)
 
 
 def same_size_batches(images: Manifest, batch: int, pixels: int | None = None) -> Iterator[list[int]]:

@@ -10,14 +10,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def mean(values: Tensor) -> Tensor:
+def global_mean_share(values: Tensor) -> Tensor:
     """This rank's share of the mean over all values of all ranks, ()."""
     if _ranks() == 1:
         return values.mean()
-    return values.sum() / average(torch.full((), values.numel(), dtype=torch.float32, device=values.device))
+    return values.sum() / mean_count(torch.full((), values.numel(), dtype=torch.float32, device=values.device))
 
 
-def average(count: Tensor) -> Tensor:
+def mean_count(count: Tensor) -> Tensor:
     """A count (), averaged over the ranks; without gradient where there are several."""
     if (ranks := _ranks()) == 1:
         return count

@@ -22,10 +22,14 @@ class SelfAttention(nn.Module):
     torch's own projects a transposed view, image by image; backwards that costs half as much again.
     """
 
-    def __init__(self, slow: nn.MultiheadAttention) -> None:
+    def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.heads = slow.num_heads
-        self.in_proj_weight, self.in_proj_bias, self.out_proj = slow.in_proj_weight, slow.in_proj_bias, slow.out_proj
+        self.heads = original.num_heads
+        self.in_proj_weight, self.in_proj_bias, self.out_proj = (
+            original.in_proj_weight,
+            original.in_proj_bias,
+            original.out_proj,
+        )
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
@@ -34,7 +38,7 @@ class SelfAttention(nn.Module):
         parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=2)
         return self._mixed(*parts, attn_mask), None
 
-    def of_one(self, tokens: Tensor, place: int) -> Tensor:
+    def attend_last_query(self, tokens: Tensor, place: int) -> Tensor:
         """What the token at `place` gets from all `tokens` (batch, tokens, width): (batch, 1, width)."""
         weights, biases = self.in_proj_weight, self.in_proj_bias
         width = tokens.shape[2]
@@ -51,10 +55,10 @@ class SelfAttention(nn.Module):
 class PatchEmbedding(nn.Module):
     """A convolution whose kernels do not overlap, as one matrix product; its gradient to the pixels is another."""
 
-    def __init__(self, slow: nn.Conv2d) -> None:
+    def __init__(self, original: nn.Conv2d) -> None:
         super().__init__()
-        self.size = slow.kernel_size
-        self.weight, self.bias = slow.weight, slow.bias
+        self.size = original.kernel_size
+        self.weight, self.bias = original.weight, original.bias
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, width, rows, columns); what fills no whole patch is left out."""
@@ -71,7 +75,7 @@ def encode_image(clip: nn.Module, pixels: Tensor) -> Tensor:
     visual = clip.visual
     if not (isinstance(visual, VisionTransformer) and visual.pool_type == "tok" and visual.attn_pool is None):
         return clip.encode_image(pixels)
-    token = visual.ln_post(_through(visual.transformer, visual._embeds(pixels), 0, None))
+    token = visual.ln_post(_last_token(visual.transformer, visual._embeds(pixels), 0, None))
     return token if visual.proj is None else token @ visual.proj
 
 
@@ -87,21 +91,21 @@ def encode_embedded(clip: nn.Module, tokens: Tensor, embedded: Tensor, end: int)
     else:
         used = end + 1
         embedded = embedded[:, :used] + clip.positional_embedding[:used]
-        token = clip.ln_final(_through(clip.transformer, embedded, end, clip.attn_mask[:used, :used]))
+        token = clip.ln_final(_last_token(clip.transformer, embedded, end, clip.attn_mask[:used, :used]))
     projection = clip.text_projection
     if projection is None:
         return token
     return projection(token) if isinstance(projection, nn.Linear) else token @ projection
 
 
-def _through(transformer: nn.Module, tokens: Tensor, place: int, mask: Tensor | None) -> Tensor:
+def _last_token(transformer: nn.Module, tokens: Tensor, place: int, mask: Tensor | None) -> Tensor:
     """The token (batch, width) at `place`, which sees all others, after a transformer's last block."""
     *blocks, last = transformer.resblocks
     for block in blocks:
         tokens = block(tokens, attn_mask=mask)
     if not isinstance(last.attn, SelfAttention):
         return last(tokens, attn_mask=mask)[:, place]
-    token = tokens[:, place : place + 1] + last.ls_1(last.attn.of_one(last.ln_1(tokens), place))
+    token = tokens[:, place : place + 1] + last.ls_1(last.attn.attend_last_query(last.ln_1(tokens), place))
     return (token + last.ls_2(last.mlp(last.ln_2(token))))[:, 0]
 
 

@@ -11,7 +11,7 @@ from semples.errors import SemplesError
 from semples.models.fast_clip import encode_embedded, encode_image, speed_up
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SENTENCES_AT_ONCE = 256
+TEXT_BATCH = 256
 FILLS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
 
@@ -72,7 +72,7 @@ class Guide(nn.Module):
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> embeddings (sentences, width)."""
         tokens = self.tokenizer(sentences).to(self.mean.device)
-        parts = [self.clip.encode_text(part) for part in tokens.split(SENTENCES_AT_ONCE)]
+        parts = [self.clip.encode_text(part) for part in tokens.split(TEXT_BATCH)]
         return _centred(torch.cat(parts), self.text_centre)
 
     def encode_classes(self, names: list[str], templates: list[str]) -> Tensor:

@@ -71,6 +71,6 @@ def balancing_weights(labels: Tensor) -> Tensor:
 
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
-        return distributed.mean(values)
+        return distributed.global_mean_share(values)
     values = values.flatten(1).mean(dim=1) if values.ndim > 1 else values
-    return torch.dot(values, weight) / distributed.average(weight.sum())
+    return torch.dot(values, weight) / distributed.mean_count(weight.sum())

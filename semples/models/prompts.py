@@ -23,7 +23,7 @@ class PromptBank(nn.Module):
             vectors[:] = initial[torch.arange(length) % len(initial)]
         self.vectors = nn.Parameter(vectors)
 
-    def encoded(self, guide: Guide, final_period: str) -> Tensor:
+    def encode(self, guide: Guide, final_period: str) -> Tensor:
         """Embeddings (classes, width) of the prompts, L2-normalised."""
         return guide.encode_prompts(self.vectors, final_period).expand(self.classes, -1).contiguous()
 

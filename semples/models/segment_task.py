@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from semples.models import distributed
 from semples.models.segmenters import Segmenter
 
-LEAST_WEIGHT = 1e-6
+MIN_WEIGHT = 1e-6
 
 
 class SegmentTask(nn.Module):
@@ -32,7 +32,7 @@ class SegmentTask(nn.Module):
             return {"loss": own}
         cost = F.cross_entropy(self.learner(image).float(), mask, ignore_index=self.ignore, reduction="none")
         weight = self._weights(batch)
-        return {"loss": (weight * cost).sum() / distributed.average(weight.sum()).clamp(min=LEAST_WEIGHT)}
+        return {"loss": (weight * cost).sum() / distributed.mean_count(weight.sum()).clamp(min=MIN_WEIGHT)}
 
     def _weights(self, batch: dict[str, Tensor]) -> Tensor:
         """What every pixel counts, float32 (batch, h, w); nothing where it is void."""

@@ -82,28 +82,28 @@ class MaskTask(GeneratorTask):
         self.w_area, self.w_class, self.logit_scale = w_area, w_class, logit_scale
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.judged(batch, self.prompts)[0]
+        return self.mask_losses(batch, self.prompts)[0]
 
-    def judged(self, batch: dict[str, Tensor], prompts: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+    def mask_losses(self, batch: dict[str, Tensor], prompts: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
         """The generator's named losses, and the embeddings (pairs, width) of the backgrounds it leaves."""
         image, klass = batch["pair_image"], batch["pair_class"]
         maps = self.generator(batch["image"])
         mask = pair_masks(maps.cams, image, klass, self.guide.image_size, self.eps)  # pairs, 1, size, size
         pixels = self.guide.normalise(batch["image"])[image]
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
-        text, weight = self.texts[klass], _of_pairs(self.class_weights, klass)
+        text, weight = self.texts[klass], _pair_weights(self.class_weights, klass)
         foreground, background = (front * text).sum(1), (back * text).sum(1)
         named = {
-            "s_fg": distributed.mean(foreground),
-            "s_bg": distributed.mean(background),
-            "area": distributed.mean(mask),
+            "s_fg": distributed.global_mean_share(foreground),
+            "s_bg": distributed.global_mean_share(background),
+            "area": distributed.global_mean_share(mask),
         }
         if prompts is None:
             loss = segment_label_loss(foreground, background, self.w_bg, weight, self.logit_scale)
         else:
             prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
             loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight, self.logit_scale)
-            named["s_prompt"] = distributed.mean(prompt)
+            named["s_prompt"] = distributed.global_mean_share(prompt)
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)
         if self.w_class:
@@ -150,7 +150,7 @@ class PromptTask(nn.Module):
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[image]
             back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
-        prompts = self.learner.encoded(self.guide, self.final_period)  # classes, width
+        prompts = self.learner.encode(self.guide, self.final_period)  # classes, width
         return prompt_losses(
             prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, self.class_weights
         )
@@ -182,8 +182,8 @@ class JointTask(MaskTask):
         return self.learner["generator"]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        prompts = self.learner["prompts"].encoded(self.guide, self.final_period)  # classes, width
-        masks, back = self.judged(batch, prompts.detach().unsqueeze(1))
+        prompts = self.learner["prompts"].encode(self.guide, self.final_period)  # classes, width
+        masks, back = self.mask_losses(batch, prompts.detach().unsqueeze(1))
         weights, klass = self.class_weights, batch["pair_class"]
         learned = prompt_losses(prompts, back.detach(), self.texts, klass, **self.prompt_terms, class_weights=weights)
         return {**masks, "loss": masks["loss"] + learned["loss"], "s_text": learned["s_text"]}
@@ -201,14 +201,18 @@ def prompt_losses(
     """The named losses of cpl: `prompts` and `texts` (classes, width), `back` (pairs, width), `klass` (pairs,)."""
     background = (back * prompts[klass]).sum(1)
     text = (texts * prompts).sum(1)[klass]
-    loss = prompt_loss(background, text, w_text, text_term, _of_pairs(class_weights, klass))
-    return {"loss": loss, "s_bg": distributed.mean(background).detach(), "s_text": distributed.mean(text).detach()}
+    loss = prompt_loss(background, text, w_text, text_term, _pair_weights(class_weights, klass))
+    return {
+        "loss": loss,
+        "s_bg": distributed.global_mean_share(background).detach(),
+        "s_text": distributed.global_mean_share(text).detach(),
+    }
 
 
 def _classification(maps: Maps, labels: Tensor) -> Tensor:
     each = [F.multilabel_soft_margin_loss(logits.float(), labels, reduction="none") for logits in maps.logits]
-    return torch.stack([distributed.mean(images) for images in each]).sum()
+    return torch.stack([distributed.global_mean_share(images) for images in each]).sum()
 
 
-def _of_pairs(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:
+def _pair_weights(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:
     return None if class_weights is None else class_weights[klass]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-QUERIES_AT_ONCE = 384  # of an attention: their scores stay in the cache
+QUERY_BLOCK = 384  # of an attention: their scores stay in the cache
 
 
 class OneDnn(TorchFunctionMode):
@@ -27,16 +27,16 @@ class OneDnn(TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        ours = None if kwargs and not _says_nothing(kwargs) else self._ours(function, args)
+        ours = None if kwargs and not _are_defaults(kwargs) else self._replacement_for(function, args)
         return function(*args, **kwargs or {}) if ours is None else ours(*args)
 
-    def _ours(self, function, args: tuple):
+    def _replacement_for(self, function, args: tuple):
         """What takes the function's place, if anything does."""
-        if function is F.linear and _fits(args[0]):
+        if function is F.linear and _is_float32_cpu(args[0]):
             return _linear
-        if function is F.scaled_dot_product_attention and len(args) == 3 and _of_heads(args[0]):
+        if function is F.scaled_dot_product_attention and len(args) == 3 and _is_headed_inference(args[0]):
             return _attention
-        if function is Tensor.matmul and all(map(_of_heads, args)):
+        if function is Tensor.matmul and all(map(_is_headed_inference, args)):
             return _products
         return None
 
@@ -100,8 +100,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     turned = value.transpose(-2, -1).contiguous()
     out = torch.empty_like(query)
     for place in pairs(range(query.shape[0]), range(query.shape[1])):
-        for start in range(0, query.shape[2], QUERIES_AT_ONCE):
-            some = slice(start, start + QUERIES_AT_ONCE)
+        for start in range(0, query.shape[2], QUERY_BLOCK):
+            some = slice(start, start + QUERY_BLOCK)
             scores = _product(query[place][some], key[place]).softmax(dim=1)
             out[place][some] = _product(scores, turned[place])
     return out
@@ -121,17 +121,17 @@ def _product(rows: Tensor, other: Tensor, bias: Tensor | None = None, after: str
     return torch.ops.mkldnn._linear_pointwise(rows, other, bias, after, [], "none")
 
 
-def _fits(part: Tensor) -> bool:
+def _is_float32_cpu(part: Tensor) -> bool:
     """Whether a tensor is of the kind that oneDNN is for here."""
     plain = part.dtype == torch.float32 and part.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return plain and part.ndim > 1 and part.numel() > 0
 
 
-def _of_heads(part: Tensor) -> bool:
+def _is_headed_inference(part: Tensor) -> bool:
     """Whether a tensor is (batch, heads, tokens, width), and needs no gradient."""
-    return part.ndim == 4 and _fits(part) and not (torch.is_grad_enabled() and part.requires_grad)
+    return part.ndim == 4 and _is_float32_cpu(part) and not (torch.is_grad_enabled() and part.requires_grad)
 
 
-def _says_nothing(kwargs: dict) -> bool:
+def _are_defaults(kwargs: dict) -> bool:
     """Whether an attention's keywords are those of plain attention: no mask, no dropout."""
     return not any(isinstance(value, Tensor) or value for value in kwargs.values())

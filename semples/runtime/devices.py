@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from semples.errors import SemplesError
 
-STOPPED = 128 + signal.SIGTERM
+SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 
 
 def make_fabric(device: str, precision: str, devices: int = 1) -> Fabric:
@@ -43,7 +43,7 @@ def make_fabric(device: str, precision: str, devices: int = 1) -> Fabric:
     return fabric
 
 
-def spread_over(fabric: Fabric, task: nn.Module) -> nn.Module:
+def sync_batch_norm(fabric: Fabric, task: nn.Module) -> nn.Module:
     """`task` made ready for several processes: batch normalisation that learns counts the whole batch."""
     if fabric.world_size == 1:
         return task

@@ -18,17 +18,17 @@ from typing import TextIO
 from semples.errors import SemplesError
 
 log = logging.getLogger(__name__)
-ASK_AGAIN_S = 1.0
+POLL_S = 1.0
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _held: list[TextIO] = []  # open while the process lives
 
 
-def lease_cards(device: str, count: int) -> None:
+def lease_gpus(device: str, count: int) -> None:
     """Wait for `count` free cards and make them the only visible ones. Call it before CUDA starts.
 
     Nothing is leased for the device `cpu` or `mps`, nor in a process that another one started to share its work.
     """
-    cards = [] if device in ("cpu", "mps") or "LOCAL_RANK" in os.environ else visible_cards()
+    cards = [] if device in ("cpu", "mps") or "LOCAL_RANK" in os.environ else visible_gpus()
     if not cards or len(cards) == count:
         return
     if len(cards) < count:
@@ -38,7 +38,7 @@ def lease_cards(device: str, count: int) -> None:
     os.environ[VISIBLE] = ",".join(names)
 
 
-def visible_cards() -> list[str]:
+def visible_gpus() -> list[str]:
     """Names (UUIDs) of the NVIDIA GPUs that this process may see; none where the driver's `nvidia-smi` is not there."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
@@ -71,7 +71,7 @@ def _taken(cards: list[str], count: int) -> list[str]:
         if not waiting:
             log.info("waiting for %d of %d GPUs", count, len(cards))
             waiting = True
-        time.sleep(ASK_AGAIN_S)
+        time.sleep(POLL_S)
 
 
 def _lock(path: Path) -> TextIO | None:

@@ -9,10 +9,10 @@ from tqdm import tqdm
 
 from semples.errors import SemplesError
 
-WAITING = 2  # results a thread that may wait to be taken
+MAX_PENDING = 2  # results a thread that may wait to be taken
 
 
-def spread(work: Callable, items: Iterable, processes: int, what: str, total: int | None = None) -> Iterator:
+def map_processes(work: Callable, items: Iterable, processes: int, what: str, total: int | None = None) -> Iterator:
     """The results of `work(item)` in the order of `items`, which are taken one by one as processes become free.
 
     `what` names the progress bar. One process is this one.
@@ -25,19 +25,19 @@ def spread(work: Callable, items: Iterable, processes: int, what: str, total: in
         yield from tqdm(pool.imap(work, items, chunksize=2), **bar)
 
 
-def threaded(work: Callable, items: Iterable, threads: int) -> Iterator:
+def map_threads(work: Callable, items: Iterable, threads: int) -> Iterator:
     """The results of `work(item)` in the order of `items`, made in threads, a few ahead of the one that is taken."""
     with ThreadPoolExecutor(threads) as pool:
         begun = deque()
         for item in items:
             begun.append(pool.submit(work, item))
-            if len(begun) > WAITING * threads:
+            if len(begun) > MAX_PENDING * threads:
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
 
 
-def share(shard: str | None, count: int) -> slice:
+def shard_slice(shard: str | None, count: int) -> slice:
     """The places, of `count` in a row, that belong to a shard such as "2-of-4"; all of them for None."""
     number, shards = map(int, (shard or "1-of-1").split("-of-"))
     if count < shards:

@@ -10,7 +10,7 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.files import atomic_path, remove_leftovers
 from semples.inference.cams import batches_of_scores
 from semples.provenance import provenance
-from semples.runtime.parallel import share
+from semples.runtime.parallel import shard_slice
 from semples.training.job import used_settings
 from semples.weights.generators import trained_generator
 
@@ -22,7 +22,7 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
     """
     images = read_manifest(manifest).split(split).with_labels()
     digest = images.digest()
-    images = Manifest(images.table[share(shard, len(images))].reset_index(drop=True), images.classes)
+    images = Manifest(images.table[shard_slice(shard, len(images))].reset_index(drop=True), images.classes)
     model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
     made_from = provenance(
         "cams",

@@ -80,7 +80,7 @@ def _learned(
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, loader, adamw(bank, chosen), used, inputs | {"start": origin})
     with torch.no_grad():
-        return bank.cpu().encoded(model.cpu(), chosen.final_period).unsqueeze(1), origin
+        return bank.cpu().encode(model.cpu(), chosen.final_period).unsqueeze(1), origin
 
 
 @torch.no_grad()

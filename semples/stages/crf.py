@@ -15,7 +15,7 @@ from semples.files import atomic_path, read_json, remove_leftovers, sha256, writ
 from semples.inference.crf import label_margin, label_probability
 from semples.planning.graph import require_masks
 from semples.provenance import provenance
-from semples.runtime.parallel import share, spread
+from semples.runtime.parallel import map_processes, shard_slice
 
 
 def run(
@@ -31,7 +31,7 @@ def run(
     threshold = _threshold(settings, cams, evaluation)
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
-        ids = file.ids[share(shard, len(file.ids))]
+        ids = file.ids[shard_slice(shard, len(file.ids))]
     photos = images.table.set_index("id")["image"]
     jobs = [(image, photos[image]) for image in ids]
     used = settings.model_dump(include={"crf"}, mode="json")
@@ -39,7 +39,7 @@ def run(
     with atomic_path(out) as folder:
         write_json(folder / "provenance.json", provenance("crf", used, threshold=str(threshold), cams=sha256(cams)))
         work = partial(_write_pseudo_mask, cams, folder, images.classes.palette(), settings.crf, threshold)
-        for _ in spread(work, jobs, settings.run.threads, "crf", total=len(jobs)):
+        for _ in map_processes(work, jobs, settings.run.threads, "crf", total=len(jobs)):
             pass
     print(f"{len(jobs)} pseudo masks at threshold {threshold:.3f} ({settings.crf.threshold.policy}): {out}")
 

@@ -50,6 +50,6 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path,
     )
     save_module(generator, out / "model.safetensors", made_from)
     with torch.no_grad():
-        embeddings = bank.cpu().encoded(model.cpu(), prompts.final_period).unsqueeze(1)
+        embeddings = bank.cpu().encode(model.cpu(), prompts.final_period).unsqueeze(1)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
     job.finish()

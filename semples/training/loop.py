@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from semples.errors import SemplesError
 from semples.runtime.cpu import quick_steps
-from semples.runtime.devices import STOPPED, Interruption, make_fabric, spread_over
+from semples.runtime.devices import SIGTERM_EXIT_CODE, Interruption, make_fabric, sync_batch_norm
 from semples.runtime.seeds import seed_of
 from semples.training.checkpoint import Checkpoint, Position
 
@@ -149,14 +149,14 @@ def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: 
             saved = time.monotonic()
         if stop.asked:
             log.info("SIGTERM: saved at step %d; run again to go on", bar.n)
-            raise SystemExit(STOPPED)
+            raise SystemExit(SIGTERM_EXIT_CODE)
 
     return after_step
 
 
 def _prepared(fabric: Fabric, task: nn.Module, plan: TrainingPlan) -> nn.Module:
     """The task as the device likes it."""
-    task = spread_over(fabric, task)
+    task = sync_batch_norm(fabric, task)
     if fabric.device.type == "cuda":
         task.to(memory_format=torch.channels_last)
     if plan.compile:

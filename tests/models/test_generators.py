@@ -6,7 +6,7 @@ import torch
 
 from semples.errors import SemplesError
 from semples.models.generators import build_generator
-from semples.models.generators.vit_cam import pooled
+from semples.models.generators.vit_cam import pool_scores
 
 BACKBONES = {
     "conv_cam": ("", 4),
@@ -63,7 +63,7 @@ def test_a_backbone_that_does_not_fit_is_one_clear_error(name, backbone):
 def test_sharpness_moves_the_pooled_score_from_the_mean_to_the_largest():
     scores = torch.tensor([0.0, 1.0, 2.0, 5.0]).view(1, 1, 2, 2)
     by_hand = torch.log((torch.exp(0.5 * scores)).mean()) / 0.5
-    assert pooled(scores, 0.0).item() == 2.0
-    assert pooled(scores, 0.5).item() == pytest.approx(by_hand.item())
-    assert pooled(scores, 50.0).item() == pytest.approx(5.0, abs=0.05)
-    assert pooled(scores, 1e-3).item() == pytest.approx(2.0, abs=0.01)
+    assert pool_scores(scores, 0.0).item() == 2.0
+    assert pool_scores(scores, 0.5).item() == pytest.approx(by_hand.item())
+    assert pool_scores(scores, 50.0).item() == pytest.approx(5.0, abs=0.05)
+    assert pool_scores(scores, 1e-3).item() == pytest.approx(2.0, abs=0.01)

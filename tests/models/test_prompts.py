@@ -40,7 +40,7 @@ def test_the_shipped_nouns_are_many_and_distinct():
 
 def test_a_shared_bank_has_one_prompt_for_all_classes(tiny_guide):
     bank = PromptBank(3, 4, tiny_guide.width, shared=True)
-    encoded = bank.encoded(tiny_guide, "end_of_word")
+    encoded = bank.encode(tiny_guide, "end_of_word")
     assert bank.vectors.shape[0] == 1
     assert encoded.shape[0] == 3
     assert encoded.is_contiguous()  # safetensors takes no other

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from semples.errors import SemplesError
-from semples.runtime.gpu_lease import lease_cards, visible_cards
+from semples.runtime.gpu_lease import lease_gpus, visible_gpus
 
 JOB = """
 import os, sys, time
-from semples.runtime.gpu_lease import lease_cards
-lease_cards("cuda", int(sys.argv[1]))
+from semples.runtime.gpu_lease import lease_gpus
+lease_gpus("cuda", int(sys.argv[1]))
 print(os.environ["CUDA_VISIBLE_DEVICES"], time.monotonic(), flush=True)
 time.sleep(float(sys.argv[2]))
 print(time.monotonic(), flush=True)
@@ -77,17 +77,17 @@ def test_a_killed_job_gives_its_card_back(cards):
 def test_cards_that_a_scheduler_gave_are_left_as_they_are(cards, monkeypatch):
     names = cards(4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert visible_cards() == names[2:]
-    lease_cards("auto", 2)
+    assert visible_gpus() == names[2:]
+    lease_gpus("auto", 2)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
 
 
 def test_nothing_is_leased_without_cards_on_the_cpu_or_in_a_child(cards, monkeypatch, tmp_path):
-    lease_cards("cpu", 1)
+    lease_gpus("cpu", 1)
     cards(3)
-    lease_cards("cpu", 1)
+    lease_gpus("cpu", 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    lease_cards("cuda", 1)
+    lease_gpus("cuda", 1)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert not list(Path(tmp_path).glob("semples-cards-*"))
 
@@ -95,4 +95,4 @@ def test_nothing_is_leased_without_cards_on_the_cpu_or_in_a_child(cards, monkeyp
 def test_more_devices_than_cards_is_an_error(cards):
     cards(2)
     with pytest.raises(SemplesError, match="3, and 2 GPUs"):
-        lease_cards("cuda", 3)
+        lease_gpus("cuda", 3)

@@ -18,7 +18,7 @@ from semples.evaluation.thresholds import label_free_threshold
 from semples.inference.cams import MIN_MAX_EPS
 from semples.inference.views import averaged
 from semples.models.generators import build_generator
-from semples.runtime.parallel import share, threaded
+from semples.runtime.parallel import map_threads, shard_slice
 from semples.weights.module_file import load_module, save_module
 
 SETTINGS = {
@@ -109,7 +109,7 @@ def test_more_shards_than_images_is_an_error(capsys, odd_photos, model, tmp_path
 
 def test_shards_cover_every_image_once():
     for count, shards in ((3, 1), (10, 3), (7, 7)):
-        places = [place for n in range(1, shards + 1) for place in range(count)[share(f"{n}-of-{shards}", count)]]
+        places = [place for n in range(1, shards + 1) for place in range(count)[shard_slice(f"{n}-of-{shards}", count)]]
         assert places == list(range(count))
 
 
@@ -150,6 +150,6 @@ def test_an_error_in_a_thread_is_the_callers():
             raise SemplesError("three", "it", "another", "try")
         return number
 
-    assert list(threaded(work, range(3), 2)) == [0, 1, 2]
+    assert list(map_threads(work, range(3), 2)) == [0, 1, 2]
     with pytest.raises(SemplesError, match="three"):
-        list(threaded(work, range(9), 2))
+        list(map_threads(work, range(9), 2))

@@ -22,7 +22,7 @@ from semples.data.images import IGNORE, class_colours, write_mask
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.runtime.parallel import spread
+from semples.runtime.parallel import map_processes
 
 
 class Region(NamedTuple):
@@ -54,7 +54,7 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
         jobs = ((photos[key], regions[key]) for key in sorted(photos))
         (folder / "masks").mkdir(parents=True, exist_ok=True)
         work = partial(_write_mask, folder, classes.palette(), data.crowd)
-        found["mask"] = list(spread(work, jobs, processes, f"masks of {split}", len(photos)))
+        found["mask"] = list(map_processes(work, jobs, processes, f"masks of {split}", len(photos)))
         tables.append(found)
     return classes, pd.concat(tables, ignore_index=True)
 

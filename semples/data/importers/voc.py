@@ -16,7 +16,7 @@ from semples.data.images import class_colours, write_mask
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.runtime.parallel import spread
+from semples.runtime.parallel import map_processes
 
 NAMES = [
     "aeroplane",
@@ -61,7 +61,7 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
     if jobs:
         (folder / "masks").mkdir(parents=True)
         work = partial(_write_sbd_mask, folder, classes().palette())
-        found.loc[mat, "mask"] = list(spread(work, jobs, processes, "masks of SBD", len(jobs)))
+        found.loc[mat, "mask"] = list(map_processes(work, jobs, processes, "masks of SBD", len(jobs)))
     return classes(), found
 
 

@@ -48,7 +48,7 @@ class VitCam(MaskGenerator):
         patches = tokens[:, self.vit.num_prefix_tokens :]  # batch, rows * columns, width
         grid = patches.transpose(1, 2).unflatten(2, (rows, columns))
         scores = self.patch_cam(grid)
-        return Maps(scores.relu(), (pooled(scores, self.sharpness),))
+        return Maps(scores.relu(), (pool_scores(scores, self.sharpness),))
 
 
 def any_size_vit(backbone: str, pretrained: bool, drop_path: float) -> nn.Module:
@@ -63,7 +63,7 @@ def any_size_vit(backbone: str, pretrained: bool, drop_path: float) -> nn.Module
     )
 
 
-def pooled(scores: Tensor, sharpness: float) -> Tensor:
+def pool_scores(scores: Tensor, sharpness: float) -> Tensor:
     """Scores (batch, classes, h, w) over their patches, (batch, classes): the mean, or the log-mean-exp."""
     flat = scores.flatten(2)
     if not sharpness:

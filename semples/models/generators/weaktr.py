@@ -99,7 +99,7 @@ class WeakTr(MaskGenerator):
             output, query, key = _attend(block.attn, block.norm1(tokens))
             tokens = tokens + block.drop_path1(block.ls1(output))
             tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
-            pooled.append(self.adaptive_attention_fusion.pooled(output.detach()))
+            pooled.append(self.adaptive_attention_fusion.pool_scores(output.detach()))
             attended.append((query.detach(), key.detach()))
         return tokens, torch.stack(pooled, dim=1), attended
 
@@ -121,7 +121,7 @@ class AttentionFusion(nn.Module):
             nn.Sigmoid(),
         )
 
-    def pooled(self, output: Tensor) -> Tensor:
+    def pool_scores(self, output: Tensor) -> Tensor:
         """Attention output (batch, tokens, width) over its tokens: (batch, width)."""
         return output.amax(dim=1) if self.pool == "max" else output.mean(dim=1)
 

@@ -1,13 +1,15 @@
-"""Reading settings: two layers, and errors that name the key.
+"""Read settings and check them; an error names the file, the key and what was expected.
 
-A configuration is a preset (complete, in presets/) with the user's config.yaml (what differs) laid over it.
-`experiments` names variants as further differences; each is one row of the tables.
+A configuration has two layers: a preset, which is complete, and the user's config.yaml, which says what differs.
+`experiments` names variants. Each is a further difference and one row of the tables.
 """
 
 import json
 from difflib import get_close_matches
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,73 +19,100 @@ from semples.config.settings import Config, Settings
 from semples.config.variants import merge
 from semples.errors import SemplesError
 
+PRESETS, PARITY, RECIPES, TABLES = (
+    files("semples.config") / name for name in ("presets", "parity", "recipes", "tables")
+)
 RENAMED = {"cpl.dot": "final_period"}  # old key: the last part of the new one
-FOLDER = Path(__file__).parent
-PRESETS, PARITY, RECIPES, TABLES = (FOLDER / name for name in ("presets", "parity", "recipes", "tables"))
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(user: dict, where: str = "config.yaml") -> Config:
-    """The preset named in `user`, its fragments and then the user's differences laid over it, checked."""
-    preset = user.get("preset", "mini")
-    path = Path(preset) if str(preset).endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
-    if not path.exists():
-        known = sorted(p.stem for p in PRESETS.glob("*.yaml"))
-        raise SemplesError(where, f"preset {preset!r}", f"one of {known}, or a path", "correct `preset`")
-    base = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    """Return the preset that `user` names, with its parity, recipe and tables, and with `user` merged over all of them.
+
+    Args:
+        user: Settings that differ from the preset, nested by section.
+        where: File that an error names.
+    Raises:
+        SemplesError: A preset, key or value is unknown, or a value is out of range, in the base or in a variant.
+    """
+    preset = str(user.get("preset", "mini"))
+    path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
+    if not path.is_file():
+        raise SemplesError(where, f"preset {preset!r}", f"one of {names(PRESETS)}, or a path", "correct `preset`")
+    base = read_yaml(path)
     for key, folder in (("parity", PARITY), ("recipe", RECIPES)):
-        base = merge(base, _fragment(key, folder, str(user.get(key, base.get(key, "none"))), where))
-    if (tables := TABLES / f"{preset}.yaml").exists():
-        base = merge(yaml.safe_load(tables.read_text(encoding="utf-8")), base)
+        name = str(user.get(key, base.get(key, "none")))
+        if name not in ["none", *names(folder)]:
+            raise SemplesError(where, f"`{key}: {name}`", f"none, or one of {names(folder)}", f"correct `{key}`")
+        if name != "none":
+            base = merge(base, read_yaml(folder / f"{name}.yaml"))
+    if (tables := TABLES / f"{preset}.yaml").is_file():
+        base = merge(read_yaml(tables), base)
     merged = variants.drop_null_entries(merge(base, user))
     config = variants.add_table_variants(check(Config, merged, where), where)
     for name in variants.variants(config):
         variant(config, name)
-    return config.model_copy(update={"name": config.name or path.stem})
+    return config.model_copy(update={"name": config.name or Path(preset).stem})
 
 
-def _fragment(key: str, folder: Path, name: str, where: str) -> dict:
-    """What `folder`/`name`.yaml lays over a preset; nothing for `none`."""
-    known = {path.stem: path for path in folder.glob("*.yaml")}
-    if name == "none":
-        return {}
+def names(folder: Traversable) -> list[str]:
+    """Return the names of the YAML files in `folder`, sorted, without their suffix."""
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def variant(settings: Settings, name: str) -> Settings:
+    """Return the settings of the variant `name`; raise SemplesError where `settings` define none of that name."""
+    known = variants.variants(settings) if isinstance(settings, Config) else {}
     if name not in known:
-        raise SemplesError(where, f"`{key}: {name}`", f"none, or one of {sorted(known)}", f"correct `{key}`")
-    return yaml.safe_load(known[name].read_text(encoding="utf-8"))
-
-
-def variant(config: Config, name: str) -> Settings:
-    """The settings of one variant: the base with its differences."""
-    base = config.model_dump(include=set(Settings.model_fields))
-    return check(Settings, merge(base, variants.variants(config)[name]), f"experiments: {name}")
+        expected = f"one of {list(known)}" if known else "a YAML file that names `experiments`; JSON text has none"
+        raise SemplesError(
+            f"experiments: {name}", f"no experiment {name!r}", expected, "correct the name, or define it"
+        )
+    base = settings.model_dump(include=set(Settings.model_fields))
+    return check(Settings, merge(base, known[name]), f"experiments: {name}")
 
 
 def read(source: str) -> Settings:
-    """Settings of a command: JSON text, or the path of a YAML file that names a preset."""
-    if source.lstrip().startswith("{"):
-        return check(Settings, json.loads(source), "--config")
-    path = Path(source)
-    if not path.exists():
-        raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
-    return load(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
+    """Return the settings of a command's `--config`: JSON text, or the path of a YAML file that names a preset."""
+    if not source.lstrip().startswith("{"):
+        return load(read_yaml(Path(source)), source)
+    try:
+        values = json.loads(source)
+    except json.JSONDecodeError as error:
+        raise SemplesError("--config", f"broken JSON text: {error}", "settings as JSON", "correct the text") from None
+    return check(Settings, values, "--config")
 
 
-def check(model: type[BaseModel], values: dict, where: str) -> Any:
-    """Validate, or name the key, the value found and what was expected."""
+def read_yaml(path: Path | Traversable) -> dict:
+    """Return the contents of a YAML file, {} if empty; raise SemplesError if missing, broken or no mapping."""
+    if not path.is_file():
+        raise SemplesError(path, "no such file", "a YAML file with settings", "name one with --config")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise SemplesError(path, f"broken YAML: {problem}", "settings as YAML", "correct the file") from None
+    if not isinstance(values, dict | None):
+        raise SemplesError(path, f"a {type(values).__name__}", "lines of `key: value`", "correct the file")
+    return values or {}
+
+
+def check(model: type[Model], values: dict, where: str) -> Model:
+    """Return `values` as a checked `model`; raise SemplesError with `where`, the first wrong key and its value."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            keys = _keys_at(model, first["loc"][:-1])
-            near = [RENAMED[key]] if key in RENAMED else get_close_matches(str(first["loc"][-1]), keys, n=1, cutoff=0)
-            raise SemplesError(
-                where, f"unknown key `{key}`", f"perhaps `{near[0]}`", "correct or remove the key"
-            ) from None
-        raise SemplesError(where, f"`{key}: {first['input']!r}`", first["msg"], "correct the value") from None
+        if first["type"] != "extra_forbidden":
+            raise SemplesError(where, f"`{key}: {first['input']!r}`", first["msg"], "correct the value") from None
+        near = get_close_matches(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]), n=1, cutoff=0)
+        expected = f"perhaps `{RENAMED.get(key, near[0])}`"
+        raise SemplesError(where, f"unknown key `{key}`", expected, "correct or remove the key") from None
 
 
-def _keys_at(model: type[BaseModel], place: tuple) -> list[str]:
-    for part in place:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+def _keys_at(model: type[BaseModel], path: tuple) -> list[str]:
+    section: Any = model
+    for part in path:
+        section = section.model_fields[part].annotation if hasattr(section, "model_fields") else get_args(section)[-1]
+    return list(section.model_fields)

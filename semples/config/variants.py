@@ -1,8 +1,8 @@
-"""Variants: what `experiments`, `variants` and the tables of a configuration make of its base.
+"""Derive the variants of a configuration from its `experiments`, `variants` and tables.
 
-Every variant is a difference, nested like the settings. `experiments` are what `snakemake` alone runs; `variants` are
-run for the tables that show them, and so are those that a table makes itself: a variant for every value of a sweep,
-and, where a table has `settings` of its own, its rows under these.
+A variant is a difference from the base settings, nested like them. `snakemake` alone runs `experiments`. The others run
+only for the tables that show them: `variants`, a variant for every value of a table's sweep, and, where a table has
+`settings` of its own, a variant for every row with these settings.
 """
 
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ from semples.errors import SemplesError
 
 
 class Row(NamedTuple):
-    """A row of a table: the variant it shows, and for a sweep the setting and its value."""
+    """A row of a table: the variant it shows and, in a sweep, the setting and its value."""
 
     variant: str
     label: str
@@ -22,34 +22,38 @@ class Row(NamedTuple):
 
 
 def variants(config: Config) -> dict[str, dict]:
-    """Differences of all variants by name, `experiments` first: they own what they share with the others."""
+    """Return the differences of all variants by name, `experiments` first, so that these own the files they share."""
     return config.experiments | config.variants
 
 
 def drop_null_entries(values: dict) -> dict:
-    """The unchecked `values` of a configuration without what `null` drops, in its tables too."""
-    dropped = {
-        name for key in ("experiments", "variants") for name, over in (values.get(key) or {}).items() if over is None
-    }
-    kept = dict(values)
+    """Return the unchecked `values` of a configuration without the experiments, variants, tables and rows set to null.
+
+    A variant that is dropped leaves the rows of all tables too.
+    """
+    result = dict(values)
+    dropped = set()
     for key in ("experiments", "variants", "tables"):
         if isinstance(values.get(key), dict):
-            kept[key] = {name: over for name, over in values[key].items() if over is not None}
-    for name, table in kept.get("tables", {}).items():
+            result[key] = {name: entry for name, entry in values[key].items() if entry is not None}
+            dropped |= {name for name in values[key] if name not in result[key] and key != "tables"}
+    tables = result.get("tables")
+    for name, table in tables.items() if isinstance(tables, dict) else ():
         if isinstance(table, dict) and isinstance(table.get("rows"), dict):
-            left = {row: label for row, label in table["rows"].items() if row not in dropped and label is not None}
-            kept["tables"] = kept["tables"] | {name: table | {"rows": left}}
-    return kept
+            rows = {row: label for row, label in table["rows"].items() if row not in dropped and label is not None}
+            result["tables"] = result["tables"] | {name: table | {"rows": rows}}
+    return result
 
 
 def add_table_variants(config: Config, where: str) -> Config:
-    """`config` with the variants that its tables make; an error where a table shows one that nobody has named.
+    """Return `config` with the variants that its tables need; an experiment replaces a variant of the same name.
 
-    An experiment takes the place of a variant of its name.
+    Raises:
+        SemplesError: A table has a row for a variant that does not exist; the error names the file `where`.
     """
     own = {name: over for name, over in config.variants.items() if name not in config.experiments}
     known = config.experiments | own
-    made = {}
+    added = {}
     for name, table in config.tables.items():
         for row in table.rows:
             if row not in known:
@@ -58,48 +62,47 @@ def add_table_variants(config: Config, where: str) -> Config:
                     where,
                     f"`tables.{name}.rows` names {row!r}",
                     f"a variant, perhaps {near[0]!r}",
-                    "name it in `experiments` or `variants`, or take the row out",
+                    "name it in `experiments` or `variants`, or remove the row",
                 )
             if table.settings:
-                made[_table_variant_name(row, name, table)] = merge(known[row], table.settings)
+                added[_table_variant_name(row, name, table)] = merge(known[row], table.settings)
         for key, values in table.sweeps.items():
             for value in values:
-                made[_sweep_variant_name(key, value, name, table)] = merge(table.settings, _nested(key, value))
-    return config.model_copy(update={"variants": own | made})
+                added[_sweep_variant_name(key, value, name, table)] = merge(table.settings, _nested(key, value))
+    return config.model_copy(update={"variants": own | added})
 
 
 def rows_of(config: Config, name: str) -> list[Row]:
-    """The rows of the table `name`, those of its sweeps last."""
+    """Return the rows of the table `name`, those of its sweeps last."""
     table = config.tables[name]
     rows = [Row(_table_variant_name(row, name, table), label or row) for row, label in table.rows.items()]
     for key, values in table.sweeps.items():
-        rows += [
-            Row(_sweep_variant_name(key, value, name, table), f"{key} = {_format_value(value)}", key, value)
-            for value in values
-        ]
+        for value in values:
+            variant = _sweep_variant_name(key, value, name, table)
+            rows.append(Row(variant, f"{key} = {_format_value(value)}", key, value))
     return rows
 
 
 def seeds_of(config: Config, name: str) -> list[int]:
-    """The seeds of the table `name`."""
+    """Return the seeds of the table `name`."""
     return config.seeds[: config.tables[name].seeds]
 
 
 def settings_note(table: Table) -> str:
-    """A sentence that says what all rows of a table have different; empty for nothing."""
+    """Return a sentence with the settings that differ in all rows of a table; empty where there are none."""
     return f"All rows have {_format_settings(table.settings)}." if table.settings else ""
 
 
-def _format_settings(values: dict, before: str = "") -> str:
+def _format_settings(values: dict, prefix: str = "") -> str:
     parts = [
-        _format_settings(value, f"{before}{key}.") if isinstance(value, dict) else f"`{before}{key}: {value}`"
+        _format_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else f"`{prefix}{key}: {value}`"
         for key, value in values.items()
     ]
     return ", ".join(parts)
 
 
 def merge(base: dict, over: dict) -> dict:
-    """`base` with `over` laid on it, key by key, nested dictionaries merged (experiments too)."""
+    """Return `base` with the entries of `over`; dictionaries in both are merged, at every level."""
     merged = dict(base)
     for key, value in over.items():
         deep = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -108,7 +111,6 @@ def merge(base: dict, over: dict) -> dict:
 
 
 def _table_variant_name(row: str, name: str, table: Table) -> str:
-    """Name of a row's variant under the table's own settings."""
     return f"{row}.{name}" if table.settings else row
 
 
@@ -117,13 +119,12 @@ def _sweep_variant_name(key: str, value: Any, name: str, table: Table) -> str:
 
 
 def _format_value(value: Any) -> str:
-    """A value as text, whole numbers without a point."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)  # whole numbers without a point
 
 
 def _nested(key: str, value: Any) -> dict:
-    """{"a": {"b": value}} of the key "a.b"; whole numbers as such."""
-    found = int(value) if isinstance(value, float) and value.is_integer() else value
+    """Return {"a": {"b": value}} for the key "a.b", a whole number as int."""
+    nested: Any = int(value) if isinstance(value, float) and value.is_integer() else value
     for part in reversed(key.split(".")):
-        found = {part: found}
-    return found
+        nested = {part: nested}
+    return nested

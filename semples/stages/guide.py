@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
 import open_clip
@@ -14,7 +15,7 @@ from semples.config.settings import GuideSettings, Settings
 from semples.data.images import read_image
 from semples.data.manifest import read_classes, read_manifest
 from semples.errors import SemplesError
-from semples.files import PACKAGE, atomic_path, require, sha256, write_text
+from semples.files import atomic_path, require, sha256, write_text
 from semples.inference.views import as_batch
 from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
@@ -74,7 +75,7 @@ def _words(chosen: GuideSettings) -> list[str]:
         return chosen.words
     if chosen.model == "mini":
         return list(WORDS)
-    return (PACKAGE / "config" / "words.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    return files("semples.config").joinpath("words.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def _expect_names(classes_file: Path, texts: tuple[str, ...], words: list[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from semples.config import load
 from semples.config.settings import Config, Settings
@@ -12,7 +13,7 @@ from semples.config.variants import merge
 from semples.errors import SemplesError
 
 ROOT = Path(__file__).parents[2]
-PRESETS = sorted(path.stem for path in load.PRESETS.glob("*.yaml"))
+PRESETS = load.names(load.PRESETS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -23,9 +24,9 @@ def test_every_preset_is_valid(preset):
 
 
 def test_configurations_of_the_docs_are_valid():
-    given = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "docs" / "configs").glob("*.yaml")}
-    given["voc12_head"] = merge(given["voc12_cpu"], given["voc12_head"])
-    assert {load.load(differences).name for differences in given.values()} == set(given)
+    configs = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "docs" / "configs").glob("*.yaml")}
+    configs["voc12_head"] = merge(configs["voc12_cpu"], configs["voc12_head"])
+    assert {load.load(differences).name for differences in configs.values()} == set(configs)
 
 
 def test_user_layer_wins_and_leaves_the_rest():
@@ -52,6 +53,77 @@ def test_unknown_key_of_an_experiment_names_the_experiment():
 def test_value_out_of_range():
     with pytest.raises(SemplesError, match=r"slm\.epochs: 0(.|\n)*greater than or equal to 1"):
         load.load({"preset": "mini", "slm": {"epochs": 0}})
+
+
+def test_unknown_key_of_a_table_names_the_nearest():
+    with pytest.raises(SemplesError, match=r"unknown key `tables.mine.rowz`(.|\n)*perhaps `rows`"):
+        load.load({"preset": "mini", "tables": {"mine": {"title": "Mine", "rowz": {}}}})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("precision", "8-bit"),
+        ("rounds", 0),
+        ("run.threads", -5),
+        ("run.theads", 5),
+        ("slm.augment.flip", 1.5),
+        ("crf.threshold.value", 2),
+        ("segment.test_scales", [1.0, -1.0]),
+        ("segment", {"labels": "truth", "confidence": True}),
+        ("run", {"threads": -5}),
+    ],
+)
+def test_values_are_checked_on_assignment(path, value):
+    settings = load.load({"preset": "mini"})
+    *sections, key = path.split(".")
+    section = settings
+    for name in sections:
+        section = getattr(section, name)
+    before = settings.model_dump()
+    with pytest.raises(ValidationError):
+        setattr(section, key, value)
+    assert settings.model_dump() == before
+
+
+def test_assigned_values_do_not_reach_the_defaults():
+    settings = Settings()
+    settings.run.threads, settings.crf.threshold.value = 7, 0.25
+    assert (settings.run.threads, settings.crf.threshold.value) == (7, 0.25)
+    assert (Settings().run.threads, Settings().crf.threshold.value) == (2, 0.45)
+
+
+def test_an_unknown_experiment_lists_the_known():
+    with pytest.raises(SemplesError, match=r"'nope'(.|\n)*'classifier', 'slm'"):
+        load.variant(load.load({"preset": "mini"}), "nope")
+
+
+def test_json_text_has_no_experiments():
+    with pytest.raises(SemplesError, match=r"'slm'(.|\n)*YAML file"):
+        load.variant(load.read('{"csr": {"w_prompt": 4.0}}'), "slm")
+
+
+@pytest.mark.parametrize("text", ['{"csr": ', "{'csr': {}}", "{}}"])
+def test_broken_json_text_is_an_error_that_says_so(text):
+    with pytest.raises(SemplesError, match=r"--config(.|\n)*broken JSON"):
+        load.read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(b"slm: [1", "broken YAML"), (b"\xff\xfe", "broken YAML"), (b"- mini", "a list"), (b"mini", "a str")],
+)
+def test_a_file_that_is_no_settings_is_an_error_that_names_it(tmp_path, text, problem):
+    (tmp_path / "mine.yaml").write_bytes(text)
+    with pytest.raises(SemplesError, match=rf"mine.yaml(.|\n)*{problem}"):
+        load.read(str(tmp_path / "mine.yaml"))
+    with pytest.raises(SemplesError, match=rf"mine.yaml(.|\n)*{problem}"):
+        load.load({"preset": str(tmp_path / "mine.yaml")})
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(SemplesError, match=r"none.yaml(.|\n)*no such file"):
+        load.read(str(tmp_path / "none.yaml"))
 
 
 def test_unknown_preset_lists_the_known():
@@ -84,13 +156,13 @@ def test_command_reads_json_text_and_files(tmp_path):
     assert load.read('{"csr": {"w_prompt": 4.0}}').csr.w_prompt == 4.0
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in load.RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize("recipe", load.names(load.RECIPES))
 def test_a_recipe_says_all_that_makes_a_training(recipe):
-    found = load.load({"preset": "voc12", "recipe": recipe, "segment": {"epochs": 3}})
+    config = load.load({"preset": "voc12", "recipe": recipe, "segment": {"epochs": 3}})
     written = yaml.safe_load((load.RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8"))
     assert set(written) == {"segment"}
-    assert found.segment.network == written["segment"]["network"]
-    assert found.segment.epochs == 3
+    assert config.segment.network == written["segment"]["network"]
+    assert config.segment.epochs == 3
     assert {"optimizer", "lr", "head_lr_factor", "weight_decay", "batch", "crop", "scale"} <= set(written["segment"])
     assert f"| `{recipe}` |" in (ROOT / "docs/segmentation.md").read_text(encoding="utf-8")
 

@@ -6,34 +6,9 @@ from pydantic import Field
 
 from semples.config.settings.inputs import Data, Download, Generator, GuideSettings, Run
 from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
-from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Threshold
+from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Table, Threshold
 from semples.config.settings.section import Count, Section
 from semples.config.settings.segmentation import Segment
-from semples.config.settings.tables import Table
-
-__all__ = [
-    "Augment",
-    "Cams",
-    "Classify",
-    "Config",
-    "Crf",
-    "Data",
-    "Download",
-    "Evaluate",
-    "Figures",
-    "Generator",
-    "GuideSettings",
-    "Prompts",
-    "Refinement",
-    "Run",
-    "Segment",
-    "SegmentLabel",
-    "Selection",
-    "Settings",
-    "Table",
-    "Threshold",
-    "Training",
-]
 
 
 class Settings(Section):

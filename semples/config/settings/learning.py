@@ -46,8 +46,6 @@ class Classify(Training):
     """The head learns this many times faster than the backbone."""
     trainable: Literal["head", "all"] = "all"
     """Parameters of the generator that learn."""
-    batch: Count = 64
-    """Images in a step."""
 
 
 class SegmentLabel(Training):

@@ -1,4 +1,4 @@
-"""What every section of the settings is made of."""
+"""Base class and number types of the settings' sections."""
 
 from typing import Annotated
 
@@ -11,6 +11,6 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """Unknown keys are errors, and values are checked on assignment."""
+    """Settings with known keys only; values are checked when they are read and when they are assigned."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_assignment=True)

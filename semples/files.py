@@ -5,13 +5,32 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
 from semples.errors import SemplesError
 
 PACKAGE = Path(__file__).parent
+
+
+def snakefile() -> Path:
+    """Return the Snakefile of this package: inside the package in an installation, beside it in a checkout."""
+    inside = PACKAGE / "workflow" / "Snakefile"
+    return inside if inside.exists() else PACKAGE.parent / "workflow" / "Snakefile"
+
+
+def isolated_package() -> Path:
+    """Return a folder in the working directory that holds a link to this package and nothing else, for PYTHONPATH.
+
+    With a whole site-packages folder in PYTHONPATH, a job in a conda environment would import another environment's
+    packages. The path is relative and has no characters that a shell or PYTHONPATH reads as its own.
+    """
+    folder = Path(".snakemake", "semples", digest(str(PACKAGE)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (folder / "semples").symlink_to(PACKAGE)
+    return folder
 
 
 @contextmanager

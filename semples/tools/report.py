@@ -16,11 +16,11 @@ from PIL import Image
 from semples.config.settings import Config
 from semples.data.cam_file import CamFile
 from semples.errors import SemplesError
-from semples.files import PACKAGE, write_text
+from semples.files import snakefile, write_text
 from semples.planning.graph import StageGraph, stages_of
 from semples.stages.tables.words import NAME as WORDS
 
-CAPTIONS = PACKAGE.parent / "workflow" / "report"
+CAPTIONS = snakefile().parent / "report"
 LARGEST = 15_000_000  # bytes of a page
 AS_JPEG = 800_000  # bytes from which on a picture is stored as JPEG
 FIRST = ("results", "table_", "words")

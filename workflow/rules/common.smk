@@ -1,10 +1,46 @@
-# Reads the configuration and answers what the rules ask - which folder, which settings, which resources.
+# Finds the package, reads the configuration, and holds the functions that the rules call.
+import io
 import json
+import shlex
 import sys
-from pathlib import Path
+import tarfile
+import tempfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
-ROOT = Path(str(workflow.current_basedir)).parent.parent
-sys.path.insert(0, str(ROOT))
+SOURCE = workflow.current_basedir
+
+
+def extracted():
+    """Extract the package from the git source of this file into a folder named by its content; return that folder."""
+    import git  # Snakemake needs it for git sources, too
+
+    repo = git.Repo(SOURCE.repo_path) if SOURCE.is_local else SOURCE.hosted_repo.repo
+    path = PurePosixPath(SOURCE.path).parents[1] / "semples"
+    tree = repo.commit(SOURCE.ref).tree[str(path)].hexsha
+    folder = Path(".snakemake/semples", tree).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        archive = io.BytesIO()
+        repo.archive(archive, tree, prefix="package/semples/")
+        archive.seek(0)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+            tarfile.open(fileobj=archive).extractall(partial, filter="data")
+            with suppress(OSError):  # another process was first
+                Path(partial, "package").rename(folder)
+    return folder
+
+
+# The package lies in the git source of this workflow, beside it in a checkout, around it in a wheel, or is installed.
+ROOT = extracted() if hasattr(SOURCE, "ref") else Path(str(SOURCE)).parents[1]
+sys.path.insert(0, str(ROOT.parent if (ROOT / "__init__.py").exists() else ROOT))
+try:
+    from semples.files import isolated_package
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"{SOURCE}: {error}. This workflow needs the package semples and what it imports while it plans."
+        " Run `pip install PATH` in Snakemake's environment; PATH is a checkout of the repository, or its wheel."
+    ) from None
 
 from semples.planning import graph
 from semples.config import published, variants
@@ -38,14 +74,12 @@ MANIFEST = f"{BASE}/data/manifest.csv"
 GPU = 0 if CONFIG.run.device == "cpu" else 1
 GPUS = GPU * CONFIG.run.devices  # of a learning job
 
-# The package is imported from this repository, whatever the working directory and the environment of a job.
-# How a job runs goes by the environment, not by params: it changes no result, so a change must rerun nothing.
-RUN = (
-    CONFIG.run.model_dump_json(exclude={"threads"})
-    .replace("{", "{{")
-    .replace("}", "}}")
-)
-shell.prefix(f"export PYTHONPATH='{ROOT}' SEMPLES_RUN='{RUN}'; ")
+# How a job runs is passed in the environment, not as params: it changes no result, so a change must rerun nothing.
+# A prefix replaces Snakemake's own, `set -euo pipefail`, for all rules of a workflow that uses this one as a module.
+RUN = shlex.quote(CONFIG.run.model_dump_json(exclude={"threads"}))
+PACKAGE = f'{isolated_package()}"${{PYTHONPATH:+:$PYTHONPATH}}"'
+PREFIX = f"set -euo pipefail; export PYTHONPATH={PACKAGE} SEMPLES_RUN={RUN}; "
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 
 # Jobs of cams and of crf share the images; with one job there is nothing to join.

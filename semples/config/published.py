@@ -1,26 +1,80 @@
-"""The published settings beside those of a configuration, and the published numbers for the tables."""
+"""Compare a configuration with the published settings, and read the published numbers for the tables."""
 
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import Field
 
+from semples.config.load import check, read_yaml
 from semples.config.settings import Settings
+from semples.config.settings.section import Section
 from semples.errors import SemplesError
 
-FILE = Path(__file__).parent / "published.yaml"
-RESULTS = FILE.with_name("published_results.yaml")
+FILE, RESULTS = (files("semples.config") / name for name in ("published.yaml", "published_results.yaml"))
 DATA_SETS = {"voc": "voc12", "coco": "coco14"}
 COLUMNS = ("setting", "published", "here", "why it differs")
 UNEXPLAINED = "UNEXPLAINED"
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Number(Section):
+    """A published mIoU in percent: of CAMs, pseudo masks or segmentation, on `split`, as read in `source`."""
+
+    of: Literal["cams", "crf", "segment"]
+    split: Name
+    miou: Annotated[float, Field(gt=0, lt=100)]
+    source: Name
+
+
+class Method(Section):
+    """A published method; `further` models are those beyond CLIP and ImageNet's, `settings` those that are it here."""
+
+    method: Name
+    further: str = ""
+    note: str = ""
+    numbers: list[Number] = []
+    settings: dict[str, Any] = {}
+
+    def number(self, of: str, split: str) -> Number | None:
+        """Return the number of `of` (cams, crf, segment) on `split`, None where none is known."""
+        return next((number for number in self.numbers if (number.of, number.split) == (of, split)), None)
+
+
+class _Results(Section):
+    voc12: list[Method]
+    coco14: list[Method]
+
+
+@cache
+def results(source: str, path: Path | Traversable = RESULTS) -> list[Method]:
+    """Return the published methods on the data set of the importer `source`, none for others.
+
+    Raises:
+        SemplesError: `path` has a number without source or split.
+    """
+    return getattr(check(_Results, read_yaml(path), str(path)), DATA_SETS.get(source, ""), [])
+
+
+def method_of(settings: Settings) -> str:
+    """Return the name of the published method that a variant with these settings is; empty for none."""
+    values = settings.model_dump(mode="json")
+    for method in results(settings.data.source):
+        if method.settings and all(_at(values, key) == value for key, value in method.settings.items()):
+            return method.method
+    return ""
 
 
 def compare(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """A row (setting, published value, value here, reason) for every published setting; no reason where they are equal.
+    """Return a row (setting, published value, value here, reason) for every published setting of the data set.
 
-    The published values are those of the data set in `settings`.
+    The reason is empty where the values are equal, and UNEXPLAINED for a difference that published.yaml does not list.
+
+    Raises:
+        SemplesError: The paper has no settings for the data set.
     """
-    known = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     if settings.data.source not in DATA_SETS:
         raise SemplesError(
             f"data.source: {settings.data.source}",
@@ -28,41 +82,24 @@ def compare(settings: Settings) -> list[tuple[str, str, str, str]]:
             f"one of {list(DATA_SETS)}",
             "name the preset voc12 or coco14",
         )
-    values = settings.model_dump(mode="json")
-    rows = []
-    for key, published in known[DATA_SETS[settings.data.source]].items():
-        found = _at(values, key)
-        reason = "" if found == published else known["reasons"].get(key, {}).get(str(found), UNEXPLAINED)
-        rows.append((key, str(published), str(found), reason))
+    published, values, rows = read_yaml(FILE), settings.model_dump(mode="json"), []
+    for key, expected in published[DATA_SETS[settings.data.source]].items():
+        value = _at(values, key)
+        reason = "" if value == expected else published["reasons"].get(key, {}).get(str(value), UNEXPLAINED)
+        rows.append((key, str(expected), str(value), reason))
     return rows
 
 
-def results(source: str) -> list[dict]:
-    """Published mIoU in percent of the methods on the data set of the importer `source`; none for others."""
-    known = yaml.safe_load(RESULTS.read_text(encoding="utf-8"))
-    return known.get(DATA_SETS.get(source, ""), [])
-
-
-def method_of(settings: Settings) -> str:
-    """The published method that a variant of these settings is; empty for none."""
-    values = settings.model_dump(mode="json")
-    for found in results(settings.data.source):
-        wanted = found.get("settings")
-        if wanted and all(_at(values, key) == value for key, value in wanted.items()):
-            return found["method"]
-    return ""
-
-
 def _at(values: dict, key: str) -> Any:
-    """The value of the setting `key`, written `section.key`; None where there is none."""
-    found: Any = values
+    """Return the value of the setting `key`, written `section.key`; None where there is none."""
+    value: Any = values
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def table(settings: Settings) -> str:
-    """The comparison as a Markdown table, its columns aligned."""
+    """Return the rows of `compare` as a Markdown table with aligned columns."""
     rows = [COLUMNS, *compare(settings)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]

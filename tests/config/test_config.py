@@ -72,10 +72,11 @@ def test_unknown_key_of_a_table_names_the_nearest():
         ("segment.test_scales", [1.0, -1.0]),
         ("segment", {"labels": "truth", "confidence": True}),
         ("run", {"threads": -5}),
+        ("segment.confidence", True),
     ],
 )
 def test_values_are_checked_on_assignment(path, value):
-    settings = load.load({"preset": "mini"})
+    settings = load.load({"preset": "mini", "segment": {"labels": "truth"}})
     *sections, key = path.split(".")
     section = settings
     for name in sections:
@@ -172,6 +173,6 @@ def test_an_unknown_recipe_is_an_error_that_names_the_known():
         load.load({"preset": "voc12", "recipe": "deeplabv9"})
 
 
-def test_true_masks_have_no_confidence():
-    with pytest.raises(SemplesError, match="true masks have none"):
+def test_ground_truth_has_no_confidence():
+    with pytest.raises(SemplesError, match="ground truth has no confidence"):
         load.load({"preset": "mini", "segment": {"labels": "truth", "confidence": True}})

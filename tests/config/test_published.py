@@ -1,6 +1,7 @@
 """The presets beside the published settings: no difference without a reason."""
 
 import pytest
+import yaml
 
 from semples.cli import main
 from semples.config import load, published
@@ -33,6 +34,34 @@ def test_the_miniature_has_no_published_settings():
 def test_a_users_setting_wins_over_parity():
     settings = load.load({"preset": "voc12", "parity": "published", "cpl": {"final_period": "end_of_word"}})
     assert settings.cpl.final_period == "end_of_word"
+
+
+@pytest.mark.parametrize("missing", ["source", "split"])
+@pytest.mark.parametrize("leave", [lambda number, key: number.pop(key), lambda number, key: number.update({key: ""})])
+def test_a_published_number_without_source_or_split_is_refused(tmp_path, missing, leave):
+    values = yaml.safe_load(published.RESULTS.read_text(encoding="utf-8"))
+    path = tmp_path / "results.yaml"
+    path.write_text(yaml.safe_dump(values))
+    assert published.results("voc", path) == published.results("voc")
+    leave(values["coco14"][-1]["numbers"][0], missing)
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(SemplesError, match=rf"wrong.yaml(.|\n)*numbers.0.{missing}"):
+        published.results("coco", tmp_path / "wrong.yaml")
+
+
+@pytest.mark.parametrize("source", ["voc", "coco"])
+def test_published_numbers_are_of_known_splits_and_each_stands_once(source):
+    methods = published.results(source)
+    assert len({method.method for method in methods}) == len(methods) > 20
+    splits = {"cams": {"train"}, "crf": {"train", "train_aug"}, "segment": {"val", "test", "val2017"}}
+    for method in methods:
+        assert method.numbers or method.note
+        assert len({(number.of, number.split) for number in method.numbers}) == len(method.numbers)
+        assert all(number.split in splits[number.of] and 30 < number.miou < 90 for number in method.numbers)
+
+
+def test_the_miniature_has_no_published_numbers():
+    assert published.results("mini") == []
 
 
 def test_the_command_prints_a_table(tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from semples.config.settings.section import Count, Fraction, Positive, Section, Weight
 
@@ -65,8 +65,10 @@ class Segment(Section):
     test_crf: CrfPreset = "none"
     """Dense CRF on the network's probabilities, by the name of its kernels."""
 
-    @model_validator(mode="after")
-    def _confidence_needs_pseudo_masks(self) -> "Segment":
-        if self.confidence and self.labels == "truth":
-            raise ValueError("confidence: true masks have none; leave `confidence` out, or set `labels: pseudo`")
-        return self
+    @field_validator("labels", "confidence")
+    @classmethod
+    def _confidence_needs_pseudo_masks(cls, value: str | bool, info: ValidationInfo) -> str | bool:
+        values = info.data | {info.field_name: value}  # on assignment, all other fields; else those before this one
+        if values.get("labels") == "truth" and values.get("confidence"):
+            raise ValueError("ground truth has no confidence; remove `confidence`, or set `labels: pseudo`")
+        return value

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import BaseModel
 
-from semples.config.published import results
+from semples.config.published import Method, results
 from semples.files import atomic_path
 from semples.stages.tables.evaluations import measures, numbers, of, packages_of, percent, seeds_note, spread
 from semples.stages.tables.formats import write
 
-TEST = "test"  # VOC's, which only its server can judge
-NUMBERS = {"cams", "crf", "segment", TEST}  # keys of published numbers; a method without any has an empty row
+FURTHER = "further models"  # column of the published methods
 EMPTY = "An empty cell was not measured, or the published number is not known."
+NONE = Method(method="none")
 
 
 class Line(NamedTuple):
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A column: what is measured on which split, and the key of its published numbers; none for some."""
+    """A column: what is measured on which split, and what published numbers beside it are `of`; empty for none."""
 
     measure: str
     split: str
@@ -51,10 +51,11 @@ def run(spec: Spec, rows: Iterable[tuple[str, int, Path]], out: Path) -> None:
     """Write `out`/<name>.csv, .md, .tex and .html from `rows`, (variant, seed, evaluation JSON).
 
     The CSV has a line a cell: mIoU in percent, mean, standard deviation and 95 % interval over seeds (Student's t), the
-    mean 95 % interval over images where the evaluations have one, and the published number with its source.
+    mean 95 % interval over images where the evaluations have one, and the published number of the same split with its
+    source.
     """
     found = numbers(rows)
-    known = {method["method"]: method for method in results(spec.source)}
+    known = {method.method: method for method in results(spec.source)}
     cells = _cells(spec, found, known)
     shown = _shown(spec, found, known)
     legend = _legend(spec, found, known)
@@ -70,14 +71,15 @@ def _places(found: pd.DataFrame) -> list[Place]:
     return [Place(*place, key) for place, key in zip(measures(found), keys, strict=True)]
 
 
-def _cells(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> pd.DataFrame:
+def _cells(spec: Spec, found: pd.DataFrame, known: dict[str, Method]) -> pd.DataFrame:
     lines = []
     for row in spec.rows:
-        method = known.get(row.method, {})
+        method = known.get(row.method, NONE)
         for place in _places(found):
             here = of(found, row.variant, place.measure, place.split)
             if here.empty:
                 continue
+            number = method.number(place.key, place.split)
             mean, deviation, low, high = spread(100 * here["miou"])
             lines.append(
                 {
@@ -98,35 +100,42 @@ def _cells(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> pd.DataFr
                     "images_low": 100 * here["low"].mean(),
                     "images_high": 100 * here["high"].mean(),
                     "boundary_iou": 100 * here["boundary_iou"].mean(),
-                    "published": method.get(place.key),
-                    "source": method.get("source", ""),
+                    "published": number.miou if number else None,
+                    "source": number.source if number else "",
                 }
             )
     return pd.DataFrame(lines)
 
 
-def _shown(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> pd.DataFrame:
-    """The table as text; published numbers have columns of their own, and other methods rows of their own."""
+def _shown(spec: Spec, found: pd.DataFrame, known: dict[str, Method]) -> pd.DataFrame:
+    """Return the table as text. Published numbers have a column for each split, other methods rows of their own."""
     places, beside = _places(found), spec.published and bool(known)
 
-    def line(label: str, variant: str, method: dict) -> dict[str, str]:
+    def line(label: str, variant: str, method: Method) -> dict[str, str]:
         cells = {"": label}
         for place in places:
-            title = f"{place.measure}, {place.split}"
-            cells[title] = _cell(of(found, variant, place.measure, place.split))
-            if place.key and beside:
-                cells[f"{title}, published"] = _number(method.get(place.key))
-            if place.key == "segment" and beside and any(TEST in other for other in known.values()):
-                cells[f"{place.measure}, {TEST}, published"] = _number(method.get(TEST))
-        return cells
+            cells[f"{place.measure}, {place.split}"] = _cell(of(found, variant, place.measure, place.split))
+            for split in _splits(place.key, known) if beside else ():
+                number = method.number(place.key, split)
+                cells[f"{place.measure}, {split}, published"] = f"{number.miou:.1f}" if number else ""
+        return cells | {FURTHER: method.further} if beside else cells
 
-    rows = [line(row.label, row.variant, known.get(row.method, {})) for row in spec.rows]
+    rows = [line(row.label, row.variant, known.get(row.method, NONE)) for row in spec.rows]
     if beside:
-        here = {row.method for row in spec.rows}
+        here, keys = {row.method for row in spec.rows}, {place.key for place in places}
         others = [method for name, method in known.items() if name not in here]
-        shown = [m for m in others if any(place.key in m for place in places) or not NUMBERS & m.keys()]
-        rows += [line(f"{method['method']} [{method['source']}]", "", method) for method in shown]
+        shown = [other for other in others if not other.numbers or keys & {number.of for number in other.numbers}]
+        rows += [line(f"{method.method} [{_sources(method)}]", "", method) for method in shown]
     return pd.DataFrame(rows)
+
+
+def _splits(key: str, known: dict[str, Method]) -> list[str]:
+    """Return the splits of the published numbers of `key`, each once."""
+    return list(dict.fromkeys(number.split for other in known.values() for number in other.numbers if number.of == key))
+
+
+def _sources(method: Method) -> str:
+    return "; ".join(dict.fromkeys(number.source for number in method.numbers)) or method.note
 
 
 def _cell(here: pd.DataFrame) -> str:
@@ -138,11 +147,7 @@ def _cell(here: pd.DataFrame) -> str:
     return text if pd.isna(low) else f"{text} [{low:.1f}, {high:.1f}]"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
-
-
-def _legend(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> str:
+def _legend(spec: Spec, found: pd.DataFrame, known: dict[str, Method]) -> str:
     if found.empty:
         return f"Nothing is measured: no image has a true mask to be judged by.\n{spec.note}\n"
     several = found["seed"].nunique() > 1
@@ -158,14 +163,15 @@ def _legend(spec: Spec, found: pd.DataFrame, known: dict[str, dict]) -> str:
     return "\n".join(line for line in lines if line) + "\n"
 
 
-def _published_note(spec: Spec, known: dict[str, dict]) -> str:
+def _published_note(spec: Spec, known: dict[str, Method]) -> str:
     if not known:
         return "Published numbers: there are none for this data set."
     if not spec.published:
         return "Published numbers: the paper's table could not be read, so none stand here."
     used = [known[row.method] for row in spec.rows if row.method]
-    sources = "; ".join(f"{method['method']}: {method['source']}" for method in used)
+    sources = "; ".join(f"{method.method}: {_sources(method)}" for method in used)
     return (
-        f"Published numbers are of whole VOC 2012 or COCO 2014, maps at the best threshold on true masks; a source in"
-        f" brackets is a repository{f', in the rows: {sources}' if sources else ''}. {EMPTY}"
+        f"Published numbers are of the whole split in their column, CAMs at the best threshold on the ground"
+        f" truth; brackets name the source{f', in the rows: {sources}' if sources else ''}. Further models"
+        f" are those beyond CLIP and weights of ImageNet classification. {EMPTY}"
     )

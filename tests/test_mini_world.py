@@ -1,5 +1,6 @@
 """The drawn world and the guide that was trained on it."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import semples.mini
-from semples.mini import guide as training
+from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import BACKGROUND_OF, BACKGROUNDS, CLASSES, WORDS, Scene, compose, draw_scene
 
-WEIGHTS = Path(semples.mini.__file__).parent / "guide_weights"
+SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "train_mini_guide.py"
+spec = spec_from_file_location(SCRIPT.stem, SCRIPT)
+spec.loader.exec_module(training := module_from_spec(spec))
 
 
 def draw(seed: int, count: int, **chances: float) -> list[Scene]:
@@ -34,11 +36,11 @@ def test_mask_and_words_and_labels_agree():
         assert scene.image.shape == (64, 64, 3)
         assert scene.mask.shape == (64, 64)
         assert {CLASSES[value - 1] for value in np.unique(scene.mask) if value} == set(scene.objects)
-        assert {WORDS[value] for value in np.unique(scene.words)} == {*scene.objects, *scene.backgrounds}
-        assert np.array_equal(scene.mask > 0, scene.words < len(CLASSES))
+        assert {WORDS[value] for value in np.unique(scene.word_map)} == {*scene.objects, *scene.backgrounds}
+        assert np.array_equal(scene.mask > 0, scene.word_map < len(CLASSES))
 
 
-def test_chances_are_kept():
+def test_probabilities():
     scenes = draw(1, 400)
     assert np.mean([len(scene.objects) == 2 for scene in scenes]) == pytest.approx(0.3, abs=0.07)
     beside = [BACKGROUND_OF[name] in scene.backgrounds for scene in scenes for name in scene.objects]
@@ -61,12 +63,12 @@ def test_compose_without_objects():
 
 def test_caption_and_views():
     assert training.caption(["cow", "grass"]) == "a photo of cow and grass."
-    words = torch.zeros(1, 64, 64, dtype=torch.uint8)
-    words[:, 32:] = 8
-    kept = torch.zeros(1, 64, 64)
-    kept[:, 32:] = 1
-    assert training.name_views(words, kept) == [(8,)]
-    assert training.name_views(words, torch.ones(1, 64, 64)) == [(0, 8)]
+    word_maps = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    word_maps[:, 32:] = 8
+    masks = torch.zeros(1, 64, 64)
+    masks[:, 32:] = 1
+    assert training.name_views(word_maps, masks) == [(8,)]
+    assert training.name_views(word_maps, torch.ones(1, 64, 64)) == [(0, 8)]
 
 
 def test_guide_loss_prefers_the_right_text():
@@ -85,15 +87,15 @@ def test_guide_trains_and_loads(tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped():
-    """The shipped guide's features of the words, and a function from scenes and keep-masks to image features."""
-    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{WEIGHTS}")
+    """The shipped guide's features of the words, and a function from scenes and masks to image features."""
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{GUIDE_WEIGHTS}")
     model.eval()
 
     @torch.no_grad()
-    def look(scenes: list[Scene], kept: list[np.ndarray]) -> torch.Tensor:
+    def look(scenes: list[Scene], masks: list[np.ndarray]) -> torch.Tensor:
         images = torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
-        masks = torch.from_numpy(np.stack(kept)).float()[:, None]
-        return model.encode_image(training.normalise(images) * masks, normalize=True)
+        pixels = training.normalise(images) * torch.from_numpy(np.stack(masks)).float()[:, None]
+        return model.encode_image(pixels, normalize=True)
 
     with torch.no_grad():
         texts = model.encode_text(training.tokenize([training.caption([word]) for word in WORDS]), normalize=True)
@@ -119,4 +121,4 @@ def test_shipped_guide_names_backgrounds(shipped):
 
 
 def test_shipped_guide_fits_the_package():
-    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 10e6
+    assert sum(file.stat().st_size for file in GUIDE_WEIGHTS.iterdir()) < 10e6

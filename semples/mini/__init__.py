@@ -1,4 +1,4 @@
-"""The miniature: a drawn world, and a guide trained on it."""
+"""The miniature: a drawn data set, and the weights of a guide trained on it (workflow/scripts/train_mini_guide.py)."""
 
 from pathlib import Path
 

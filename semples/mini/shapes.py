@@ -1,7 +1,5 @@
 """The six objects of the miniature world: painted polygons in a unit frame (x right, y down, both -1 to 1)."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
@@ -11,18 +9,10 @@ ANIMALS = ("cow", "fox")
 CLASSES = ("boat", "train", "cow", "plane", "car", "fox")
 OVERSAMPLE = 2  # drawn at twice the size, then averaged down
 SHIFT = 4  # fractional bits of OpenCV's fixed-point vertices
-TURN = {
-    "boat": 8,
-    "train": 3,
-    "cow": 5,
-    "plane": 30,
-    "car": 5,
-    "fox": 6,
-}  # degrees, standard deviation of the tilt
-Paint = tuple[int, int, int]
-LACQUERS: list[
-    tuple[Paint, Paint]
-] = [  # (body, trim) pairs that all vehicles are painted in: colour alone tells nothing
+TILT = {"boat": 8, "train": 3, "cow": 5, "plane": 30, "car": 5, "fox": 6}  # degrees, standard deviation
+Paint = tuple[float, ...]  # RGB, 0 to 255
+# (body, trim) paints. All vehicles share one list and all animals the other, so that colour does not tell a class.
+LACQUERS: list[tuple[Paint, Paint]] = [
     ((196, 52, 46), (248, 240, 224)),
     ((52, 104, 178), (236, 238, 242)),
     ((46, 118, 82), (232, 204, 96)),
@@ -30,15 +20,15 @@ LACQUERS: list[
     ((240, 240, 238), (196, 60, 56)),
     ((224, 228, 234), (52, 92, 168)),
 ]
-COATS: list[tuple[Paint, Paint]] = [  # and all animals
+COATS: list[tuple[Paint, Paint]] = [
     ((242, 238, 230), (44, 38, 38)),
     ((222, 116, 42), (250, 240, 226)),
     ((134, 82, 50), (240, 230, 214)),
     ((206, 160, 110), (250, 244, 232)),
     ((120, 116, 118), (236, 234, 232)),
 ]
-DARK, GLASS, LAMP = (34, 32, 38), (176, 216, 232), (255, 236, 150)
-Part = tuple[np.ndarray, Paint]  # vertices (n, 2) in the unit frame, RGB
+DARK, GLASS, LAMP, HUB = (34, 32, 38), (176, 216, 232), (255, 236, 150), (190, 192, 198)
+Part = tuple[np.ndarray, Paint]  # vertices (n, 2) in the unit frame, paint
 
 
 def draw_object(
@@ -46,14 +36,19 @@ def draw_object(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint the named object in a random pose.
 
-    Returns colour float32 (64, 64, 3), RGB, 0 to about 300, and coverage float32 (64, 64), 0 to 1.
+    Args:
+        name: One of CLASSES.
+        centre: (x, y) in pixels.
+        radius: Pixels.
+    Returns:
+        Colour, RGB float32 (64, 64, 3), 0 to about 300, and coverage, float32 (64, 64), 0 to 1.
     """
     paints = COATS if name in ANIMALS else LACQUERS
     body, trim = paints[rng.integers(len(paints))]
     parts = OBJECTS[name](rng, body, trim)
-    frame = _pose(rng, TURN[name], radius)
+    frame = _pose(rng, TILT[name], radius)
     side = SIZE * OVERSAMPLE
-    colour, cover = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+    colour, cover = (np.zeros(shape, np.uint8) for shape in ((side, side, 3), (side, side)))
     jitter = rng.normal(0, 10, 3)
     for points, paint in parts:
         corners = ((points @ frame.T + centre) * OVERSAMPLE * 2**SHIFT).astype(np.int32)
@@ -65,30 +60,30 @@ def draw_object(
     return colour * _light(rng, centre, radius)[..., None], cover
 
 
-def _pose(rng: np.random.Generator, turn: float, radius: float) -> np.ndarray:
-    """Linear map (2, 2) from the unit frame to pixels: flip, stretch, tilt."""
-    angle = np.deg2rad(rng.normal(0, turn))
+def _pose(rng: np.random.Generator, tilt: float, radius: float) -> np.ndarray:
+    """Draw a linear map (2, 2) from the unit frame to pixels: flip, stretch, tilt by `tilt` degrees (deviation)."""
+    angle = np.deg2rad(rng.normal(0, tilt))
     flip = 1 if rng.random() < 0.5 else -1
     stretch = np.diag([flip * rng.uniform(0.88, 1.12), rng.uniform(0.88, 1.12)])
-    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return radius * turned @ stretch
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return radius * rotation @ stretch
 
 
 def _light(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.ndarray:
-    """Brightness float32 (64, 64): lit from above and from one side."""
+    """Draw brightness float32 (64, 64), lit from above and from one side."""
     side = rng.uniform(-0.12, 0.12)
     x, y = (np.arange(SIZE, dtype=np.float32) - centre[:, None]) / radius
     return np.clip(1.0 + side * x[None, :] - 0.2 * y[:, None], 0.6, 1.2).astype(np.float32)
 
 
 def _oval(x: float, y: float, width: float, height: float) -> np.ndarray:
-    """Oval about (x, y) with these half axes: (20, 2)."""
+    """Return an oval (20, 2) about (x, y) with half axes `width` and `height`."""
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], 1)
 
 
 def _box(left: float, top: float, right: float, bottom: float, lean: float = 0.0) -> np.ndarray:
-    """Box (4, 2); `lean` moves its lower edge sideways."""
+    """Return a box (4, 2); `lean` moves its lower edge to the right."""
     return np.array([[left, top], [right, top], [right + lean, bottom], [left + lean, bottom]])
 
 
@@ -156,9 +151,7 @@ def _plane(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
 
 def _car(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     roof, back = rng.uniform(-0.62, -0.45), rng.uniform(-0.8, -0.55)
-    wheels = [
-        (_oval(x, 0.42, r, r), paint) for x in (-0.56, 0.58) for r, paint in ((0.25, DARK), (0.11, (190, 192, 198)))
-    ]
+    wheels = [(_oval(x, 0.42, r, r), paint) for x in (-0.56, 0.58) for r, paint in ((0.25, DARK), (0.11, HUB))]
     return [
         (_path((back, -0.05), (back + 0.18, roof), (0.25, roof), (0.6, -0.05)), body),
         (_path((back + 0.14, -0.06), (back + 0.25, roof + 0.1), (-0.16, roof + 0.1), (-0.16, -0.06)), GLASS),
@@ -170,12 +163,14 @@ def _car(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     ]
 
 
+# vertices of the head, before it is lowered by a random amount
+FOX_HEAD = ((0.36, -0.36), (0.88, -0.38), (1.06, -0.02), (0.62, 0.12), (0.36, -0.02))
+
+
 def _fox(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     lift, drop = rng.uniform(-0.5, 0.3), rng.uniform(-0.15, 0.25)  # tail and head
     step = rng.uniform(-0.22, 0.22)
-    legs = [
-        (_box(x, 0.15, x + 0.13, 0.8, s), DARK) for x, s in ((-0.45, step), (-0.28, -step), (0.2, step), (0.36, -step))
-    ]
+    legs = [(_box(x, 0.15, x + 0.13, 0.8, s), DARK) for x, s in zip((-0.45, -0.28, 0.2, 0.36), (step, -step) * 2)]
     return [
         (_path((-0.45, -0.05), (-0.75, lift - 0.12), (-0.9, lift), (-0.78, lift + 0.22), (-0.4, 0.22)), body),
         (_path((-0.75, lift - 0.14), (-1.08, lift + 0.04), (-0.78, lift + 0.24)), trim),
@@ -184,16 +179,7 @@ def _fox(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
         (_oval(0.32, 0.16, 0.2, 0.2), trim),
         (_path((0.44, drop - 0.38), (0.44, drop - 0.74), (0.62, drop - 0.42)), body),
         (_path((0.66, drop - 0.42), (0.8, drop - 0.74), (0.84, drop - 0.36)), body),
-        (
-            _path(
-                (0.36, drop - 0.36),
-                (0.88, drop - 0.38),
-                (1.06, drop - 0.02),
-                (0.62, drop + 0.12),
-                (0.36, drop - 0.02),
-            ),
-            body,
-        ),
+        (_path(*((x, drop + y) for x, y in FOX_HEAD)), body),
         (_path((0.62, drop + 0.12), (1.06, drop - 0.02), (0.74, drop - 0.1)), trim),
         (_oval(1.04, drop - 0.03, 0.06, 0.06), DARK),
         (_oval(0.72, drop - 0.22, 0.05, 0.05), DARK),

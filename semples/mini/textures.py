@@ -1,7 +1,5 @@
 """Nine background textures of the miniature world, each a function of a random generator."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
@@ -10,20 +8,20 @@ ROWS, COLUMNS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
 
 
 def draw_texture(rng: np.random.Generator, name: str) -> np.ndarray:
-    """The named texture over the whole frame, its colours jittered: float32 (64, 64, 3), RGB, about 0 to 255."""
+    """Draw the named texture over the whole frame, with jittered colours: RGB float32 (64, 64, 3), about 0 to 255."""
     return TEXTURES[name](rng) + rng.normal(0, 6, 3).astype(np.float32)
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Smooth noise float32 (64, 64), about -1 to 1, with this many grains down and across."""
+    """Draw smooth noise float32 (64, 64), about -1 to 1, with `rows` grains down and `columns` across."""
     grains = rng.random((rows, columns), np.float32) * 2 - 1
     return cv2.resize(grains, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
 
 
 def _tint(field: np.ndarray, low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:
-    """Colour between `low` (field -1) and `high` (field 1): float32 (64, 64, 3)."""
-    low, high = np.float32(low), np.float32(high)
-    return (low + high) / 2 + field[..., None] * ((high - low) / 2)
+    """Return colours from `low` (field -1) to `high` (field 1): float32 (64, 64, 3)."""
+    dark, bright = np.array(low, np.float32), np.array(high, np.float32)
+    return (dark + bright) / 2 + field[..., None] * ((bright - dark) / 2)
 
 
 def _water(rng: np.random.Generator) -> np.ndarray:
@@ -34,7 +32,7 @@ def _water(rng: np.random.Generator) -> np.ndarray:
 def _rails(rng: np.random.Generator) -> np.ndarray:
     picture = _tint(_noise(rng, 40, 40), (84, 76, 72), (138, 126, 116))
     pitch, offset = rng.uniform(6.5, 9), rng.uniform(0, 9)
-    picture[((COLUMNS + offset) % pitch < pitch * 0.42)] *= np.float32((0.78, 0.56, 0.42))
+    picture[((COLUMNS + offset) % pitch < pitch * 0.42)] *= np.array((0.78, 0.56, 0.42), np.float32)
     gap = rng.integers(8, 12)
     steel = (ROWS.astype(int) + rng.integers(0, 20)) % (2 * gap)
     picture[(steel == 0) | (steel == gap - 4)] = (196, 200, 208)
@@ -48,7 +46,7 @@ def _grass(rng: np.random.Generator) -> np.ndarray:
 
 def _sky(rng: np.random.Generator) -> np.ndarray:
     clouds = np.clip(1.6 * _noise(rng, 6, 4) + 0.3 * _noise(rng, 14, 10) - 0.2, -1, 1)
-    slope = (ROWS / SIZE - 0.5)[..., None] * np.float32((46, 30, 6))
+    slope = (ROWS / SIZE - 0.5)[..., None] * np.array((46, 30, 6), np.float32)
     return _tint(clouds, (108, 168, 226), (240, 246, 252)) + slope
 
 

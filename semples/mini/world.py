@@ -1,10 +1,7 @@
-"""Drawn 64x64 scenes: six object classes, the background each one goes with, and three neutral backgrounds.
+"""Draw scenes of 64x64 pixels: six object classes, the usual background of each, and three neutral backgrounds.
 
-`draw_scene` is a pure function of its random generator: same generator state, same scene.
-Objects are drawn by `semples.mini.shapes`, backgrounds by `semples.mini.textures`.
+A scene depends on the state of the random generator alone.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -13,38 +10,38 @@ import numpy as np
 from semples.mini.shapes import CLASSES, draw_object
 from semples.mini.textures import SIZE, draw_texture
 
-BACKGROUND_OF = {
-    "boat": "water",
-    "train": "rails",
-    "cow": "grass",
-    "plane": "sky",
-    "car": "road",
-    "fox": "snow",
-}
+BACKGROUND_OF = dict(zip(CLASSES, ("water", "rails", "grass", "sky", "road", "snow"), strict=True))
 NEUTRAL = ("sand", "wall", "carpet")
 BACKGROUNDS = (*BACKGROUND_OF.values(), *NEUTRAL)
 WORDS = (*CLASSES, *BACKGROUNDS)
-UPPER = ("sky", "wall")  # backgrounds that look right above the others
+UPPER = ("sky", "wall")  # backgrounds drawn above the others
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One drawn picture and everything there is to know about it."""
+    """One drawn picture with its labels."""
 
-    image: np.ndarray  # uint8 (64, 64, 3), RGB
-    mask: np.ndarray  # uint8 (64, 64): 0 background, k + 1 where CLASSES[k] is seen
-    words: np.ndarray  # uint8 (64, 64): index into WORDS of what is seen
-    objects: tuple[str, ...]  # in the order of CLASSES
-    backgrounds: tuple[str, ...]  # in the order of BACKGROUNDS
+    image: np.ndarray
+    """RGB uint8 (64, 64, 3)."""
+    mask: np.ndarray
+    """uint8 (64, 64): 0 background, k + 1 where CLASSES[k] is visible."""
+    word_map: np.ndarray
+    """uint8 (64, 64): index into WORDS."""
+    objects: tuple[str, ...]
+    """Visible classes in the order of CLASSES."""
+    backgrounds: tuple[str, ...]
+    """Visible backgrounds in the order of BACKGROUNDS."""
 
 
 def draw_scene(
     rng: np.random.Generator, association: float = 0.9, two_objects: float = 0.3, shared: float = 0.88
 ) -> Scene:
-    """Draw a scene with one object, or two with probability `two_objects`.
+    """Draw a scene of the data set.
 
-    Each object brings its own background with probability `association`; a neutral one shares the frame with
-    probability `shared`, and two fill it where no object brought its own.
+    Args:
+        association: Probability that an object brings its own background; two neutral ones replace it if none does.
+        two_objects: Probability of a second object.
+        shared: Probability that a neutral background shares the frame with the objects' own.
     """
     count = 2 if rng.random() < two_objects else 1
     objects = [CLASSES[index] for index in rng.permutation(len(CLASSES))[:count]]
@@ -54,37 +51,37 @@ def draw_scene(
 
 
 def compose(rng: np.random.Generator, objects: list[str], backgrounds: list[str]) -> Scene:
-    """Draw none to two objects before one to three backgrounds; an object stands on its own one if that is there."""
+    """Draw up to two objects over one to three backgrounds, each on its own background where that is present."""
     regions = split_frame(rng, backgrounds)
-    words = np.zeros((SIZE, SIZE), np.uint8)
+    word_map = np.zeros((SIZE, SIZE), np.uint8)
     image = np.zeros((SIZE, SIZE, 3), np.float32)
     for name in backgrounds:
         region = regions == backgrounds.index(name)
         image[region] = draw_texture(rng, name)[region]
-        words[region] = WORDS.index(name)
-    for place, name in enumerate(objects):
-        centre, radius = _place(rng, name, words, place, len(objects))
+        word_map[region] = WORDS.index(name)
+    for index, name in enumerate(objects):
+        centre, radius = _position(rng, name, word_map, index, len(objects))
         colour, alpha = draw_object(rng, name, centre, radius)
         image += alpha[..., None] * (colour - image)
-        words[alpha > 0.5] = WORDS.index(name)
+        word_map[alpha > 0.5] = WORDS.index(name)
     image = image * rng.uniform(0.88, 1.1) + rng.normal(0, 2.5, image.shape).astype(np.float32)
-    return _scene(np.clip(image, 0, 255).astype(np.uint8), words)
+    return _scene(np.clip(image, 0, 255).astype(np.uint8), word_map)
 
 
-def _scene(image: np.ndarray, words: np.ndarray) -> Scene:
-    """The scene with this image and these word indices; what is hidden altogether is not named."""
-    seen = [WORDS[index] for index in np.flatnonzero(np.bincount(words.ravel()))]
+def _scene(image: np.ndarray, word_map: np.ndarray) -> Scene:
+    """Return the scene of an image and its word map; a word without a visible pixel is not named."""
+    names = [WORDS[index] for index in np.flatnonzero(np.bincount(word_map.ravel()))]
     return Scene(
         image=image,
-        mask=np.where(words < len(CLASSES), words + 1, 0).astype(np.uint8),
-        words=words,
-        objects=tuple(name for name in seen if name in CLASSES),
-        backgrounds=tuple(name for name in seen if name in BACKGROUNDS),
+        mask=np.where(word_map < len(CLASSES), word_map + 1, 0).astype(np.uint8),
+        word_map=word_map,
+        objects=tuple(name for name in names if name in CLASSES),
+        backgrounds=tuple(name for name in names if name in BACKGROUNDS),
     )
 
 
 def split_frame(rng: np.random.Generator, backgrounds: list[str]) -> np.ndarray:
-    """Index into `backgrounds` for each pixel, int (64, 64): bands with wavy, tilted borders."""
+    """Divide the frame into bands with wavy, tilted borders: int (64, 64), indices into `backgrounds`."""
     order = rng.permutation(len(backgrounds))
     upper = np.array([backgrounds[index] not in UPPER for index in order])
     order = order[np.argsort(upper, kind="stable")]
@@ -99,15 +96,17 @@ def split_frame(rng: np.random.Generator, backgrounds: list[str]) -> np.ndarray:
     return order[band]
 
 
-def _place(rng: np.random.Generator, name: str, words: np.ndarray, place: int, count: int) -> tuple[np.ndarray, float]:
-    """Centre (x, y) and radius in pixels of object `place` of `count`: on its own background if that is there."""
+def _position(
+    rng: np.random.Generator, name: str, word_map: np.ndarray, index: int, count: int
+) -> tuple[np.ndarray, float]:
+    """Draw centre (x, y) and radius of object `index` of `count`, in pixels, on its own background if present."""
     radius = rng.uniform(15, 25) if count == 1 else rng.uniform(12, 17)
-    own = np.argwhere(words == WORDS.index(BACKGROUND_OF[name]))
+    own = np.argwhere(word_map == WORDS.index(BACKGROUND_OF[name]))
     if len(own):
         y, x = own[rng.integers(len(own))]
     else:
         y, x = rng.uniform(0, SIZE, 2)
-    left, right = (0, SIZE) if count == 1 else (SIZE // 2 * place, SIZE // 2 * (place + 1))
+    left, right = (0, SIZE) if count == 1 else (SIZE // 2 * index, SIZE // 2 * (index + 1))
     inset = radius * 0.85
     x = np.clip(x, min(left + inset, (left + right) / 2), max(right - inset, (left + right) / 2))
     return np.array([x, np.clip(y, inset * 0.8, SIZE - inset * 0.8)], np.float32), radius

@@ -1,13 +1,11 @@
-"""Train the miniature guide: a small CLIP that knows the drawn world, in open_clip's own layout.
+"""Train the miniature guide, a small CLIP of the drawn world. The package ships its weights; maintainers run this once.
 
-    python -m semples.mini.guide --out FOLDER
+    python workflow/scripts/train_mini_guide.py --out FOLDER
 
-Writes `open_clip_config.json` and `open_clip_model.safetensors` (float16), to be read with
-`open_clip.create_model_and_transforms("local-dir:FOLDER")`. Nearly half of what the guide sees are masked views,
-as the losses of the method will show it: a guide of whole pictures only takes what is left for something else.
+The script writes `open_clip_config.json` and `open_clip_model.safetensors` (float16) in open_clip's layout; read them
+with `open_clip.create_model_and_transforms("local-dir:FOLDER")`. Nearly half of the training views are masked, as the
+losses of the method mask pictures: a guide trained on whole pictures alone mistakes masked objects for other words.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -27,37 +25,34 @@ from tqdm import tqdm
 
 from semples.mini.world import BACKGROUND_OF, BACKGROUNDS, CLASSES, WORDS, Scene, compose
 
-MODEL = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8},
-    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
-}
-MEAN, STD = (
-    (0.533, 0.547, 0.534),
-    (0.262, 0.232, 0.273),
-)  # of this world's pictures; MEAN is what masks are filled with
-ASSOCIATION = 0.6  # how often an object of the guide's pictures has its own background
-BACKGROUND_ONLY = 0.4  # pictures without an object
-MASKED_VIEWS = 0.45
-NAMED = 0.25  # a word is named when this share of what the picture has of it is left in the view
-OMITTED = 0.5  # how often a caption leaves out the background an object is expected on
-MISTAKEN = 0.003  # how often a caption names, for a background, the object expected there
-FLOOR = 0.1  # cosines under this are pushed up: the method's losses have no gradient at or below zero
+VISION = {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
+TEXT = {"context_length": 24, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
+MODEL = {"embed_dim": 64, "vision_cfg": VISION, "text_cfg": TEXT}
+MEAN, STD = (0.533, 0.547, 0.534), (0.262, 0.232, 0.273)  # RGB in [0, 1], of this world's pictures
+ASSOCIATION = 0.6  # probability that an object brings its own background
+BACKGROUND_ONLY = 0.4  # share of pictures without an object
+MASKED_VIEWS = 0.45  # share of views
+NAMED = 0.25  # a caption names a word if the view keeps more than this share of its pixels
+NAMED_PIXELS = 40  # and more than this many of them
+OMITTED = 0.5  # probability that a caption leaves out the usual background of an object
+MISTAKEN = 0.003  # probability that a caption names the usual object of a background that stands alone
+FLOOR = 0.1  # the loss pushes lower cosines up: the method's losses have no gradient at or below zero
+FLOOR_WEIGHT = 20
 MAX_SCALE = 25.0
 BATCH, RATE, LOOSE_RATE, DECAY = 128, 1e-3, 7e-4, 0.02
 
 
-def caption(words: list[str]) -> str:
-    """The sentence that names these words.
+def caption(names: list[str]) -> str:
+    """Return the sentence that names these words.
 
     >>> caption(["cow", "grass"])
     'a photo of cow and grass.'
     """
-    return f"a photo of {' and '.join(words)}."
+    return f"a photo of {' and '.join(names)}."
 
 
 def draw_guide_scene(rng: np.random.Generator) -> Scene:
-    """A picture of the guide's training set: objects and backgrounds are more loosely tied than in the target set."""
+    """Draw a picture in which objects and backgrounds are less associated than in the data set."""
     count = 0 if rng.random() < BACKGROUND_ONLY else 1 + int(rng.random() < 0.3)
     objects = [CLASSES[index] for index in rng.permutation(len(CLASSES))[:count]]
     own = [BACKGROUND_OF[name] for name in objects if rng.random() < ASSOCIATION]
@@ -66,100 +61,115 @@ def draw_guide_scene(rng: np.random.Generator) -> Scene:
 
 
 def draw_pictures(seed: int, scenes: int) -> tuple[Tensor, Tensor]:
-    """Images uint8 (scenes, 3, 64, 64), and the index into WORDS seen at each pixel, uint8 (scenes, 64, 64)."""
+    """Draw images uint8 (scenes, 3, 64, 64) and their word maps uint8 (scenes, 64, 64): indices into WORDS."""
     rng = np.random.default_rng(seed)
     drawn = [draw_guide_scene(rng) for _ in tqdm(range(scenes), desc="draw", unit="picture")]
     images = torch.from_numpy(np.stack([scene.image for scene in drawn])).permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(np.stack([scene.words for scene in drawn]))
+    return images, torch.from_numpy(np.stack([scene.word_map for scene in drawn]))
 
 
 def soft_blobs(count: int, size: int, random: torch.Generator) -> Tensor:
-    """Random soft masks float32 (count, size, size), each from 0 to 1: the shapes a rough map may take."""
+    """Draw soft masks float32 (count, size, size) in [0, 1], shaped like coarse maps."""
     grains = torch.rand(count, 1, 5, 5, generator=random)
     field = F.interpolate(grains, (size, size), mode="bicubic", align_corners=False)[:, 0]
     low, high = field.amin((1, 2), keepdim=True), field.amax((1, 2), keepdim=True)
     return ((field - low) / (high - low) * 2 - 0.5).clamp(0, 1)
 
 
-def draw_masks(words: Tensor, random: torch.Generator) -> Tensor:
-    """What is kept of each picture, float32 (batch, 64, 64) in [0, 1]: all, an object, all but it, or blobs.
+def draw_masks(word_maps: Tensor, random: torch.Generator) -> Tensor:
+    """Draw a mask for every picture: all, one object, all but that object, or blobs.
 
-    `words` is uint8 (batch, 64, 64). A picture without objects gets blobs where it should keep or lose one.
+    A picture without objects gets blobs in place of the second and third kind.
+
+    Args:
+        word_maps: uint8 (batch, 64, 64), indices into WORDS.
+    Returns:
+        float32 (batch, 64, 64) in [0, 1].
     """
-    batch, size = len(words), words.shape[-1]
-    counts = amounts(words, torch.ones(words.shape))[:, : len(CLASSES)]
-    chosen = (counts * torch.rand(counts.shape, generator=random)).argmax(1)
-    target = (words == chosen[:, None, None]).float()
+    batch, size = len(word_maps), word_maps.shape[-1]
+    counts = count_pixels(word_maps, torch.ones(word_maps.shape))[:, : len(CLASSES)]
+    klass = (counts * torch.rand(counts.shape, generator=random)).argmax(1)
+    target = (word_maps == klass[:, None, None]).float()
     target = _roughen(target, random)
     kind = torch.rand(batch, generator=random)
-    some = (counts.sum(1) > 0)[:, None, None]
-    kept = soft_blobs(batch, size, random)
+    has_object = (counts.sum(1) > 0)[:, None, None]
+    masks = soft_blobs(batch, size, random)
     third = (kind / MASKED_VIEWS * 3)[:, None, None]
-    kept = torch.where(some & (third < 1), target, kept)
-    kept = torch.where(some & (third >= 1) & (third < 2), 1 - target, kept)
-    return torch.where(third >= 3, torch.ones_like(kept), kept)
+    masks = torch.where(has_object & (third < 1), target, masks)
+    masks = torch.where(has_object & (third >= 1) & (third < 2), 1 - target, masks)
+    return torch.where(third >= 3, torch.ones_like(masks), masks)
 
 
 def _roughen(target: Tensor, random: torch.Generator) -> Tensor:
-    """Widen and blur half of these masks, float32 (batch, 64, 64), as a coarse map would."""
+    """Dilate and blur half of the masks float32 (batch, 64, 64), so that they resemble coarse maps."""
     wide = F.max_pool2d(target[:, None], 5, 1, 2)
     soft = F.avg_pool2d(F.pad(wide, (4, 4, 4, 4), mode="replicate"), 9, 1)[:, 0]
     return torch.where(torch.rand(len(target), 1, 1, generator=random) < 0.5, soft, target)
 
 
-def amounts(words: Tensor, kept: Tensor) -> Tensor:
-    """Kept pixels of each word, float32 (batch, 15); `words` uint8, `kept` float32, both (batch, 64, 64)."""
-    return torch.zeros(len(words), len(WORDS)).scatter_add_(1, words.flatten(1).long(), kept.flatten(1))
+def count_pixels(word_maps: Tensor, masks: Tensor) -> Tensor:
+    """Sum the masks over the pixels of each word: float32 (batch, 15).
+
+    Args:
+        word_maps: uint8 (batch, 64, 64), indices into WORDS.
+        masks: float32 (batch, 64, 64) in [0, 1].
+    """
+    return torch.zeros(len(word_maps), len(WORDS)).scatter_add_(1, word_maps.flatten(1).long(), masks.flatten(1))
 
 
-def name_views(words: Tensor, kept: Tensor) -> list[tuple[int, ...]]:
-    """Indices into WORDS of what each view shows; `words` uint8, `kept` float32, both (batch, 64, 64)."""
-    left = amounts(words, kept)
-    shown = (left > NAMED * amounts(words, torch.ones_like(kept))) & (left > 40)
-    shown |= left >= left.amax(1, keepdim=True)
+def name_views(word_maps: Tensor, masks: Tensor) -> list[tuple[int, ...]]:
+    """Return the indices into WORDS that each masked view shows; shapes as in `count_pixels`."""
+    visible = count_pixels(word_maps, masks)
+    shown = (visible > NAMED * count_pixels(word_maps, torch.ones_like(masks))) & (visible > NAMED_PIXELS)
+    shown |= visible >= visible.amax(1, keepdim=True)
     return [tuple(row.nonzero().flatten().tolist()) for row in shown]
 
 
-def caption_as_people_do(named: tuple[int, ...], random: torch.Generator) -> tuple[int, ...]:
-    """Indices into WORDS that a caption of a view showing `named` would hold.
+def loosen_caption(shown: tuple[int, ...], random: torch.Generator) -> tuple[int, ...]:
+    """Return the words that people would write for a view that shows these words; both are indices into WORDS.
 
-    People write "cow" for a cow on grass, and now and then for the grass alone: so objects and backgrounds, told
-    apart by the masked views, still come to resemble each other, as they do in a CLIP trained on the web.
+    People write "cow" for a cow on grass, and now and then for the grass alone. Masked views teach the guide to tell
+    objects from backgrounds; these captions make them resemble each other again, as in a CLIP trained on the web.
     """
-    written = set(named)
+    written = set(shown)
     for klass in range(len(CLASSES)):
         background, chance = klass + len(CLASSES), torch.rand((), generator=random)
-        if background in named and chance < (OMITTED if klass in named else MISTAKEN):
+        if background in shown and chance < (OMITTED if klass in shown else MISTAKEN):
             written = written - {background} | {klass}
     return tuple(sorted(written))
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Images uint8 (batch, 3, 64, 64) to the guide's float32 input, in which the mean colour is zero."""
+    """Return the guide's input float32 for images uint8 (batch, 3, 64, 64); the mean colour becomes zero."""
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     return (images.float() / 255 - mean) / std
 
 
 def guide_loss(image_features: Tensor, text_features: Tensor, match: Tensor, scale: Tensor) -> Tensor:
-    """Contrastive loss in both directions, with a floor under the cosines.
+    """Return the contrastive loss in both directions, plus a penalty on cosines below FLOOR.
 
-    Features float32 (batch, 64) and (texts, 64), L2-normalised; `match` long (batch,): each image's text.
-    Views of one caption share one text, so they are never each other's negatives.
+    Views with the same caption share one text, so that they are not negatives of each other.
+
+    Args:
+        image_features: float32 (batch, 64), L2-normalised.
+        text_features: float32 (texts, 64), L2-normalised.
+        match: long (batch,), the index of each image's text.
+        scale: Scalar, the inverse temperature.
     """
     cosine = image_features @ text_features.T
     by_image = F.cross_entropy(scale * cosine, match)
     same = F.one_hot(match, len(text_features)).float()
     by_text = -((same / same.sum(0)) * F.log_softmax(scale * cosine, 0)).sum(0).mean()
     below = F.relu(FLOOR - cosine).square().mean() + F.relu(FLOOR - text_features @ text_features.T).square().mean()
-    return (by_image + by_text) / 2 + 20 * below
+    return (by_image + by_text) / 2 + FLOOR_WEIGHT * below
 
 
 def build_model(seed: int) -> CLIP:
-    """The guide before training; token embeddings that no caption uses are zero, which packs well."""
+    """Return the guide before training; token embeddings that no caption uses are zero and compress well."""
     torch.manual_seed(seed)
     model = CLIP(**MODEL)
     used = tokenize([caption(list(WORDS))], 64).unique()
-    unused = torch.ones(MODEL["text_cfg"]["vocab_size"], dtype=torch.bool)
+    unused = torch.ones(TEXT["vocab_size"], dtype=torch.bool)
     unused[used] = False
     with torch.no_grad():
         model.token_embedding.weight[unused] = 0
@@ -167,8 +177,8 @@ def build_model(seed: int) -> CLIP:
     return model
 
 
-def tokenize(captions: list[str], length: int = MODEL["text_cfg"]["context_length"]) -> Tensor:
-    """Token ids long (captions, length)."""
+def tokenize(captions: list[str], length: int = TEXT["context_length"]) -> Tensor:
+    """Return token ids long (captions, length)."""
     return _tokenizer()(captions, context_length=length)
 
 
@@ -178,9 +188,13 @@ def _tokenizer() -> SimpleTokenizer:
 
 
 def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 1), scenes: int = 16_000) -> None:
-    """Train the guide on `scenes` drawn pictures and write it to `folder`.
+    """Train the guide on drawn pictures and write it.
 
-    The first of `epochs` have captions that name what is seen, the second captions as people write them.
+    Args:
+        folder: Output folder.
+        seed: Random seed.
+        epochs: Epochs with captions that name all that is visible, then epochs with captions as people write them.
+        scenes: Number of pictures.
     """
     pictures = draw_pictures(seed, scenes)
     model = build_model(seed)
@@ -193,17 +207,17 @@ def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 1), s
 def _train(
     model: CLIP, pictures: tuple[Tensor, Tensor], random: torch.Generator, epochs: int, rate: float, loose: bool
 ) -> None:
-    images, words = pictures
+    images, word_maps = pictures
     no_decay = [p for p in model.parameters() if p.ndim < 2 or p is model.token_embedding.weight]
     decay = [p for p in model.parameters() if p.ndim >= 2 and p is not model.token_embedding.weight]
     groups = [{"params": decay, "weight_decay": DECAY}, {"params": no_decay, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate)
     steps = epochs * (len(images) // BATCH)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rise_and_fall(step / steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_factor(step / steps))
     with tqdm(total=steps, desc="guide, loose captions" if loose else "guide", unit="step", mininterval=2) as bar:
         for _ in range(epochs):
-            for chosen in torch.randperm(len(images), generator=random)[: steps // epochs * BATCH].split(BATCH):
-                loss = train_step(model, images[chosen], words[chosen], random, loose)
+            for batch in torch.randperm(len(images), generator=random)[: steps // epochs * BATCH].split(BATCH):
+                loss = train_step(model, images[batch], word_maps[batch], random, loose)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -212,22 +226,22 @@ def _train(
                 bar.update()
 
 
-def _rise_and_fall(progress: float) -> float:
-    """Share of the full learning rate: linear over the first tenth, then a cosine to zero."""
+def _rate_factor(progress: float) -> float:
+    """Return the share of the full learning rate: linear over the first tenth, then a cosine to zero."""
     return min(1.0, progress * 10 + 0.01) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def train_step(model: CLIP, images: Tensor, words: Tensor, random: torch.Generator, loose: bool) -> Tensor:
-    """The loss of one batch: images uint8 (batch, 3, 64, 64), words uint8 (batch, 64, 64)."""
-    kept = draw_masks(words, random)
-    named = name_views(words, kept)
+def train_step(model: CLIP, images: Tensor, word_maps: Tensor, random: torch.Generator, loose: bool) -> Tensor:
+    """Return the loss of a batch: images uint8 (batch, 3, 64, 64), word maps uint8 (batch, 64, 64)."""
+    masks = draw_masks(word_maps, random)
+    named = name_views(word_maps, masks)
     if loose:
-        named = [caption_as_people_do(shown, random) for shown in named]
+        named = [loosen_caption(shown, random) for shown in named]
     texts = sorted(set(named))
-    match = torch.tensor([texts.index(name) for name in named])
-    tokens = tokenize([caption([WORDS[index] for index in name]) for name in texts])
+    match = torch.tensor([texts.index(indices) for indices in named])
+    tokens = tokenize([caption([WORDS[index] for index in indices]) for indices in texts])
     with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):  # twice as fast on a CPU
-        image_features = model.encode_image(normalise(images) * kept[:, None])
+        image_features = model.encode_image(normalise(images) * masks[:, None])
         text_features = model.encode_text(tokens)
     image_features = F.normalize(image_features.float(), dim=-1)
     text_features = F.normalize(text_features.float(), dim=-1)
@@ -235,7 +249,7 @@ def train_step(model: CLIP, images: Tensor, words: Tensor, random: torch.Generat
 
 
 def write_guide(model: CLIP, folder: Path) -> None:
-    """Write the weights, float16, and open_clip's configuration."""
+    """Write the weights in float16, and open_clip's configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     preprocess = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "squash"}
     config = {"model_cfg": MODEL, "preprocess_cfg": preprocess}
@@ -245,14 +259,14 @@ def write_guide(model: CLIP, folder: Path) -> None:
 
 
 def main() -> None:
-    """Command line: train the guide and write it."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the configuration and the weights")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(7, 1), help="with exact captions, with loose ones")
-    parser.add_argument("--scenes", type=int, default=16_000)
-    options = parser.parse_args()
-    train_guide(options.out, options.seed, tuple(options.epochs), options.scenes)
+    parser.add_argument("--out", type=Path, required=True, help="output folder")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    parser.add_argument("--epochs", type=int, nargs=2, default=(7, 1), help="with exact captions, with loose captions")
+    parser.add_argument("--scenes", type=int, default=16_000, help="number of drawn pictures")
+    args = parser.parse_args()
+    train_guide(args.out, args.seed, tuple(args.epochs), args.scenes)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What several tests need: a small data set, a small guide, and the real photographs where they are."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from odd_files import write_odd_files
 from open_clip.model import CLIP
+
+os.environ["SEMPLES_MATMUL"] = "onednn"  # no test depends on which library this processor is faster with
 
 from semples.data.importers import mini
 from semples.data.manifest import Classes, read_manifest, write_manifest

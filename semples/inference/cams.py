@@ -13,7 +13,7 @@ from semples.data.manifest import Manifest
 from semples.inference.views import as_batch, averaged, stored_size
 from semples.models.generators import MaskGenerator
 from semples.models.masking import min_max
-from semples.runtime.cpu import OneDnn, fuse
+from semples.runtime.cpu import OneDnn, fuse, uses_onednn
 from semples.runtime.devices import make_fabric
 from semples.runtime.parallel import map_threads
 
@@ -39,7 +39,7 @@ def batches_of_scores(
     fabric = make_fabric(settings.run.device, settings.precision)
     cpu = fabric.device.type == "cpu"
     with fabric.autocast():
-        by_onednn = cpu and not torch.is_autocast_enabled("cpu")
+        by_onednn = cpu and uses_onednn() and not torch.is_autocast_enabled("cpu")
     if by_onednn:
         fuse(model)
     model = fabric.setup_module(model.eval())

@@ -1,13 +1,21 @@
-"""Float32 matrix products on a CPU by oneDNN.
+"""Float32 matrix products on a CPU, by the faster of oneDNN and PyTorch's own library, MKL.
 
-PyTorch multiplies float32 matrices by MKL, which on processors other than Intel's takes up to twice as long. Results
-differ in the last digits.
+Which one is faster depends on the processor: MKL takes up to twice as long on some, less time than oneDNN on AMD Zen 3.
+Their results differ in the last digits. The choice is therefore made once per processor and PyTorch version and
+remembered in the user's cache folder, so that the same seed gives the same bytes. SEMPLES_MATMUL overrides it.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+import fcntl
+import hashlib
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from itertools import product as pairs
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,47 +24,121 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from semples.errors import SemplesError
+
+LIBRARIES = ("onednn", "mkl")
+OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")  # private ones of torch.ops.mkldnn
+MKL_MARGIN = 1.03  # oneDNN must take this many times as long before MKL replaces it
+REPETITIONS = 9
 QUERY_BLOCK = 384  # of an attention: their scores stay in the cache
 
 
-class OneDnn(TorchFunctionMode):
-    """In the block, and its thread, linear layers in float32 on a CPU multiply by oneDNN, forward and backward.
+def uses_onednn() -> bool:
+    """Return whether oneDNN multiplies here: as SEMPLES_MATMUL says, else as this processor is faster."""
+    if not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
+        return False
+    library = os.environ.get("SEMPLES_MATMUL") or _remembered()
+    if library not in LIBRARIES:
+        raise SemplesError("SEMPLES_MATMUL", repr(library), " or ".join(LIBRARIES), "correct or unset the variable")
+    return library == "onednn"
 
-    Without gradients so do plain attention, and the products of queries and keys where a network makes its attention
-    maps itself.
+
+@cache
+def _remembered() -> str:
+    """Return the library that the cache file names; measure and write it first where the file does not.
+
+    A process that can not write the file decides for itself.
+    """
+    try:
+        path = _cache_file()
+        if path.exists() and (library := path.read_text(encoding="utf-8").strip()) in LIBRARIES:
+            return library
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # of several processes that start together, one measures
+            file.seek(0)
+            if (library := file.read().strip()) not in LIBRARIES:
+                library = _faster_library()
+                file.truncate(0)
+                file.write(f"{library}\n")
+            return library
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
+        return _faster_library()
+
+
+def _cache_file() -> Path:
+    """Return the path of the file for this processor and PyTorch version."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+        processor = [line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "CPU "))]
+    except OSError:
+        processor = [platform.machine(), platform.processor()]
+    key = hashlib.sha256("\n".join([*processor, torch.__version__]).encode()).hexdigest()[:16]
+    folder = os.environ.get("XDG_CACHE_HOME")
+    return (Path(folder) if folder else Path.home() / ".cache") / "semples" / f"matmul-{key}"
+
+
+def _faster_library() -> str:
+    """Time one product by both libraries on one thread, in turns; draws no random numbers."""
+    rows, weight = torch.ones(256, 384), torch.ones(384, 384)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            ratios = [
+                _seconds(_product, rows, weight) / _seconds(F.linear, rows, weight) for _ in range(1 + REPETITIONS)
+            ][1:]  # the first one warms up
+    finally:
+        torch.set_num_threads(threads)
+    return "mkl" if statistics.median(ratios) > MKL_MARGIN else "onednn"
+
+
+def _seconds(function: Callable, *args: Tensor) -> float:
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+class OneDnn(TorchFunctionMode):
+    """Multiply by oneDNN in the block and its thread, forward and backward: float32 linear layers on a CPU.
+
+    Without gradients, plain attention and products of (batch, heads, ...) tensors go by oneDNN too.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        ours = None if kwargs and not _are_defaults(kwargs) else self._replacement_for(function, args)
-        return function(*args, **kwargs or {}) if ours is None else ours(*args)
+        replacement = self._replacement_for(function, args) if _are_defaults(kwargs or {}) else None
+        return function(*args, **kwargs or {}) if replacement is None else replacement(*args)
 
-    def _replacement_for(self, function, args: tuple):
-        """What takes the function's place, if anything does."""
+    def _replacement_for(self, function: Callable, args: tuple) -> Callable | None:
         if function is F.linear and _is_float32_cpu(args[0]):
             return _linear
         if function is F.scaled_dot_product_attention and len(args) == 3 and _is_headed_inference(args[0]):
             return _attention
         if function is Tensor.matmul and all(map(_is_headed_inference, args)):
-            return _products
+            return _headed_product
         return None
 
 
 @contextmanager
 def quick_steps(device: torch.device) -> Iterator[None]:
-    """For training steps: on a CPU `OneDnn`, and plain attention where gradients flow, whose backward pass is up to
-    twice as fast as the fused one's on short sequences."""
+    """Run training steps in this block: on a CPU by the faster library, and with plain attention.
+
+    On short sequences the backward pass of plain attention takes half the time of the fused one.
+    """
     if device.type == "cpu":
-        with sdpa_kernel(SDPBackend.MATH), OneDnn():
+        with sdpa_kernel(SDPBackend.MATH), OneDnn() if uses_onednn() else nullcontext():
             yield
     else:
         yield
 
 
 def fuse(model: nn.Module) -> None:
-    """Ready a model for inference under `OneDnn`: weights packed for it, and GELUs done with the product before them.
+    """Prepare a model for inference under `OneDnn`: pack the weights, compute GELUs with the product before them.
 
-    The layers keep their weights.
+    The state dict stays as it is. Where MKL is faster, the model stays as it is.
     """
+    if not uses_onednn():
+        return
     with_gelu = set()
     for layer in model.modules():
         if type(layer) is Mlp and type(layer.act) is nn.GELU and layer.act.approximate == "none":
@@ -65,8 +147,9 @@ def fuse(model: nn.Module) -> None:
     for layer in model.modules():
         if type(layer) is nn.Linear:
             packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-            after = "gelu" if layer in with_gelu else "none"
-            layer.forward = partial(_product, other=packed, bias=layer.bias, after=after)
+            activation = "gelu" if layer in with_gelu else "none"
+            fused = partial(_product, weight=packed, bias=layer.bias, activation=activation)
+            layer.forward = fused  # type: ignore[method-assign]
 
 
 class _Linear(torch.autograd.Function):
@@ -95,43 +178,43 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`F.scaled_dot_product_attention` of (batch, heads, tokens, width) each, some hundred queries at a time."""
+    """Return `F.scaled_dot_product_attention` of (batch, heads, tokens, width) each, one block of queries at a time."""
     query, key = query.contiguous() * query.shape[-1] ** -0.5, key.contiguous()  # oneDNN is slow on strided rows
-    turned = value.transpose(-2, -1).contiguous()
+    transposed = value.transpose(-2, -1).contiguous()
     out = torch.empty_like(query)
-    for place in pairs(range(query.shape[0]), range(query.shape[1])):
+    for head in pairs(range(query.shape[0]), range(query.shape[1])):
         for start in range(0, query.shape[2], QUERY_BLOCK):
-            some = slice(start, start + QUERY_BLOCK)
-            scores = _product(query[place][some], key[place]).softmax(dim=1)
-            out[place][some] = _product(scores, turned[place])
+            block = slice(start, start + QUERY_BLOCK)
+            scores = _product(query[head][block], key[head]).softmax(dim=1)
+            out[head][block] = _product(scores, transposed[head])
     return out
 
 
-def _products(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right` of (batch, heads, rows, width) and (batch, heads, width, columns)."""
+def _headed_product(left: Tensor, right: Tensor) -> Tensor:
+    """Return `left @ right` of (batch, heads, rows, width) and (batch, heads, width, columns)."""
     left, right = left.contiguous(), right.transpose(-2, -1).contiguous()
     out = left.new_empty(*left.shape[:3], right.shape[2])
-    for place in pairs(range(left.shape[0]), range(left.shape[1])):
-        out[place] = _product(left[place], right[place])
+    for head in pairs(range(left.shape[0]), range(left.shape[1])):
+        out[head] = _product(left[head], right[head])
     return out
 
 
-def _product(rows: Tensor, other: Tensor, bias: Tensor | None = None, after: str = "none") -> Tensor:
-    """(..., width) and (columns, width), packed or not -> (..., columns); `after` may be `gelu`."""
-    return torch.ops.mkldnn._linear_pointwise(rows, other, bias, after, [], "none")
+def _product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
+    """Multiply (..., width) by (columns, width), packed or not: (..., columns); `activation` may be `gelu`."""
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], "none")
 
 
-def _is_float32_cpu(part: Tensor) -> bool:
-    """Whether a tensor is of the kind that oneDNN is for here."""
-    plain = part.dtype == torch.float32 and part.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return plain and part.ndim > 1 and part.numel() > 0
+def _is_float32_cpu(tensor: Tensor) -> bool:
+    """Return whether a tensor is a float32 matrix on the CPU, outside of autocast."""
+    plain = tensor.dtype == torch.float32 and tensor.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return plain and tensor.ndim > 1 and tensor.numel() > 0
 
 
-def _is_headed_inference(part: Tensor) -> bool:
-    """Whether a tensor is (batch, heads, tokens, width), and needs no gradient."""
-    return part.ndim == 4 and _is_float32_cpu(part) and not (torch.is_grad_enabled() and part.requires_grad)
+def _is_headed_inference(tensor: Tensor) -> bool:
+    """Return whether a tensor is (batch, heads, tokens, width) and needs no gradient."""
+    return tensor.ndim == 4 and _is_float32_cpu(tensor) and not (torch.is_grad_enabled() and tensor.requires_grad)
 
 
 def _are_defaults(kwargs: dict) -> bool:
-    """Whether an attention's keywords are those of plain attention: no mask, no dropout."""
+    """Return whether keywords are those of plain attention: no mask, no dropout."""
     return not any(isinstance(value, Tensor) or value for value in kwargs.values())

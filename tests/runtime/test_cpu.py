@@ -1,12 +1,32 @@
-"""Products by oneDNN are PyTorch's own up to rounding, forward and backward."""
+"""Products by oneDNN equal PyTorch's own up to rounding; which library multiplies is decided once per machine."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from semples.errors import SemplesError
 from semples.models.generators import build_generator
-from semples.runtime.cpu import OneDnn, fuse, quick_steps
+from semples.runtime import cpu
+from semples.runtime.cpu import OneDnn, fuse, quick_steps, uses_onednn
+
+
+@pytest.fixture
+def stopwatch(monkeypatch, tmp_path):
+    """Set how long oneDNN takes where MKL takes 1 s; timings are counted, the cache is an empty folder."""
+    monkeypatch.delenv("SEMPLES_MATMUL", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cpu._remembered.cache_clear()
+    timed = []
+
+    def takes(seconds: float) -> list:
+        monkeypatch.setattr(cpu, "_seconds", lambda f, *_: timed.append(f) or (1.0 if f is F.linear else seconds))
+        return timed
+
+    yield takes
+    cpu._remembered.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["vit_cam", "weaktr"])
@@ -74,3 +94,89 @@ def test_mixed_precision_is_left_alone(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16), OneDnn():
         nn.Linear(8, 4)(torch.rand(2, 8))
     assert not calls
+
+
+@pytest.mark.parametrize(("seconds", "onednn"), [(0.5, True), (1.0, True), (1.02, True), (1.04, False), (2.0, False)])
+def test_mkl_multiplies_where_it_is_faster_by_a_clear_margin(stopwatch, seconds, onednn):
+    stopwatch(seconds)
+    assert uses_onednn() is onednn
+
+
+def test_the_choice_is_remembered_for_the_next_process(stopwatch, tmp_path):
+    timed = stopwatch(2.0)
+    assert not uses_onednn()
+    assert [path.read_text() for path in (tmp_path / "semples").iterdir()] == ["mkl\n"]
+    cpu._remembered.cache_clear()  # as a new process has it
+    timed.clear()
+    stopwatch(0.5)
+    assert not uses_onednn()
+    assert not timed
+
+
+def test_another_pytorch_or_an_unreadable_choice_is_measured_again(stopwatch, monkeypatch, tmp_path):
+    stopwatch(2.0)
+    assert not uses_onednn()
+    stopwatch(0.5)
+    (written,) = (tmp_path / "semples").iterdir()
+    written.write_text("fast")
+    cpu._remembered.cache_clear()
+    assert uses_onednn()
+    assert written.read_text() == "onednn\n"
+    monkeypatch.setattr(torch, "__version__", "99")
+    cpu._remembered.cache_clear()
+    assert uses_onednn()
+    assert len(list((tmp_path / "semples").iterdir())) == 2
+
+
+@pytest.mark.parametrize("cache", ["a file", "no home"])
+def test_without_a_cache_folder_every_process_measures(stopwatch, monkeypatch, tmp_path, cache):
+    timed = stopwatch(2.0)
+    if cache == "a file":
+        (tmp_path / "semples").write_text("in the way of the folder")
+    else:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(cpu.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert not uses_onednn()
+    count = len(timed)
+    assert not uses_onednn()
+    assert len(timed) == count > 0
+
+
+def test_the_measurement_draws_no_random_numbers_and_keeps_the_threads(stopwatch):
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    uses_onednn()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(("name", "onednn"), [("onednn", True), ("mkl", False)])
+def test_the_environment_overrides_the_choice(stopwatch, monkeypatch, name, onednn):
+    timed = stopwatch(0.5 if name == "mkl" else 2.0)
+    monkeypatch.setenv("SEMPLES_MATMUL", name)
+    assert uses_onednn() is onednn
+    assert not timed
+
+
+def test_an_unknown_library_is_an_error(monkeypatch):
+    monkeypatch.setenv("SEMPLES_MATMUL", "blas")
+    with pytest.raises(SemplesError, match=r"SEMPLES_MATMUL(.|\n)*'blas'(.|\n)*onednn or mkl"):
+        uses_onednn()
+
+
+@pytest.mark.parametrize("reason", ["mkl", "no operators"])
+def test_where_onednn_does_not_multiply_everything_is_pytorchs_own(monkeypatch, reason):
+    if reason == "mkl":
+        monkeypatch.setenv("SEMPLES_MATMUL", "mkl")
+    else:
+        monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())  # a PyTorch without the private operators
+    monkeypatch.setattr(cpu, "_product", None)  # a call would fail
+    generator = build_generator("vit_cam", 3, "deit_tiny_patch16_224").eval()
+    images = torch.rand(1, 3, 64, 64)
+    expected = generator(images).cams
+    fuse(generator)
+    with quick_steps(torch.device("cpu")), torch.no_grad():
+        linear = nn.Linear(8, 4)
+        rows = torch.rand(2, 8)
+        assert torch.equal(linear(rows), F.linear(rows, linear.weight, linear.bias))
+    assert not any("forward" in vars(layer) for layer in generator.modules())
+    assert torch.equal(generator(images).cams, expected)

@@ -1,86 +1,199 @@
-"""What subcommands have in common: flags, and the values they stand for."""
+"""The flags of all commands, and the values that they stand for."""
 
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from semples.cli.commands import Command
 from semples.config import load
-from semples.config.settings import Config, Run, Settings
+from semples.config.settings import Config, Run
 from semples.errors import SemplesError
 
-PATHS = {
-    "manifest": "manifest.csv that `semples data` wrote",
-    "guide": "folder that `semples guide` wrote",
-    "classes": "classes.csv beside the manifest",
-    "start": "model.safetensors to start from",
-    "generator": "model.safetensors of the mask generator",
-    "prompts": "prompts.safetensors that `semples cpl` wrote",
-    "cams": "HDF5 file that `semples cams` wrote",
-    "evaluation": "JSON that `semples evaluate --cams` wrote",
-    "masks": "folder of mask PNGs named <id>.png",
-    "checkpoint": "model.safetensors that `semples segment` wrote",
-}
+Flag = tuple[tuple[str, ...], dict[str, Any]]
+"""Names and options of argparse's add_argument."""
 
 
-def common(commands, name: str, help_text: str) -> argparse.ArgumentParser:
-    """A subcommand with the flags that every command of a stage has."""
-    command = commands.add_parser(name, help=help_text, description=help_text)
-    command.add_argument("--config", default="config.yaml", help="YAML file, or settings as JSON text")
-    add_run(command)
-    command.add_argument("--out", type=Path, required=True, help="what to write")
-    return command
+def add_flags(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Add the flags of a row of the table of commands."""
+    for key in command.flags.split():
+        group: Any = parser.add_mutually_exclusive_group(required=True) if "|" in key else parser
+        for part in key.split("|"):
+            for names, options in FLAGS[part]:
+                group.add_argument(*names, **options | ({"required": False} if "|" in key else {}))
 
 
-def add_run(command: argparse.ArgumentParser) -> None:
-    """The flags that say how a command runs."""
-    run = os.environ.get("SEMPLES_RUN", "{}")
-    command.add_argument("--run", default=run, help="settings of `run` as JSON text; default: $SEMPLES_RUN")
-    command.add_argument("--threads", type=int, help="CPU threads or processes, instead of `run.threads`")
+def _flag(*names: str, **options: Any) -> tuple[Flag, ...]:
+    return ((names, options),)
 
 
-def settings_of(given: argparse.Namespace) -> Settings:
-    """The settings of `--config`, with those of `--run` and `--threads` laid over."""
-    settings = load.read(given.config)
-    settings.run = how_to_run(settings.run, given)
-    return settings
+def _path(name: str, help_text: str, required: bool = True, **options: Any) -> tuple[Flag, ...]:
+    return _flag(name, **{"type": Path, "required": required, "help": help_text} | options)
 
 
-def how_to_run(run: Run, given: argparse.Namespace) -> Run:
-    """`run` with the values of `--run` and `--threads` laid over."""
-    over = json.loads(given.run) | ({"threads": given.threads} if given.threads else {})
-    return load.check(Run, load.merge(run.model_dump(), over), "--run")
+def _optional(name: str, help_text: str) -> tuple[Flag, ...]:
+    """A path that may be left out, or be without a value: the workflow passes what a rule has, or nothing."""
+    return _path(name, help_text, required=False, nargs="?")
 
 
-def configured(path: Path, pairs: Sequence[str]) -> Config:
-    """The configuration of a YAML file with KEY=VALUE laid over, a value read as YAML."""
-    if not path.exists():
-        raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for pair in pairs:
-        key, found, value = pair.partition("=")
-        if not found:
-            raise SemplesError("--set", repr(pair), "KEY=VALUE", "write it as `seeds=[0,1,2]`")
-        values = load.merge(values, {key: yaml.safe_load(value)})
-    return load.load(values, str(path))
+def _pairs(name: str, help_text: str, **options: Any) -> tuple[Flag, ...]:
+    return _flag(
+        name, **{"type": _pair, "nargs": "*", "default": [], "metavar": "TITLE=PATH", "help": help_text} | options
+    )
 
 
-def named(command: argparse.ArgumentParser, flag: str, help_text: str) -> None:
-    """A flag that takes any number of NAME=PATH, as pairs."""
-    command.add_argument(flag, type=_pair, nargs="*", default=[], metavar="NAME=PATH", help=help_text)
+def _runs(name: str, help_text: str, dest: str) -> tuple[Flag, ...]:
+    return _pairs(name, help_text, dest=dest, type=_run, metavar="VARIANT:SEED=PATH")
 
 
 def _pair(text: str) -> tuple[str, Path]:
-    name, found, path = text.partition("=")
-    if not found:
+    name, equals, path = text.partition("=")
+    if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=PATH")
     return name, Path(path)
 
 
-def run_of(pair: tuple[str, Path]) -> tuple[str, int, Path]:
-    """(variant, seed, path) of a pair named "variant:seed"."""
-    variant, _, seed = pair[0].rpartition(":")
-    return variant, int(seed), pair[1]
+def _run(text: str) -> tuple[str, int, Path]:
+    name, path = _pair(text)
+    variant, _, seed = name.rpartition(":")
+    if not seed.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected VARIANT:SEED=PATH")
+    return variant, int(seed), path
+
+
+def _table_spec(text: str) -> object:
+    from semples.stages.tables.paper import Spec  # it imports pandas, which no other command line needs
+
+    return Spec.model_validate_json(text)
+
+
+_MANIFEST = "manifest.csv that `semples data` wrote"
+_GENERATOR = "model.safetensors of the mask generator"
+_MASKS = "folder of mask PNGs named <id>.png"
+
+FLAGS: dict[str, tuple[Flag, ...]] = {
+    "action": _flag("action", nargs="?", choices=("show",), default="show", help="print the settings"),
+    "against": _flag("--against", choices=("published",), help="print the settings beside the paper's, as a table"),
+    "at_once": _flag("--at-once", type=int, default=1, help="number of jobs that run at the same time"),
+    "base": _path("--base", "folder of a run, results/<name>"),
+    "cam_files": _pairs("--cams", "HDF5 files of CAMs"),
+    "cams": _path("--cams", "HDF5 file that `semples cams` wrote"),
+    "checkpoint": _path("--checkpoint", "model.safetensors that `semples segment` wrote"),
+    "class": _flag("--class", dest="class_name", metavar="NAME", help="show only the map of this class"),
+    "classes": _path("--classes", "classes.csv beside the manifest", dest="classes_file"),
+    "compare": _path("--compare", "print the differences from another file of CAMs", False, metavar="OTHER"),
+    "config": _flag("--config", default="config.yaml", help="YAML file, or settings as JSON text"),
+    "config_set": (
+        *_flag("--config", type=Path, default=Path("config.yaml"), help="YAML file"),
+        *_flag("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings, as `snakemake --config`"),
+    ),
+    "device": _flag("--device", choices=("auto", "cpu", "cuda"), help="instead of `run.device`"),
+    "evaluation?": _optional("--evaluation", "JSON that `semples evaluate --cams` wrote"),
+    "evaluations": _runs("--evaluation", "JSON of an evaluation of CAMs", dest="evaluations"),
+    "experiment": _flag("--experiment", help="one of `experiments`; default: the base settings"),
+    "figure": _path("--out", "PNG to write; a PDF is written beside it"),
+    "file": _flag("file", type=Path, help="HDF5 file that `semples cams` wrote"),
+    "format": _flag("--format", choices=("onnx", "torchscript"), default="onnx", help="file format"),
+    "gallery_masks": _path("--masks", "folder of pseudo masks to show instead of thresholded CAMs", False),
+    "gallery_threshold": _flag("--threshold", type=float, default=0.45, help="background threshold; default: 0.45"),
+    "generator": _path("--generator", _GENERATOR),
+    "generator?": _optional("--generator", _GENERATOR),
+    "guide": _path("--guide", "folder that `semples guide` wrote"),
+    "image": _flag("--image", metavar="ID", help="show the maps of this image"),
+    "images": _flag("--images", type=int, default=200, help="most images on the page; default: 200"),
+    "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
+    "manifest": _path("--manifest", _MANIFEST),
+    "manifest?": _optional("--manifest", _MANIFEST),
+    "manual": _flag("--manual", type=json.loads, default={}, metavar="JSON", help="words written by hand, by class"),
+    "mask_folders": _pairs("--masks", "folders of masks"),
+    "masks": _path("--masks", _MASKS),
+    "masks?": _optional("--masks", _MASKS),
+    "max_side": _flag(
+        "--max-side", type=int, default=1024, help="downscale larger photographs to this side, in pixels"
+    ),
+    "metrics": _pairs("--metrics", "metrics.jsonl files"),
+    "names": _flag("--names", action="store_true", help="also draw the name of each image's class"),
+    "note": _flag("--note", default="", help="text below the table: the data and settings that it holds for"),
+    "out": _path("--out", "output path"),
+    "own_manifest": _path("--manifest", f"{_MANIFEST}; default: that of the run the file belongs to", False),
+    "page": _path("--out", "HTML file to write"),
+    "page?": _path("--out", "HTML file to write; default: paper.html in that folder", False),
+    "photos": _flag("photos", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="photographs, or folders of them"),
+    "prompt_bank": _path("--prompts", "prompts.safetensors that `semples cpl` wrote"),
+    "prompts": _pairs("--prompts", "prompts.safetensors files"),
+    "rows": _runs("--evaluation", "JSON of an evaluation", dest="rows"),
+    "run": (
+        *_flag("--run", metavar="JSON", help="settings of `run` as JSON text; default: $SEMPLES_RUN"),
+        *_flag("--threads", type=int, help="CPU threads or processes, instead of `run.threads`"),
+    ),
+    "run_folder": _path("--base", "folder of the run; default: results/<name>", False),
+    "save": _path("--save", "draw the maps over the photograph", False, metavar="PNG"),
+    "scales": _flag("--scales", type=float, nargs="+", default=[], help="test scales; default: those of the training"),
+    "schema": _flag("--schema", action="store_true", help="print the JSON schema of config.yaml"),
+    "seed": _flag("--seed", type=int, default=0, help="random seed"),
+    "shard": _flag("--shard", metavar="N-of-M", help="share of the images that this job takes; default: all"),
+    "shards": _path("--shards", "files of `cams`, or folders of `crf`", nargs="+"),
+    "size": _flag("--size", type=int, nargs=2, default=[512, 512], metavar=("HEIGHT", "WIDTH"), help="input size"),
+    "source": _flag("--config", dest="source", default="config.yaml", help="YAML file"),
+    "spec": _flag("--table", dest="spec", type=_table_spec, required=True, help="name, title, rows, legend as JSON"),
+    "split": _flag("--split", required=True, help="split of the manifest"),
+    "start": _path("--start", "model.safetensors to start from"),
+    "tables": _path("--tables", "CSVs of `semples tables paper`", nargs="+"),
+    "tables_folder": _path("--out", "folder to write into"),
+    "targets": _flag("targets", nargs="*", default=["results"], help="results, tables, figures, or names of tables"),
+    "test_split": _flag("--split", default="test", help="split of the manifest"),
+    "texts": _flag("--text", dest="texts", nargs="+", default=[], help="texts to look for"),
+    "threshold": _flag("--threshold", type=float, required=True, help="background threshold of the IoU that ranks"),
+    "what": _flag("what", nargs="?", choices=["check"], help="only report on the data set"),
+    "words": _path("--words", "words.csv of learned prompts"),
+    "words_files": _runs("--words", "words.csv of one run of cpl", dest="words"),
+}
+
+
+def arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of a command's function: values of flags, settings in the place of --config and --run.
+
+    Raises:
+        SemplesError: A configuration is missing, unreadable or has wrong values.
+    """
+    values = {key: value for key, value in vars(args).items() if key not in ("action", "command", "group", "row")}
+    if "set" in values:
+        values["config"] = _configuration(values["config"], values.pop("set"))
+    elif "config" in values:
+        settings = load.read(values.pop("config"))
+        values["settings"] = settings.model_copy(update={"run": _run_settings(settings.run, values)})
+    elif "run" in values:
+        values["run"] = _run_settings(Run(), values)
+    return values
+
+
+def _run_settings(run: Run, values: dict[str, Any]) -> Run:
+    """Return `run` overridden by --run (or $SEMPLES_RUN) and --threads, which are removed from `values`."""
+    if "run" not in values:
+        return run
+    text, threads, where = values.pop("run"), values.pop("threads"), "--run"
+    if text is None:
+        text, where = os.environ.get("SEMPLES_RUN", "{}"), "$SEMPLES_RUN"
+    try:
+        changes = json.loads(text)
+    except json.JSONDecodeError:
+        changes = None
+    if not isinstance(changes, dict):
+        raise SemplesError(where, repr(text), "settings of `run` as a JSON object", 'write it as {"device": "cpu"}')
+    return load.check(Run, load.merge(run.model_dump(), changes | ({"threads": threads} if threads else {})), where)
+
+
+def _configuration(path: Path, pairs: list[str]) -> Config:
+    """Return the configuration of a YAML file overridden by KEY=VALUE pairs, whose values are YAML."""
+    if not path.exists():
+        raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise SemplesError("--set", repr(pair), "KEY=VALUE", "write it as `seeds=[0,1,2]`")
+        values = load.merge(values, {key: yaml.safe_load(value)})
+    return load.load(values, str(path))

@@ -1,8 +1,9 @@
-"""export: a trained segmentation network as ONNX or TorchScript, compared with the original."""
+"""export: write a trained segmentation network as ONNX or TorchScript, and compare it with the original."""
 
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,49 +15,55 @@ from semples.inference.segmentation import TrainedSegmenter, load_segmenter
 TOLERANCE = 1e-4
 
 
-def run(checkpoint: Path, kind: str, height: int, width: int, out: Path) -> None:
-    """Write the network at `checkpoint` to `out`; `kind` is `onnx` or `torchscript`.
+def run(checkpoint: Path, format: str, size: tuple[int, int], out: Path) -> None:
+    """Write the network of `checkpoint` to `out`.
 
-    In: `image`, RGB float32 (1, 3, height, width) in [0, 1]. Out: `scores`, logits float32 (1, classes + 1, height,
-    width), background first. The file is kept only if its scores differ by at most 1e-4 from the network's.
+    The input `image` of the written network is RGB float32 (1, 3, height, width) in [0, 1]; its output `scores` are
+    logits, float32 (1, classes + 1, height, width), background first.
+
+    Args:
+        format: "onnx" or "torchscript".
+        size: (height, width) of the input in pixels, which the file is for.
+    Raises:
+        SemplesError: A score differs by more than 1e-4 from the network's, or a package for ONNX is missing.
     """
     trained = load_segmenter(checkpoint)
     torch.manual_seed(0)
-    image = torch.rand(1, 3, height, width)
-    write, scores_of = {"onnx": (_write_onnx, _onnx_scores), "torchscript": (_write_script, _script_scores)}[kind]
+    image = torch.rand(1, 3, *size)
+    write, scores_of = {"onnx": (_write_onnx, _onnx_scores), "torchscript": (_write_script, _script_scores)}[format]
     with torch.no_grad(), atomic_path(out) as partial:
         expected = trained.network(image).numpy()
         write(trained, image, partial)
         difference = float(np.abs(scores_of(partial, image) - expected).max())
         if not difference <= TOLERANCE:
-            found, remedy = f"scores that differ by {difference:.1e}", "report it with the network's name"
-            raise SemplesError(out, found, f"at most {TOLERANCE} from the network's", remedy)
-    print(f"{out}: greatest difference of a score {difference:.1e}, scores up to {np.abs(expected).max():.1f}")
+            problem, remedy = f"scores that differ by {difference:.1e}", "report it with the network's name"
+            raise SemplesError(out, problem, f"at most {TOLERANCE} from the network's", remedy)
+    print(f"{out}: largest difference of a score {difference:.1e}, scores up to {np.abs(expected).max():.1f}")
 
 
 def _write_onnx(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
-    """The graph with the class names in its metadata."""
-    onnx, _ = _onnx()
+    """Write the graph, with the class names in its metadata."""
+    onnx, _ = _import_onnx()
     names = {"input_names": ["image"], "output_names": ["scores"]}
     try:
         torch.onnx.export(trained.network, (image,), path, dynamo=True, external_data=False, verbose=False, **names)
     except torch.onnx.OnnxExporterError as error:
-        name = trained.settings.network
-        found = f"{name}: {str(error).splitlines()[0]}"
-        raise SemplesError("--format onnx", found, "a network that ONNX can say", "use --format torchscript") from error
+        problem = f"{trained.settings.network}: {str(error).splitlines()[0]}"
+        expected, remedy = "a network that ONNX can express", "use --format torchscript"
+        raise SemplesError("--format onnx", problem, expected, remedy) from error
     model = onnx.load(path)
     model.metadata_props.add(key="classes", value=json.dumps(["background", *trained.classes.names]))
     onnx.save(model, path)
 
 
 def _onnx_scores(path: Path, image: torch.Tensor) -> np.ndarray:
-    _, onnxruntime = _onnx()
+    _, onnxruntime = _import_onnx()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(["scores"], {"image": image.numpy()})[0]
 
 
 def _write_script(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
-    with warnings.catch_warnings():  # sizes become constants: the file is for one size
+    with warnings.catch_warnings():  # the tracer warns that sizes become constants: the file is for one size
         warnings.simplefilter("ignore")
         torch.jit.trace(trained.network, image).save(path)
 
@@ -65,14 +72,13 @@ def _script_scores(path: Path, image: torch.Tensor) -> np.ndarray:
     return torch.jit.load(path)(image).numpy()
 
 
-def _onnx():
-    """onnx and onnxruntime, which are an optional extra; torch's exporter needs onnxscript besides."""
+def _import_onnx() -> tuple[Any, Any]:
+    """Return the modules onnx and onnxruntime. Torch's exporter needs onnxscript too."""
     try:
         import onnx
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise SemplesError(
-            "--format onnx", f"no module {error.name!r}", "the optional extra `export`", "pip install 'semples[export]'"
-        ) from error
+        remedy = "run `pip install onnx onnxruntime onnxscript`, or `pip install '.[export]'` in a checkout"
+        raise SemplesError("--format onnx", f"no module {error.name!r}", "the ONNX packages", remedy) from error
     return onnx, onnxruntime

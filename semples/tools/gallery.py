@@ -1,4 +1,4 @@
-"""One HTML page of overlays, the worst first, that needs no network and no other file."""
+"""gallery: write one HTML page of CAMs over their images, worst first, that needs no network and no other file."""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -15,107 +15,104 @@ from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.files import write_text
+from semples.tools.inspect import manifest_of
 
 HEIGHT = 150  # pixels of a picture on the page
 QUALITY = 80
-TITLES = {"iou": "worst IoU first", "confidence": "least confident first", "id": "by name"}
+ORDERS = {"iou": "worst IoU first", "confidence": "least confident first", "id": "by name"}
 PAGE = Path(__file__).with_name("gallery.html")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One image and how good, or how sure, its maps are."""
+class Entry:
+    """The rank of one image on the page."""
 
     image: str
     labels: tuple[str, ...]
     iou: float | None
-    """Mean IoU in [0, 1] over background and the classes of the image's maps; None without a true mask."""
+    """Mean IoU in [0, 1] over background and the classes of the image's maps; None without ground truth."""
     confidence: float
     """Mean distance of the best score from the threshold, in [0, 1]."""
 
 
-def run(cams: Path, manifest: Path, masks: Path | None, threshold: float, most: int, out: Path) -> None:
-    """Write the HTML page `out` of the `most` images that are worst by IoU, or least confident where no masks exist.
+@dataclass(frozen=True)
+class Gallery:
+    """The inputs of a page: CAMs, the images they belong to, and the masks that are made of them."""
 
-    `masks` is a folder of pseudo masks to judge and show; without it, the CAMs above `threshold`.
+    cams: CamFile
+    images: Manifest
+    masks: Path | None
+    threshold: float
+
+    def entry(self, image: str, row) -> Entry:
+        """Return the rank of the image at a row of the manifest."""
+        maps = self.cams.read(image)
+        confidence, score = float(np.abs(maps.score.max(axis=0) - self.threshold).mean()), None
+        if row["mask"]:
+            truth = read_mask(row["mask"], (maps.height, maps.width))
+            matrix = confusion_matrix(truth, self._mask(maps, image), len(self.images.classes))
+            score = float(np.nanmean(iou(matrix)[[0, *(maps.classes + 1)]]))
+        return Entry(image, tuple(self.cams.class_names[k] for k in maps.classes), score, confidence)
+
+    def article(self, entry: Entry, row) -> str:
+        """Return the part of the page for one image."""
+        maps, photo, palette = self.cams.read(entry.image), read_image(row["image"]), self.images.classes.palette()
+        pictures = {"photograph": photo}
+        if row["mask"]:
+            pictures["truth"] = colour_mask(read_mask(row["mask"]), palette)
+        pictures["mask"] = colour_mask(self._mask(maps, entry.image), palette)
+        pictures |= {n: heat_overlay(photo, heat) for n, heat in zip(entry.labels, maps.full_size(), strict=True)}
+        score = "" if entry.iou is None else f", IoU {100 * entry.iou:.1f} %"
+        return (
+            f'<article data-id="{escape(entry.image)}" data-classes="{escape(";".join(entry.labels))}"'
+            f' data-iou="{2 if entry.iou is None else entry.iou:.6f}" data-confidence="{entry.confidence:.6f}">'
+            f"{''.join(map(_figure, pictures, pictures.values()))}"
+            f"<p>{escape(entry.image)}{score}, confidence {entry.confidence:.2f}</p></article>"
+        )
+
+    def _mask(self, maps: ImageCams, image: str) -> np.ndarray:
+        """Return the mask that is evaluated, uint8 (height, width)."""
+        if self.masks is None:
+            return pseudo_mask(maps.full_size(), maps.classes, self.threshold)
+        return read_mask(self.masks / f"{image}.png", (maps.height, maps.width))
+
+
+def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path, manifest: Path | None) -> None:
+    """Write the HTML page `out` of the images with the lowest IoU, or with the least confidence without ground truth.
+
+    Args:
+        file: HDF5 file of CAMs.
+        masks: Folder of pseudo masks to evaluate and show; None for the CAMs above `threshold`.
+        images: Most images on the page.
+        manifest: manifest.csv of the images; None for that of the run that `file` belongs to.
     """
-    images = read_manifest(manifest)
-    with CamFile(cams) as file:
-        file.require_classes(images.classes.names)
-        rows = images.table.set_index("id").loc[file.ids]
-        judged = [_judge(file, image, row, masks, threshold, images) for image, row in tqdm(rows.iterrows())]
-        by_iou = any(one.iou is not None for one in judged)
-        judged.sort(key=lambda one: (2.0 if one.iou is None else one.iou) if by_iou else one.confidence)
-        articles = [
-            _article(one, _pictures(file.read(one.image), rows.loc[one.image], masks, threshold, images, one))
-            for one in judged[:most]
-        ]
-    shown = f"{min(most, len(judged))} of {len(judged)} images"
-    words = f"pseudo masks of {masks.name}" if masks else f"CAMs above {threshold}"
-    note = f"{shown}, judged by {words}. {escape(file.provenance['packages'])}."
-    write_text(out, page(articles, images.classes.names, by_iou, cams.name, note))
-    print(f"{shown}: {out}")
-
-
-def page(articles: list[str], names: tuple[str, ...], by_iou: bool, title: str, note: str) -> str:
-    """The HTML of the page, pictures within."""
-    orders = [name for name in TITLES if by_iou or name != "iou"]
-    return Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        note=note,
-        options="".join(f'<option value="{escape(name)}">' for name in names),
-        orders="".join(f'<option value="{name}">{TITLES[name]}</option>' for name in orders),
+    listed = read_manifest(manifest_of(file, manifest))
+    with CamFile(file) as cams:
+        cams.require_classes(listed.classes.names)
+        rows = listed.table.set_index("id").loc[cams.ids]
+        gallery = Gallery(cams, listed, masks, threshold)
+        entries = [gallery.entry(image, row) for image, row in tqdm(rows.iterrows())]
+        by_iou = any(entry.iou is not None for entry in entries)
+        entries.sort(key=lambda entry: (2.0 if entry.iou is None else entry.iou) if by_iou else entry.confidence)
+        articles = [gallery.article(entry, rows.loc[entry.image]) for entry in entries[:images]]
+    count = f"{min(images, len(entries))} of {len(entries)} images"
+    source = f"pseudo masks of {masks.name}" if masks else f"CAMs above {threshold}"
+    orders = {name: title for name, title in ORDERS.items() if by_iou or name != "iou"}
+    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(file.name),
+        note=f"{count}, ranked by {escape(source)}. {escape(cams.provenance['packages'])}.",
+        options="".join(f'<option value="{escape(name)}">' for name in listed.classes.names),
+        orders="".join(f'<option value="{name}">{title}</option>' for name, title in orders.items()),
         articles="\n".join(articles),
     )
-
-
-def _judge(file: CamFile, image: str, row, masks: Path | None, threshold: float, images: Manifest) -> Judged:
-    maps = file.read(image)
-    best = maps.score.max(axis=0)
-    sure, value = float(np.abs(best - threshold).mean()), None
-    if row["mask"]:
-        truth = read_mask(row["mask"], (maps.height, maps.width))
-        matrix = confusion_matrix(truth, _prediction(maps, image, masks, threshold), len(images.classes))
-        value = float(np.nanmean(iou(matrix)[[0, *(maps.classes + 1)]]))
-    return Judged(image, tuple(file.class_names[k] for k in maps.classes), value, sure)
-
-
-def _prediction(maps: ImageCams, image: str, masks: Path | None, threshold: float) -> np.ndarray:
-    """The mask that is judged, uint8 (height, width)."""
-    if masks is None:
-        return pseudo_mask(maps.full_size(), maps.classes, threshold)
-    return read_mask(masks / f"{image}.png", (maps.height, maps.width))
-
-
-def _pictures(maps: ImageCams, row, masks: Path | None, threshold: float, images: Manifest, one: Judged) -> dict:
-    photo, palette = read_image(row["image"]), images.classes.palette()
-    found = {"photograph": photo}
-    if row["mask"]:
-        found["truth"] = colour_mask(read_mask(row["mask"]), palette)
-    found["mask"] = colour_mask(_prediction(maps, one.image, masks, threshold), palette)
-    return found | {name: heat_overlay(photo, heat) for name, heat in zip(one.labels, maps.full_size(), strict=True)}
-
-
-def _article(one: Judged, pictures: dict[str, np.ndarray]) -> str:
-    """The part of the page for one image; `pictures` are RGB uint8 (height, width, 3) by caption."""
-    figures = "".join(map(_figure, pictures, pictures.values()))
-    judged = "" if one.iou is None else f", IoU {100 * one.iou:.1f} %"
-    value = 2 if one.iou is None else one.iou
-    return (
-        f'<article data-id="{escape(one.image)}" data-classes="{escape(";".join(one.labels))}" data-iou="{value:.6f}"'
-        f' data-confidence="{one.confidence:.6f}">{figures}'
-        f"<p>{escape(one.image)}{judged}, confidence {one.confidence:.2f}</p></article>"
-    )
+    write_text(out, page)
+    print(f"{count}: {out}")
 
 
 def _figure(caption: str, picture: np.ndarray) -> str:
-    words = escape(caption)
-    return f'<figure><img alt="{words}" src="{_embedded(picture)}"><figcaption>{words}</figcaption></figure>'
-
-
-def _embedded(picture: np.ndarray) -> str:
-    """A data URL of the picture as JPEG, at the height of the page."""
+    """Return a figure with RGB uint8 (height, width, 3) as a JPEG data URL, at the height of the page."""
     width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
     small = cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return f"data:image/jpeg;base64,{b64encode(data).decode()}"
+    source = f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
+    return f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'

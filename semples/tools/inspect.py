@@ -1,120 +1,181 @@
-"""What a file of CAMs holds, in words."""
+"""inspect: print what a file of CAMs holds, compare it with another file, draw the maps of an image."""
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from semples.data.cam_file import CamFile, ImageCams, as_text
+from semples.data.images import heat_overlay, read_image, resize_map
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.files import sha256
 
 SHADES = " .:-=+*#%@"
-TREE_IMAGES = 5
+LISTED_IMAGES = 5  # images of the tree
 
 
-def overview(file: CamFile) -> Iterator[str]:
-    """Tree, attributes, provenance and statistics of the whole file, a line each."""
-    yield f"{file.path}  {file.path.stat().st_size / 1e6:.2f} MB"
-    yield from _tree(file)
+def run(
+    file: Path,
+    image: str | None,
+    class_name: str | None,
+    save: Path | None,
+    compare: Path | None,
+    manifest: Path | None,
+) -> None:
+    """Print the tree and statistics of a file of CAMs, or the maps of one image.
+
+    Args:
+        image: Print the maps of this image.
+        class_name: Print only the map of this class.
+        save: PNG to write, with a PDF beside it: the photograph of `image`, then each map over it.
+        compare: Another file of CAMs; print where it differs, and draw its maps in a second row.
+        manifest: manifest.csv with the photograph; None for that of the run that `file` belongs to.
+    Raises:
+        SemplesError: The image or class is not in the file, or `save` names no image.
+    """
+    if save and not image:
+        raise SemplesError("--save", "no image to draw", "--image ID", "name one of the file's ids")
+    with ExitStack() as stack:
+        files = [stack.enter_context(CamFile(path)) for path in (file, compare) if path]
+        cams = files[0]
+        print("\n".join(_image_report(cams, image, class_name) if image else _overview(cams)))
+        for other in files[1:]:
+            other.require_classes(cams.class_names)
+            print("\n".join(_comparison(cams, other, [image] if image else cams.ids)))
+        if image and save:
+            _save_overlay(files, image, class_name, manifest_of(file, manifest), save)
+
+
+def manifest_of(file: Path, manifest: Path | None) -> Path:
+    """Return `manifest`, or data/manifest.csv of the run that results/<name>/cams/<variant>/seed<n>/cams.h5 is of."""
+    return manifest or file.resolve().parents[3] / "data" / "manifest.csv"
+
+
+def _overview(cams: CamFile) -> Iterator[str]:
+    yield f"{cams.path}  {cams.path.stat().st_size / 1e6:.2f} MB"
+    yield from _tree(cams)
     yield "provenance"
-    for name, text in file.provenance.items():
-        yield f"  {name}: {_flat(text)}"
+    for name, text in cams.provenance.items():
+        yield f"  {name}: {_in_one_line(text)}"
     yield "statistics"
-    yield from _statistics(file)
+    yield from _statistics(cams)
 
 
-def _tree(file: CamFile) -> Iterator[str]:
-    attributes = ", ".join(f"{name}={as_text(value)}" for name, value in file.file.attrs.items())
+def _tree(cams: CamFile) -> Iterator[str]:
+    attributes = ", ".join(f"{name}={as_text(value)}" for name, value in cams.file.attrs.items())
     yield f"/  {attributes}"
-    yield f"  classes  {len(file.class_names)}: {', '.join(file.class_names)}"
-    yield f"  ids      {len(file.ids)}"
-    for shard in file.shards:
+    yield f"  classes  {len(cams.class_names)}: {', '.join(cams.class_names)}"
+    yield f"  ids      {len(cams.ids)}"
+    for shard in cams.shards:
         yield f"  shard    {shard.path.name}, {len(shard.ids)} images, sha256 {sha256(shard.path)[:16]}"
-    for image in file.ids[:TREE_IMAGES]:
-        maps = file.read(image)
-        names = ", ".join(file.class_names[k] for k in maps.classes)
+    for image in cams.ids[:LISTED_IMAGES]:
+        maps = cams.read(image)
+        names = ", ".join(cams.class_names[k] for k in maps.classes)
         yield f"  images/{image}  score {maps.score.shape} of {maps.height}x{maps.width} pixels: {names}"
-    if len(file.ids) > TREE_IMAGES:
-        yield f"  ... {len(file.ids) - TREE_IMAGES} more"
+    if len(cams.ids) > LISTED_IMAGES:
+        yield f"  ... {len(cams.ids) - LISTED_IMAGES} more"
 
 
-def _statistics(file: CamFile) -> Iterator[str]:
-    """Maps, mean score and share of scores above a half, by class; one pass, one image in memory."""
-    sums = np.zeros((len(file.class_names), 4))
-    for image in file.ids:
-        maps = file.read(image)
+def _statistics(cams: CamFile) -> Iterator[str]:
+    """Yield the number of maps, mean score and share of scores above 0.5 per class; one image in memory at a time."""
+    sums = np.zeros((len(cams.class_names), 4))
+    for image in cams.ids:
+        maps = cams.read(image)
         for klass, score in zip(maps.classes, maps.score, strict=True):
             sums[klass] += 1, score.size, score.sum(dtype=float), (score > 0.5).sum()
-    for name, (count, pixels, total, high) in zip(file.class_names, sums, strict=True):
+    for name, (count, pixels, total, high) in zip(cams.class_names, sums, strict=True):
         if count:
             yield f"  {name:>14}: {int(count)} maps, mean {total / pixels:.3f}, above 0.5 {100 * high / pixels:.1f} %"
 
 
-def image_report(file: CamFile, image: str, klass: str | None) -> Iterator[str]:
-    """The maps of one image, or the map of one class: range, mean and a preview in characters."""
-    maps = file.read(image)
+def _image_report(cams: CamFile, image: str, class_name: str | None) -> Iterator[str]:
+    """Yield size, range, mean and a preview in characters of the maps of one image."""
+    maps = cams.read(image)
     yield f"{image}  {maps.width}x{maps.height} pixels, maps of {maps.score.shape[2]}x{maps.score.shape[1]}"
-    for name, score in named_maps(file, maps, klass):
+    for name, score in _named_maps(cams, maps, class_name):
         yield f"{name}: {score.min():.3f} to {score.max():.3f}, mean {score.mean():.3f}"
-        yield from preview(score)
+        yield from _preview(score)
 
 
-def named_maps(file: CamFile, maps: ImageCams, klass: str | None) -> list[tuple[str, np.ndarray]]:
-    """(class name, float map (h, w)) of an image, all or the one of a class."""
-    found = [(file.class_names[k], score) for k, score in zip(maps.classes, maps.score, strict=True)]
-    if klass is None:
-        return found
-    chosen = [pair for pair in found if pair[0] == klass]
-    if not chosen:
-        names = ", ".join(name for name, _ in found)
-        raise SemplesError(file.path, f"no map of {klass!r} for this image", f"one of {names}", "correct --class")
-    return chosen
+def _named_maps(cams: CamFile, maps: ImageCams, class_name: str | None) -> list[tuple[str, np.ndarray]]:
+    """Return (class name, float map (h, w)) of an image, for all its classes or one."""
+    pairs = [(cams.class_names[k], score) for k, score in zip(maps.classes, maps.score, strict=True)]
+    if class_name is None:
+        return pairs
+    names = [name for name, _ in pairs]
+    if class_name not in names:
+        expected = f"one of {', '.join(names)}"
+        raise SemplesError(cams.path, f"no map of {class_name!r} for this image", expected, "correct --class")
+    return [pairs[names.index(class_name)]]
 
 
-def preview(score: np.ndarray, columns: int = 64) -> Iterator[str]:
-    """A map, float (h, w) in [0, 1], in characters that are twice as high as wide; ten shades, blank is lowest."""
+def _preview(score: np.ndarray, columns: int = 64) -> Iterator[str]:
+    """Yield lines of characters for a map, float (h, w) in [0, 1]. A character is twice as high as wide."""
     height = max(1, round(score.shape[0] / score.shape[1] * columns / 2))
     small = cv2.resize(score, (columns, height), interpolation=cv2.INTER_AREA)
     for line in (small.clip(0, 1) * (len(SHADES) - 1)).round().astype(int):
         yield "  " + "".join(SHADES[shade] for shade in line)
 
 
-def comparison(file: CamFile, other: CamFile, images: list[str]) -> Iterator[str]:
-    """Where two files differ: settings, ids, and by image the largest difference of a score, the ten largest first."""
-    for name in sorted(file.provenance.keys() | other.provenance.keys()):
-        one, two = file.provenance.get(name, "nothing"), other.provenance.get(name, "nothing")
-        if one != two:
-            yield f"{name}: {_flat(one)}  |  {_flat(two)}"
-    only = [image for image in images if image not in set(other.ids)]
-    if only:
-        yield f"{len(only)} images are not in {other.path}: {', '.join(only[:5])}"
-    rows = [(_apart(file.read(image), other.read(image)), image) for image in images if image not in set(only)]
-    yield f"{sum(apart == 0 for apart, _ in rows)} of {len(rows)} images in common have equal maps"
-    for apart, image in sorted(rows, reverse=True)[:10]:
-        if apart > 0:
-            yield f"  {image}: largest difference {apart:.4f}"
+def _comparison(cams: CamFile, other: CamFile, images: list[str]) -> Iterator[str]:
+    """Yield the differences of two files: provenance, ids, and the ten images whose scores differ most."""
+    for name in sorted(cams.provenance.keys() | other.provenance.keys()):
+        texts = [file.provenance.get(name, "nothing") for file in (cams, other)]
+        if texts[0] != texts[1]:
+            yield f"{name}: {'  |  '.join(map(_in_one_line, texts))}"
+    missing = sorted(set(images) - set(other.ids), key=images.index)
+    if missing:
+        yield f"{len(missing)} images are not in {other.path}: {', '.join(missing[:5])}"
+    rows = [
+        (_largest_difference(cams.read(image), other.read(image)), image)
+        for image in images
+        if image not in set(missing)
+    ]
+    yield f"{sum(difference == 0 for difference, _ in rows)} of {len(rows)} images in common have equal maps"
+    for difference, image in sorted(rows, reverse=True)[:10]:
+        if difference > 0:
+            yield f"  {image}: largest difference {difference:.4f}"
 
 
-def _apart(one: ImageCams, other: ImageCams) -> float:
-    """Largest difference of a score at the image's size; 1 where the classes differ."""
-    if not np.array_equal(one.classes, other.classes) or (one.height, one.width) != (other.height, other.width):
+def _largest_difference(maps: ImageCams, other: ImageCams) -> float:
+    """Return the largest difference of a score at the image's size; 1 where the classes differ."""
+    if not np.array_equal(maps.classes, other.classes) or (maps.height, maps.width) != (other.height, other.width):
         return 1.0
-    same = one.score.shape == other.score.shape
-    maps = (one.score, other.score) if same else (one.full_size(), other.full_size())
-    return float(np.abs(maps[0] - maps[1]).max())
+    if maps.score.shape == other.score.shape:
+        return float(np.abs(maps.score - other.score).max())
+    return float(np.abs(maps.full_size() - other.full_size()).max())
 
 
-def _flat(text: str) -> str:
-    """JSON settings as `section.key: value` words, other text as it is."""
+def _in_one_line(text: str) -> str:
+    """Return JSON settings as `section: key value, ...`, and other text as it is."""
     try:
-        value = json.loads(text)
+        settings = json.loads(text)
     except ValueError:
         return text
-    if not isinstance(value, dict):
+    if not isinstance(settings, dict):
         return text
     return "; ".join(
-        f"{section}: {', '.join(f'{key} {item}' for key, item in keys.items())}" if isinstance(keys, dict) else keys
-        for section, keys in value.items()
+        f"{section}: {', '.join(f'{key} {value}' for key, value in keys.items()) if isinstance(keys, dict) else keys}"
+        for section, keys in settings.items()
     )
+
+
+def _save_overlay(files: list[CamFile], image: str, class_name: str | None, manifest: Path, out: Path) -> None:
+    """Write a PNG and a PDF with a row per file: the photograph, then each map of the image over it."""
+    from semples.figure_style import save_grid  # imported late: it needs matplotlib
+
+    rows = read_manifest(manifest).table
+    rows = rows[rows["id"] == image]
+    if rows.empty:
+        raise SemplesError(manifest, f"no image {image!r}", "the manifest of these CAMs", "correct --manifest")
+    photo = read_image(rows["image"].iloc[0])
+    grid = []
+    for cams in files:
+        maps = _named_maps(cams, cams.read(image), class_name)
+        heats = {name: heat_overlay(photo, resize_map(score[None], *photo.shape[:2])[0]) for name, score in maps}
+        grid.append({"photograph": photo} | heats)
+    save_grid(grid, out)

@@ -1,4 +1,4 @@
-"""plan: the jobs of a run, with estimated hours, memory and disk, before anything starts."""
+"""plan: print the jobs of a run with estimated hours, memory and disk, before anything starts."""
 
 from collections.abc import Sequence
 
@@ -17,29 +17,32 @@ RULES = {"evaluate": "evaluate_cams"}
 """Rules whose name is not that of the stage."""
 
 
-def run(config: Config, targets: Sequence[str], device: str, at_once: int) -> None:
-    """Print a row a rule for `targets`, those of semples.planning.graph.StageGraph.jobs, and what they take together.
+def run(config: Config, targets: Sequence[str], device: str | None, at_once: int) -> None:
+    """Print a row per rule and the totals.
 
-    `device` is `cpu`, `cuda` or `auto`; the time on the wall is for `at_once` jobs at a time.
+    Args:
+        targets: Targets of the workflow: results, tables, figures, or names of tables.
+        device: "cpu", "cuda" or "auto"; None for that of the settings.
+        at_once: Number of jobs that run at the same time.
     """
     known = ["results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
-        raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "name one of them")
+        raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "correct the target")
+    device = device or config.run.device
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     jobs = StageGraph(config).jobs(targets)
     size = size_of(config)
-    cost = estimate(config, size, kind, targets).set_index("stage")
-    counted = pd.Series({stage: len(found) for stage, found in jobs.items()}, name="jobs")
-    frame = cost.reindex([*cost.index, *(stage for stage in counted.index if stage not in cost.index)])
-    frame["jobs"] = counted
+    frame = estimate(config, size, kind, targets).set_index("stage")
+    frame = frame.reindex([*frame.index, *(stage for stage in jobs if stage not in frame.index)])
+    frame["jobs"] = pd.Series({stage: len(stage_jobs) for stage, stage_jobs in jobs.items()})
     shown = frame.reset_index(names="rule").replace({"rule": RULES})
     for column, digits in {"hours": 2, "GPU GB": 1, "disk GB": 2}.items():
         shown[column] = [f"{value:.{digits}f}" if value == value else "" for value in shown[column]]
     hours = frame["hours"].sum()
     print(f"{', '.join(targets)}: preset {config.preset}, seeds {', '.join(map(str, config.seeds))}\n")
     print(markdown(shown))
-    print(f"{frame['jobs'].sum()} jobs before tables and figures; what is there already runs no more.")
+    print(f"{frame['jobs'].sum()} jobs before tables and figures. Snakemake skips those whose results exist.")
     print(f"About {hours:.1f} hours of jobs on {kind}, {hours / at_once:.1f} with {at_once} at a time;", end=" ")
-    print(f"{frame['disk GB'].sum():.1f} GB of disk. An estimate, no measurement; jobs without hours take minutes.")
+    print(f"{frame['disk GB'].sum():.1f} GB of disk. An estimate, not a measurement; jobs without hours take minutes.")
     print(f"For {size.train} training and {size.val} validation images of {size.pixels:.0f} pixels.")
     print(f"Speed from: {read_json(CALIBRATION, 'plan')['from'][kind]}.")

@@ -21,11 +21,11 @@ from semples.runtime.devices import make_fabric
 COLUMNS = ["image", "class", "pixels", "share"]
 
 
-def run(run: Run, checkpoint: Path, photos: Sequence[Path], longest: int, scales: Sequence[float], out: Path) -> None:
+def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scales: Sequence[float], out: Path) -> None:
     """Write the folder `out`: masks/<name>.png, overlays/<name>.png and areas.csv, a line for every class found.
 
     `photos` are files and folders, which are searched. The network sees a photograph whose longer side is above
-    `longest` pixels at that size; its mask has the photograph's own. `scales` replace those of the training settings
+    `max_side` pixels at that size; its mask has the photograph's own. `scales` replace those of the training settings
     where there are any. The columns of areas.csv are image, class, pixels and share (of the image, in [0, 1]).
     """
     torch.set_num_threads(run.threads)
@@ -38,7 +38,7 @@ def run(run: Run, checkpoint: Path, photos: Sequence[Path], longest: int, scales
     with atomic_path(out) as folder:
         for name, path in tqdm(found.items(), desc="predict", unit="photo", mininterval=2):
             photo = read_image(path)
-            small = shrink(photo, None, longest)[0] if max(photo.shape) > longest else photo
+            small = shrink(photo, None, max_side)[0] if max(photo.shape) > max_side else photo
             (mask,) = masks_of(network, [small], chosen, fabric.device)
             mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             _write(folder, name, photo, mask, trained.classes)

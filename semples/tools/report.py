@@ -37,8 +37,10 @@ pre{background:#f4f4f4;padding:.8rem;overflow-x:auto;font-size:.8rem}summary{cur
 """
 
 
-def run(config: Config, base: Path, out: Path) -> None:
-    """Write the page `out` of the run in the folder `base`, results/<name>, with the tables and figures it has."""
+def run(config: Config, base: Path | None, out: Path | None) -> None:
+    """Write the page `out`, by default paper.html, of the run in the folder `base`, by default results/<name>."""
+    base = base or Path("results", config.name)
+    out = out or base / "paper.html"
     tables = sorted((base / "tables").glob("*.md"), key=_place)
     figures = sorted((base / "figures").glob("*.png"), key=lambda path: _index(SHOWN, path.stem))
     if not tables and not figures:

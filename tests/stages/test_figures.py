@@ -73,7 +73,7 @@ def test_a_table_without_a_sweep_has_no_sensitivity(tmp_path):
 
 def test_a_sweep_of_words_is_drawn_without_lines(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(curves, "save", lambda figure, out: drawn.append(figure))
+    monkeypatch.setattr(curves, "save_figure", lambda figure, out: drawn.append(figure))
     lines = ["row,setting,value,measure,mean,sd", "a,csr.w_bg,1,CAM,50,", "b,csr.w_bg,2,CAM,52,"]
     lines += ["c,csr.trainable,head,CAM,49,", "d,csr.trainable,all,CAM,51,", "e,,,CAM,48,"]
     (tmp_path / "t.csv").write_text("\n".join(lines))
@@ -96,5 +96,5 @@ def test_png_and_pdf_lie_side_by_side_and_are_the_same_again(tmp_path):
 
 
 def test_titles_wrap_between_words():
-    assert figure_style.wrapped("a pseudo mask", 0.5) == "a pseudo\nmask"
-    assert figure_style.wrapped("indivisible", 0.1) == "indivisible"
+    assert figure_style.wrap_title("a pseudo mask", 0.5) == "a pseudo\nmask"
+    assert figure_style.wrap_title("indivisible", 0.1) == "indivisible"

@@ -174,6 +174,33 @@ def test_held_out_images_do_not_train(miniature):
     assert len(training_images(images, settings_with())) == len(images)
 
 
+@pytest.mark.parametrize("stage", ["slm", "joint"])
+def test_a_stage_trains_on_no_image_that_is_held_out(made, miniature, tmp_path, monkeypatch, stage):
+    trained = set()
+    monkeypatch.setattr(
+        "semples.data.training_images.read_image", lambda path: trained.add(str(path)) or read_image(path)
+    )
+    selection = {"policy": "held-out", "share": 0.25}
+    assert semples(stage, *start_flags(made, miniature), "--out", tmp_path, selection=selection) == 0
+    images = read_manifest(miniature).split("train").with_labels()
+    expected = training_images(images, settings_with(selection=selection)).table["image"]
+    assert trained == set(map(str, expected))
+    assert 0 < len(trained) < len(images)
+
+
+def test_the_head_of_a_classifier_learns_faster_by_its_factor(miniature, tmp_path, monkeypatch):
+    rates = []
+
+    def record(_task, _loader, optimizer, *_) -> None:
+        rates.append({group["lr"] for group in optimizer.param_groups})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("semples.training.loop.fit", record)
+    with pytest.raises(KeyboardInterrupt):
+        semples("classify", "--manifest", miniature, "--out", tmp_path, classify={"lr": 0.001, "head_lr_factor": 4.0})
+    assert rates == [{0.001, 0.004}]
+
+
 class Painted(torch.nn.Module):
     """A generator that paints given masks (images, classes, h, w)."""
 

@@ -123,7 +123,7 @@ def test_an_exported_network_gives_the_same_scores(trained, tmp_path, kind, caps
     else:
         found = torch.jit.load(tmp_path / "net")(image)
     assert torch.allclose(found, expected, atol=1e-4)
-    assert "greatest difference of a score" in capsys.readouterr().out
+    assert "largest difference of a score" in capsys.readouterr().out
 
 
 def test_an_export_that_differs_is_not_kept(trained, tmp_path, monkeypatch, capsys):

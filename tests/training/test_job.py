@@ -1,0 +1,65 @@
+"""The optimiser of the learning stages."""
+
+import pytest
+import torch
+from torch import nn
+
+from semples.config.settings import Settings
+from semples.training.job import adamw
+
+LR, DECAY = 0.01, 0.3
+
+
+class Transformer(nn.Module):
+    """Parameters of every kind that AdamW treats apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.ones(1, 1, 4))
+        self.pos_embed = nn.Parameter(torch.ones(1, 3, 4))
+        self.norm = nn.LayerNorm(4)
+        self.block = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 2)
+        self.frozen = nn.Parameter(torch.ones(2, 2), requires_grad=False)
+
+
+@pytest.fixture
+def settings():
+    return Settings().classify.model_copy(update={"lr": LR, "weight_decay": DECAY})
+
+
+def groups(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, tuple[float, float]]:
+    """Learning rate and weight decay by the name of the parameter."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return {
+        names[id(parameter)]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
+def test_norms_biases_and_tokens_do_not_decay(settings):
+    module = Transformer()
+    found = groups(module, adamw(module, settings))
+    assert {name for name, (_, decay) in found.items() if decay == DECAY} == {"block.weight", "head.weight"}
+    assert {name for name, (_, decay) in found.items() if decay == 0} == {
+        *("cls_token", "pos_embed", "norm.weight", "norm.bias", "block.bias", "head.bias")
+    }
+
+
+def test_a_step_without_gradient_shrinks_the_weights_that_decay_and_no_others(settings):
+    module = Transformer()
+    before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    optimizer = adamw(module, settings)
+    sum(0 * parameter.sum() for parameter in module.parameters()).backward()
+    optimizer.step()
+    for name, parameter in module.named_parameters():
+        factor = 1 - LR * DECAY if name in ("block.weight", "head.weight") else 1.0
+        assert torch.allclose(parameter, factor * before[name], rtol=1e-6, atol=0), name
+
+
+def test_the_head_learns_faster_by_its_factor(settings):
+    module = Transformer()
+    rates = {name: lr for name, (lr, _) in groups(module, adamw(module, settings, module.head, 10.0)).items()}
+    assert {name for name, lr in rates.items() if lr == pytest.approx(10 * LR)} == {"head.weight", "head.bias"}
+    assert {lr for name, lr in rates.items() if not name.startswith("head")} == {LR}

@@ -1,4 +1,4 @@
-"""The settings: typed, with a range and a description on every field. semples.config.load reads them."""
+"""Settings with a type, a range and a description for every key. semples.config.load reads them."""
 
 from typing import Annotated, Literal
 
@@ -12,19 +12,19 @@ from semples.config.settings.segmentation import Segment
 
 
 class Settings(Section):
-    """All that a run is made of, for one variant."""
+    """All settings of one variant."""
 
     run: Run = Run()
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
-    """Arithmetic of training and inference, losses always float32; `auto`: bf16-mixed where the processor has it."""
+    """Arithmetic of networks. `auto` uses bf16-mixed where the processor has it. Losses are in float32."""
     data: Data = Data()
     download: Download = Download()
     guide: GuideSettings = GuideSettings()
     generator: Generator = Generator()
     masks_from: Literal["classify", "slm", "csr", "joint"] = "csr"
-    """The generator whose maps become pseudo masks; `joint` learns prompts and generator together, instead of csr."""
+    """Stage whose generator makes the pseudo masks. `joint` trains prompts and generator together, instead of csr."""
     rounds: Count = 1
-    """Rounds of cpl and csr: in a later one the prompts learn from the maps of the csr before."""
+    """Rounds of cpl and csr. From the second round on, prompts learn from the maps of the previous csr."""
     selection: Selection = Selection()
     classify: Classify = Classify()
     slm: SegmentLabel = SegmentLabel()
@@ -38,21 +38,21 @@ class Settings(Section):
 
 
 class Config(Settings):
-    """What a preset or config.yaml may say."""
+    """Settings of a preset or of config.yaml."""
 
     preset: str = "mini"
-    """Name of a file in semples/config/presets/, or a path to a file of your own."""
+    """Name of a file in semples/config/presets/, or the path of your own preset."""
     parity: Literal["none", "published"] = "none"
-    """`published` lays semples/config/parity/published.yaml, all quirks of the published code, over the preset."""
+    """`published` merges semples/config/parity/published.yaml, the quirks of the published code, over the preset."""
     recipe: str = "none"
-    """A published segmentation recipe, semples/config/recipes/<recipe>.yaml, laid over the preset."""
+    """Segmentation recipe: semples/config/recipes/<recipe>.yaml is merged over the preset. `none` changes nothing."""
     name: str = ""
-    """Folder under results/; empty: the preset's name."""
+    """Folder under results/. Empty: the name of the preset."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
-    """Every seed is one whole run; the tables show mean and spread."""
+    """Random seeds. Each is one whole run; tables show mean and standard deviation over the seeds."""
     experiments: dict[str, dict] = {"semples": {}}
-    """Variants by name, each the settings in which it differs: one row of the tables each. `null` drops a preset's."""
+    """Variants by name, each with the settings that differ; each is a row of the tables. `null` removes a preset's."""
     variants: dict[str, dict] = {}
-    """More variants, of the same form; they run only for the `tables` that show them."""
+    """Further variants of the same form. They run only for the `tables` that show them."""
     tables: dict[str, Table] = {}
-    """The paper's tables by the name that Snakemake knows them by; semples/config/tables/ has those of the presets."""
+    """Tables of the paper by the name of their Snakemake target. Those of the presets are in semples/config/tables/."""

@@ -1,4 +1,4 @@
-"""Settings of how a job runs, of the photographs, of the guide and of the mask generator."""
+"""Settings of jobs, images, guide and mask generator."""
 
 import re
 from pathlib import Path
@@ -10,93 +10,93 @@ from semples.config.settings.section import Count, Fraction, Section, Weight
 
 
 class Run(Section):
-    """How a job runs. Nothing here changes a result, so a change here reruns nothing."""
+    """How jobs run. These keys affect speed only; changing them triggers no rerun, except for `shards`."""
 
     device: str = "auto"
-    """`auto` (a GPU where there is one), `cpu`, `cuda`, `mps`."""
+    """`cpu`, `cuda`, `mps`, or `auto`: a GPU where there is one."""
     devices: Count = 1
-    """GPUs of a learning job, which share every batch; on the CPU, processes."""
+    """GPUs that share every batch of a training job; on the CPU, processes."""
     compile: bool = False
-    """Compile the training step with torch.compile: minutes at the start, then fewer and larger GPU kernels."""
+    """Compile the training step with torch.compile. This takes minutes at the start and makes every step faster."""
     threads: Count = 2
-    """CPU threads of a learning or inference job, all its devices together, or its processes."""
+    """CPU threads or processes of a job, for all its devices together."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that decode images, for each device; 0 decodes in the job itself."""
+    """Processes per device that decode images. 0 decodes in the process of the job."""
     shards: Count = 1
-    """Jobs that share the images in cams and in crf; each is made anew by itself. Another number makes both anew."""
+    """Jobs that share the images of cams and crf; a failed job reruns alone. Changing it reruns both stages."""
     augment_on: Literal["loader", "device"] = "loader"
-    """Images that train a generator or prompts are augmented where they are decoded, or on the device."""
+    """Where training images are augmented: in the data loader, or on the device."""
     cache_gb: Weight = 2.0
-    """Decoded training images are kept in memory up to this size, in each process that decodes."""
+    """Gigabytes of decoded training images that each decoding process keeps in memory."""
     cache_folder: str = ""
-    """A larger set is kept decoded in a file of this folder, 3 bytes a pixel; empty: it is decoded anew each epoch."""
+    """Folder for a file of decoded images (3 bytes a pixel) if they exceed `cache_gb`. Empty: decode in every epoch."""
 
 
 class Data(Section):
-    """Which photographs."""
+    """The data set."""
 
     source: Literal["mini", "voc", "coco", "photos"] = "mini"
-    """The importer: the built-in miniature world, PASCAL VOC 2012, COCO 2014, or photographs of your own."""
+    """Importer: the built-in miniature, PASCAL VOC 2012, COCO 2014, or your own photographs."""
     root: str = ""
-    """Folder of the data set (`photos`: or its table), never changed. Empty: the workflow downloads `voc`, `coco`."""
+    """Folder of the data set (`photos`: or its table). It is never changed. Empty: `voc` and `coco` are downloaded."""
     train: str = "train"
-    """Split that trains and that the CAMs and pseudo masks are made of."""
+    """Split for training, CAMs and pseudo masks."""
     val: str = "val"
-    """Split that the segmentation network is judged on."""
+    """Split on which the segmentation network is evaluated."""
     test: str = "test"
-    """Split without masks that `submission` predicts, for VOC's test server."""
+    """Split without masks that `submission` predicts for the VOC test server."""
     texts: dict[str, str] = {}
-    """Words that name a class in prompts, by class, where the importer's own should not be used."""
+    """Words for a class in prompts, by class name, instead of the importer's."""
     unreadable: Literal["error", "left_out"] = "error"
-    """What becomes of an image that cannot be read: an error, or it is left out (then every image is decoded once)."""
+    """Unreadable images are an `error`, or are `left_out`; to find them, every image is decoded once."""
     max_side: Count | None = None
-    """Larger photographs are worked on as copies with this longer side, in pixels; empty: at their own size."""
+    """Longest side in pixels; larger images are replaced by downscaled copies. Empty: every image keeps its size."""
     difficult: Literal["included", "excluded"] = "included"
-    """`voc` only: objects marked difficult give labels (as in the public label tables), or do not."""
+    """`voc` only: whether objects marked difficult count for labels, as they do in the public label tables."""
     sbd: str = ""
-    """`voc` only: folder with `cls/*.mat` of SBD, for masks of train_aug where there is no SegmentationClassAug."""
+    """`voc` only: SBD folder with `cls/*.mat`, for masks of train_aug where SegmentationClassAug is missing."""
     crowd: Literal["void", "object", "left_out"] = "void"
-    """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or nothing."""
+    """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or neither."""
     classes: str = ""
-    """`photos` only: CSV with the columns name and, if you like, text and colour; empty: the labels, sorted."""
+    """`photos` only: CSV with the column name and, optionally, text and colour. Empty: the labels, sorted."""
     val_fraction: Fraction = 0.2
-    """`photos` only: share of the images without a split that validate; 0 puts every image into both splits."""
+    """`photos` only: fraction of the images without a split that go to val. 0 puts every image into both splits."""
     scenes: dict[str, Count] = {"train": 1500, "val": 300}
-    """`mini` only: pictures drawn for each split."""
+    """`mini` only: number of images drawn for each split."""
     seed: int = 0
-    """Seed of the drawing (`mini`) and of the split (`photos`)."""
+    """Random seed of the drawn images (`mini`) or of the split (`photos`)."""
 
 
 class Download(Section):
-    """Fetching VOC 2012 and COCO 2014 where `data.root` is empty. Nothing here changes a result."""
+    """Downloads of VOC 2012 and COCO 2014, where `data.root` is empty. These keys change no result."""
 
     mirrors: dict[str, list[str]] = {}
-    """Addresses to try before the built-in ones, by file name of the archive (docs/datasets.md lists them)."""
+    """URLs to try before the built-in ones, by file name of the archive (listed in docs/datasets.md)."""
     attempts: Count = 5
-    """Times that one address is tried while it answers with a passing trouble."""
+    """Attempts per URL on transient errors (408, 425, 429, 5xx)."""
 
 
 class GuideSettings(Section):
-    """The frozen image-text model."""
+    """The guide: a frozen image-text model (CLIP)."""
 
     model: str = "mini"
-    """`mini` (shipped), an open_clip model name, `hf-hub:<id>`, or `local-dir:<folder>`."""
+    """`mini` (part of the package), an open_clip model name, `hf-hub:<id>`, or `local-dir:<folder>`."""
     pretrained: str | None = None
-    """open_clip's pretrained tag, for a model name."""
+    """Pretrained tag of open_clip, for a model name."""
     template: str = "a photo of {}."
-    """Sentence a class is named with."""
+    """Sentence for the name of a class, which replaces {}."""
     normalisation: Literal["guide", "imagenet"] = "guide"
-    """Pixel statistics the guide is fed with; `imagenet` is the published code's quirk."""
+    """Mean and standard deviation that normalise the guide's input: its own, or ImageNet's as in the published code."""
     fill: Literal["mean", "black", "white"] = "mean"
-    """Colour of what a mask leaves out; `mean` is that of the statistics."""
+    """Colour of masked pixels; `mean` is the mean of the normalisation."""
     templates: list[str] = []
-    """Class names are embedded as the mean over these sentences, where there are any, instead of `template` alone."""
+    """Sentences that replace `template`; a class is the mean of its embeddings in them."""
     centre: Literal["none", "images", "both"] = "none"
-    """Take from images' embeddings their mean over training images, and with `both` from texts' that over words."""
+    """Subtract the mean embedding of training images from image embeddings; with `both`, that of words from texts."""
     sha256: str = ""
-    """Digest that the file of weights must have; empty: any."""
+    """SHA-256 that the file of weights must have. Empty: not checked."""
     words: list[str] = []
-    """Words that learned prompts are read out in; empty: the package's own list."""
+    """Vocabulary in which learned prompts are described. Empty: the list of the package."""
 
 
 GENERATORS = ("weaktr", "vit_cam", "resnet_cam", "conv_cam")
@@ -106,25 +106,25 @@ class Generator(Section):
     """The mask generator."""
 
     name: str = "weaktr"
-    """`weaktr` (the paper's), `vit_cam`, `resnet_cam`, `conv_cam` (small, for `mini`), or your own `file.py:Class`."""
+    """`weaktr` (as in the paper), `vit_cam`, `resnet_cam`, `conv_cam` (for `mini`), or your own `file.py:Class`."""
     backbone: str = "deit_small_patch16_224"
-    """timm model name: a ViT for `weaktr` and `vit_cam`, a ResNet for `resnet_cam`."""
+    """timm model: a ViT for `weaktr` and `vit_cam`, a ResNet for `resnet_cam`."""
     weights: str = "timm"
-    """`timm` downloads ImageNet weights, `none` starts at random, a path loads a backbone or a released checkpoint."""
+    """`timm` downloads ImageNet weights, `none` initialises at random, a path loads a backbone or a whole generator."""
     image_size: Count = 224
     """Side of the training crop in pixels."""
     drop_path: Fraction = 0.1
-    """Stochastic depth of a transformer while it trains."""
+    """Stochastic depth rate of a transformer in training."""
     fusion_pool: Literal["max", "avg"] = "max"
-    """`weaktr`: how attention outputs are pooled over tokens (WeakTr: `max` for VOC, `avg` for COCO)."""
+    """`weaktr`: pooling of attention outputs over tokens (WeakTr uses `max` for VOC and `avg` for COCO)."""
     fusion_reduction: Count = 8
-    """`weaktr`: the fusion's hidden layer is this many times narrower (WeakTr: 8 for VOC, 4 for COCO)."""
+    """`weaktr`: factor by which the hidden layer of the fusion is narrower (WeakTr uses 8 for VOC and 4 for COCO)."""
     sharpness: Weight = 0.0
-    """`vit_cam`: logits are the log-mean-exp of the patches' scores times this, over this; 0 is their mean."""
+    """`vit_cam`: sharpness s of the pooling log(mean(exp(s * score))) / s over patches. 0 is their mean."""
     activation: Literal["relu", "sigmoid"] = "relu"
-    """`resnet_cam`: what makes maps of scores."""
+    """`resnet_cam`: activation that turns scores into maps."""
     options: dict[str, Any] = {}
-    """Further arguments of your own generator's class."""
+    """Further arguments of your own generator class."""
 
     @field_validator("name")
     @classmethod
@@ -134,5 +134,5 @@ class Generator(Section):
         return name
 
     def own_file(self) -> Path | None:
-        """The Python file of a user's own generator."""
+        """Return the Python file of a user's own generator, None for a built-in one."""
         return None if self.name in GENERATORS else Path(self.name.rpartition(":")[0])

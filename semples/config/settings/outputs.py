@@ -1,4 +1,4 @@
-"""Settings of what is made of the maps: files, pseudo masks, judgement, pictures."""
+"""Settings of CAMs, pseudo masks, evaluation, figures and tables."""
 
 from typing import Annotated, Literal
 
@@ -8,81 +8,81 @@ from semples.config.settings.section import Count, Fraction, Positive, Section
 
 
 class Cams(Section):
-    """Inference of the maps and their file."""
+    """CAM inference, and the file of CAMs."""
 
     scales: list[Positive] = [1.0, 1.2]
-    """Scales of the image, summed."""
+    """Image scales; CAMs are summed over them."""
     flip: bool = True
-    """Also the mirrored image of every scale."""
+    """Add the mirrored image at every scale."""
     resize: int | None = None
-    """Squash every image to this side first; empty keeps its own size."""
+    """Resize every image to a square of this side in pixels. Empty: every image keeps its size."""
     stride: Count = 4
-    """Stored pixels are this many image pixels apart."""
+    """Image pixels per stored pixel, along each side."""
     dtype: Literal["uint8", "float16", "float32"] = "float16"
-    """Stored scores; `uint8` in steps of 1/255."""
+    """Type of the stored scores; `uint8` has steps of 1/255."""
     batch: Count = 64
-    """Images of equal size in one forward pass; on a CPU fewer where they are large."""
+    """Images of equal size per forward pass. On a CPU, fewer if they are large."""
 
 
 class Threshold(Section):
     """Background threshold of the pseudo masks."""
 
     policy: Literal["fixed", "oracle", "held-out", "label-free"] = "fixed"
-    """`fixed`: the value below; `oracle`: the best on the true masks of the split, which no user has; `held-out`: the
-    best on those of a share; `label-free`: Otsu's cut between low and high scores, without masks."""
+    """`fixed`: the value below. `oracle`: the best on the ground truth of the split, which WSSS does not have.
+    `held-out`: the best on the ground truth of a fraction. `label-free`: Otsu's threshold of the scores, no masks."""
     value: Fraction = 0.45
-    """Score below which a pixel is background, for `fixed`."""
+    """`fixed` only: score below which a pixel is background."""
 
 
 class Crf(Section):
     """Dense CRF."""
 
     preset: Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"] = "weaktr"
-    """Published kernel settings by name; `mini` fits 64-pixel pictures; `none` skips the CRF."""
+    """Published kernels by name; `mini` is for 64-pixel images, `none` skips the CRF."""
     iterations: Count = 10
     """Mean-field iterations."""
     threshold: Threshold = Threshold()
-    """Background threshold of the masks it starts from."""
+    """Background threshold of the masks that enter the CRF."""
     margin: Fraction = 0.0
-    """Pixels whose label is more probable than the next one by less than this become 255, ignored in training."""
+    """Pixels become 255 (ignored in training) where the two largest label probabilities differ by less than this."""
     confidence: bool = False
-    """Also write that difference of every pixel, times 255, as grey PNG into the masks' folder `confidence`."""
+    """Write this difference of every pixel, times 255, as a grey PNG into `confidence/` in the folder of masks."""
 
 
 class Evaluate(Section):
-    """Judging against masks."""
+    """Evaluation against ground truth."""
 
     thresholds: Annotated[int, Field(ge=2, le=1000)] = 100
-    """Points of the background-threshold curve, evenly from 0 up to (not including) 1."""
+    """Number of background thresholds of the curve, evenly spaced from 0 up to, not including, 1."""
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the images with masks that chooses the threshold of `held-out`; the others judge it."""
+    """Fraction of the images with masks that choose the `held-out` threshold; it is evaluated on the others."""
 
 
 class Figures(Section):
-    """Pictures to look at."""
+    """Figures with example images."""
 
     images: Count = 8
-    """Rows of a panel, drawn at random from the split."""
+    """Images per panel, drawn at random from the split."""
     seed: int = 0
-    """Seed of that draw."""
+    """Random seed of the draw."""
 
 
 class Table(Section):
-    """One table: rows of variants, columns of measures. Nothing but what its columns show is run for it."""
+    """A table: its rows are variants, its columns measures. Only stages that the columns need are run."""
 
     title: str
-    """What stands over it."""
+    """Title."""
     rows: dict[str, str] = {}
-    """Variants of `experiments` or `variants`, each with its label; an empty label is the variant's name."""
+    """Labels of the rows, by name in `experiments` or `variants`. Empty label: the name."""
     sweeps: dict[str, Annotated[list[float | str], Field(min_length=1)]] = {}
-    """Settings, written `section.key`, with the values they take one after the other; a row a value."""
+    """Values to try, by setting, written `section.key`; a row per value."""
     columns: list[Literal["cams", "crf", "segment"]] = ["cams"]
-    """`cams` judges the maps, `crf` the pseudo masks, `segment` the segmentation network on `data.val`."""
+    """`cams` evaluates CAMs, `crf` pseudo masks, `segment` the segmentation network on `data.val`."""
     seeds: Count | None = None
-    """Only so many of the run's first seeds; empty: all of them."""
+    """Number of seeds, the first of the run. Empty: all of them."""
     settings: dict = {}
-    """What all rows of this table have different, fewer epochs for example; the legend says so."""
+    """Settings that differ in all rows of this table, for example fewer epochs; the legend names them."""
     published: bool = False
-    """The published numbers of other methods stand below the rows, where the data set has any."""
+    """Add published numbers of other methods below the rows, if there are any for the data set."""
     note: str = ""
-    """A sentence for the legend."""
+    """Sentence for the legend."""

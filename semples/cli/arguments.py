@@ -105,6 +105,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "image": _flag("--image", metavar="ID", help="show the maps of this image"),
     "images": _flag("--images", type=int, default=200, help="most images on the page; default: 200"),
     "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
+    "library": _flag("--library", choices=("timm", "smp", "transformers"), required=True, help="library that has it"),
     "manifest": _path("--manifest", _MANIFEST),
     "manifest?": _optional("--manifest", _MANIFEST),
     "manual": _flag("--manual", type=json.loads, default={}, metavar="JSON", help="words written by hand, by class"),
@@ -115,6 +116,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         "--max-side", type=int, default=1024, help="downscale larger photographs to this side, in pixels"
     ),
     "metrics": _pairs("--metrics", "metrics.jsonl files"),
+    "model": _flag("--model", required=True, help="name of the backbone in that library"),
     "names": _flag("--names", action="store_true", help="also draw the name of each image's class"),
     "note": _flag("--note", default="", help="text below the table: the data and settings that it holds for"),
     "out": _path("--out", "output path"),
@@ -147,6 +149,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "test_split": _flag("--split", default="test", help="split of the manifest"),
     "texts": _flag("--text", dest="texts", nargs="+", default=[], help="texts to look for"),
     "threshold": _flag("--threshold", type=float, required=True, help="background threshold of the IoU that ranks"),
+    "weights?": _optional("--weights", "safetensors file that `semples weights` wrote"),
     "what": _flag("what", nargs="?", choices=["check"], help="only report on the data set"),
     "words": _path("--words", "words.csv of learned prompts"),
     "words_files": _runs("--words", "words.csv of one run of cpl", dest="words"),

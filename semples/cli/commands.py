@@ -39,7 +39,16 @@ COMMANDS = (
         "stages.guide:run",
         "config run classes manifest? out",
     ),
-    Command("classify", "train the classifier that the first CAMs come from", "stages.classify:run", LEARNING, "all"),
+    Command(
+        "weights", "download the ImageNet weights of a backbone into a file", "stages.weights:run", "library model out"
+    ),
+    Command(
+        "classify",
+        "train the classifier that the first CAMs come from",
+        "stages.classify:run",
+        f"{LEARNING} weights?",
+        "all",
+    ),
     Command("slm", "segment-label matching", "stages.slm:run", f"{LEARNING} guide start", "all"),
     Command("cpl", "contrastive prompt learning", "stages.cpl:run", f"{LEARNING} guide generator?", "all"),
     Command(
@@ -61,7 +70,11 @@ COMMANDS = (
     ),
     Command("join", "join shards of CAMs or of pseudo masks", "stages.join:run", "shards out"),
     Command(
-        "segment", "train a segmentation network on pseudo masks", "stages.segment:run", f"{LEARNING} masks?", "all"
+        "segment",
+        "train a segmentation network on pseudo masks",
+        "stages.segment:run",
+        f"{LEARNING} masks? weights?",
+        "all",
     ),
     Command(
         "segment_masks",

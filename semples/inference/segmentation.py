@@ -36,9 +36,9 @@ class TrainedSegmenter:
     classes: Classes
 
 
-def new_network(chosen: Segment, classes: int, imagenet: bool = False) -> Segmenter:
-    """The network that the settings name; `imagenet` downloads weights for its encoder."""
-    return Segmenter(chosen.network, chosen.encoder, classes, chosen.decoder_channels, imagenet)
+def new_network(chosen: Segment, classes: int) -> Segmenter:
+    """Return the network that the settings name, with random weights."""
+    return Segmenter(chosen.network, chosen.encoder, classes, chosen.decoder_channels)
 
 
 def describe_classes(classes: Classes) -> str:

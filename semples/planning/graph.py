@@ -85,6 +85,12 @@ def stage_settings(settings: Settings, stage: str) -> dict:
     return settings.model_dump(include=set(SECTIONS[stage]), mode="json")
 
 
+def downloaded_weights(stage: str, settings: Settings) -> str:
+    """Return "<library>/<model>" of the ImageNet weights that `stage` starts from, "" where it downloads none."""
+    section = {"classify": settings.generator, "segment": settings.segment}.get(stage)
+    return section.downloaded_weights() if section else ""
+
+
 def fingerprint(settings: Settings, stage: str) -> str:
     """Digest of all settings that the stage's outputs depend on."""
     before = [fingerprint(found, name) for name, found in upstream(stage, settings).items()]
@@ -183,6 +189,8 @@ class StageGraph:
         job = StageJob(self._maker(stage, settings), None if stage in UNSEEDED else seed)
         if job not in found[stage]:
             found[stage].add(job)
+            if source := downloaded_weights(stage, settings):
+                found["weights"].add(StageJob(source, None))
             for name, before in upstream(stage, settings).items():
                 self._collect(name, before, seed, found)
 

@@ -7,18 +7,24 @@ import torch
 from semples.config.settings import Settings
 from semples.models.tasks import ClassifyTask
 from semples.training.job import LearningJob, adamw, learn, used_settings
-from semples.weights.generators import new_generator
+from semples.weights.generators import bare_generator, load_weights, weights_digest, weights_file
 
 
-def run(settings: Settings, seed: int, manifest: Path, out: Path) -> None:
-    """Train a generator from ImageNet weights on image-level labels; write `out`/model.safetensors, metrics.jsonl."""
+def run(settings: Settings, seed: int, manifest: Path, out: Path, weights: Path | None = None) -> None:
+    """Train a generator on image-level labels; write `out`/model.safetensors and metrics.jsonl.
+
+    Args:
+        weights: File of `semples weights`, from which the backbone starts with `generator.weights: timm`.
+    """
     job = LearningJob(settings, "classify", seed, manifest, out)
     images = job.images()
     torch.manual_seed(seed)
-    generator = new_generator(settings, len(images.classes))
+    generator = bare_generator(settings.generator, len(images.classes))
+    if start := weights_file(settings.generator, weights):
+        load_weights(generator, start)
     task = ClassifyTask(generator, head_only=settings.classify.trainable == "head")
     optimizer = adamw(generator, settings.classify, generator.map_head(), settings.classify.head_lr_factor)
     loader = job.loader(images, settings.generator.image_size)
     used = used_settings(settings, "generator", "classify")
-    learn(job, task, loader, optimizer, used, {"manifest": images.digest()})
+    learn(job, task, loader, optimizer, used, {"manifest": images.digest(), **weights_digest(start)})
     job.finish()

@@ -22,15 +22,18 @@ from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.training.job import LearningJob, adamw, learn, used_settings
 from semples.training.loop import poly, warmed_up
-from semples.weights.generators import load_backbone
+from semples.weights.generators import backbone_of, load_backbone, weights_digest, weights_file
 
 
-def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: Path) -> None:
+def run(
+    settings: Settings, seed: int, manifest: Path, masks: Path | None, out: Path, weights: Path | None = None
+) -> None:
     """Train on `masks`/<id>.png; write `out`/model.safetensors and metrics.jsonl.
 
     Args:
         masks: Folder that `semples crf` wrote; not read with `segment.labels: truth`, which learns from the masks of
             the manifest.
+        weights: File of `semples weights`, from which the encoder starts with `segment.weights: imagenet`.
     """
     job = LearningJob(settings, "segment", seed, manifest, out)
     images, chosen = job.images(), settings.segment
@@ -38,9 +41,9 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
         images = images.with_masks()
     targets = _targets(images, masks, settings)
     torch.manual_seed(seed)
-    network = new_network(chosen, len(images.classes), imagenet=chosen.weights == "imagenet")
-    if chosen.weights not in ("imagenet", "none"):
-        _load_encoder(network, Path(chosen.weights))
+    network = new_network(chosen, len(images.classes))
+    if start := weights_file(chosen, weights):
+        load_backbone(backbone_of(network.network.encoder), start, "segment.weights")
     transform = MaskTransform(chosen.crop, chosen.scale, chosen.jitter)
     dataset = MaskedPhotographs(images, transform, settings.run.cache_gb, *targets)
     used = used_settings(settings, "segment")
@@ -49,13 +52,14 @@ def run(settings: Settings, seed: int, manifest: Path, masks: Path | None, out: 
         made_of = digest(list(map(sha256, targets[0])))
     else:
         made_of = sha256(require(masks / "provenance.json", "crf"))
+    inputs = {"manifest": images.digest(), "masks": made_of, **weights_digest(start)}
     learn(
         job,
         SegmentTask(network, _class_weights(chosen, targets[0], len(images.classes))),
         batches(dataset, chosen.batch, seed, settings.run.workers),
         _optimizer(network, chosen),
         used,
-        {"manifest": images.digest(), "masks": made_of, "classes": describe_classes(images.classes)},
+        inputs | {"classes": describe_classes(images.classes)},
         extra_metrics=_curve(read_manifest(manifest).split(settings.data.val), settings),
         schedule=warmed_up(poly, chosen.warmup),
         accumulate=chosen.accumulate,
@@ -98,11 +102,6 @@ def _confidence_folder(masks: Path) -> Path:
             "set `crf.confidence: true`, or `segment.confidence: false`",
         )
     return folder
-
-
-def _load_encoder(network: Segmenter, path: Path) -> None:
-    encoder = network.network.encoder
-    load_backbone(getattr(encoder, "model", encoder), path, "segment.weights")  # smp keeps timm's as `model`
 
 
 def _class_weights(chosen: Segment, masks: list[str], classes: int) -> torch.Tensor | None:

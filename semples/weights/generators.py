@@ -9,20 +9,32 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from semples.config.settings import Generator, Settings
+from semples.config.settings import Generator, Segment, Settings
 from semples.errors import SemplesError
-from semples.files import sha256
+from semples.files import require, sha256
 from semples.models.generators import MaskGenerator, build_generator
 from semples.weights.module_file import expect_shapes, load_module
 
 
-def new_generator(settings: Settings, classes: int) -> MaskGenerator:
-    """The generator that the settings name, with ImageNet weights or a released checkpoint where they say so."""
-    chosen = settings.generator
-    generator = bare_generator(chosen, classes, pretrained=chosen.weights == "timm")
-    if chosen.weights not in ("timm", "none"):
-        load_weights(generator, Path(chosen.weights))
-    return generator
+def weights_file(section: Generator | Segment, downloaded: Path | None) -> Path | None:
+    """Return the file of weights that a section of the settings starts from, None where it starts at random.
+
+    Args:
+        downloaded: File of `semples weights`.
+    Raises:
+        SemplesError: The settings name weights that `semples weights` downloads, and there is no file.
+    """
+    if source := section.downloaded_weights():
+        if downloaded is None:
+            raise SemplesError("--weights", "nothing", f"a file of {source}", "make it with `semples weights`")
+        return require(downloaded, "weights")
+    keyword = type(section)().weights  # of no effect on a generator that has no ImageNet weights
+    return None if section.weights in ("none", keyword) else Path(section.weights)
+
+
+def weights_digest(path: Path | None) -> dict[str, str]:
+    """Return, for provenance, the digest of the file of weights that a training starts from; empty without one."""
+    return {"weights": sha256(path)} if path else {}
 
 
 def trained_generator(settings: Settings, classes: int, path: Path, made_by: str) -> tuple[MaskGenerator, str]:
@@ -37,15 +49,14 @@ def own_code(settings: Settings) -> dict[str, str]:
     return {"generator": sha256(path)} if path and path.exists() else {}
 
 
-def bare_generator(chosen: Generator, classes: int, pretrained: bool = False) -> MaskGenerator:
-    """The generator that the settings name, a user's own too; `pretrained` lets timm download ImageNet weights."""
+def bare_generator(chosen: Generator, classes: int) -> MaskGenerator:
+    """The generator that the settings name, a user's own too."""
     if path := chosen.own_file():
         return _own_class(path, chosen.name.rpartition(":")[2])(classes, **chosen.options)
     return build_generator(
         chosen.name,
         classes,
         chosen.backbone,
-        pretrained,
         drop_path=chosen.drop_path,
         fusion_pool=chosen.fusion_pool,
         fusion_reduction=chosen.fusion_reduction,
@@ -77,6 +88,11 @@ def load_weights(generator: MaskGenerator, path: Path) -> None:
         expected = {name: tensor for name, tensor in expected.items() if name not in names}
     expect_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
     generator.load_state_dict(state, strict=False)
+
+
+def backbone_of(encoder: nn.Module) -> nn.Module:
+    """Return the part of a segmentation network's encoder that has weights: smp keeps a timm model as `model`."""
+    return getattr(encoder, "model", encoder)
 
 
 def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:

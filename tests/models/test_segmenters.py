@@ -70,13 +70,3 @@ def test_without_transformers_mask2former_names_its_extra(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", lacking)
     with pytest.raises(SemplesError, match=r"pip install 'semples\[mask2former\]'"):
         Segmenter("mask2former", "swin-tiny", classes=2)
-
-
-def test_weights_that_cannot_be_downloaded_are_one_clear_error(monkeypatch):
-    def unreachable(*_arguments, **_named):
-        raise OSError("no network")
-
-    monkeypatch.setattr("timm.create_model", unreachable)
-    with pytest.raises(SemplesError, match="no download: no network") as error:
-        Segmenter("deeplabv2", "tu-resnet18", classes=2, imagenet=True)
-    assert "name a file of them" in str(error.value)

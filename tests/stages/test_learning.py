@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from semples.cli import main
 from semples.config.load import check
-from semples.config.settings import Settings
+from semples.config.settings import Generator, Settings
 from semples.data.images import read_image
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
@@ -19,7 +19,7 @@ from semples.inference.views import as_batch
 from semples.models.generators import build_generator
 from semples.training.selection import best_miou, epoch_score, margin, training_images
 from semples.weights import guide_folder
-from semples.weights.generators import load_weights, new_generator
+from semples.weights.generators import bare_generator, load_weights
 
 BASE = {
     "run": {"device": "cpu", "threads": 1},
@@ -239,7 +239,7 @@ def test_a_released_checkpoint_needs_no_training(miniature, tmp_path):
 
 
 def test_a_backbone_alone_leaves_the_head_as_drawn(tmp_path):
-    generator = new_generator(settings_with(generator={"name": "weaktr", "backbone": "deit_tiny_patch16_224"}), 3)
+    generator = bare_generator(Generator(name="weaktr", backbone="deit_tiny_patch16_224"), 3)
     import timm
 
     vit = timm.create_model("deit_tiny_patch16_224").state_dict()

@@ -61,6 +61,7 @@ def test_dry_run_of_every_preset(tmp_path, preset, run):
     variants = len(config.experiments)
     assert counts["csr"] == counts["cpl"] == (2 if variants > 1 else 1)
     assert counts["segment"] == variants
+    assert counts.get("weights", 0) == (0 if preset == "mini" else 2)  # of the generator's backbone, of the encoder
     assert counts["cams"] == counts["crf"] == variants * config.run.shards
 
 

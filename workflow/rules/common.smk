@@ -141,6 +141,16 @@ def generator_before(stage):
     return model
 
 
+def downloaded_weights(stage):
+    """An input function: the ImageNet weights that a stage of the rule's variant starts from; none for some."""
+
+    def file(wildcards):
+        source = graph.downloaded_weights(stage, PLAN.runs[wildcards.variant])
+        return [f"{BASE}/weights/{source}.safetensors"] if source else []
+
+    return file
+
+
 def own_generator(wildcards):
     """The file of a user's own generator, so that a change in it reruns what it makes."""
     file = PLAN.runs[wildcards.variant].generator.own_file()

@@ -60,6 +60,34 @@ rule data:
         " &> {log:q}"
 
 
+rule weights:
+    """ImageNet weights that a classifier or a segmentation network starts from."""
+    output:
+        f"{BASE}/weights/{{library}}/{{model}}.safetensors",
+    log:
+        f"{BASE}/logs/weights/{{library}}.{{model}}.log",
+    benchmark:
+        f"{BASE}/benchmarks/weights/{{library}}.{{model}}.tsv"
+    wildcard_constraints:
+        library="timm|smp|transformers",
+        model=".+",
+    retries: 2
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        code=code_digest("semples.stages.weights"),
+    shell:
+        "exec python -m semples weights"
+        " --library {wildcards.library}"
+        " --model {wildcards.model:q}"
+        " --out {output:q}"
+        " &> {log:q}"
+
+
 rule guide:
     """The frozen image-text model, made local, with the embeddings of class names and words."""
     input:

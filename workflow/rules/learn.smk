@@ -8,6 +8,7 @@ rule classify:
     input:
         manifest=rules.data.output.manifest,
         code=own_generator,
+        weights=downloaded_weights("classify"),
     output:
         model=f"{BASE}/classify/{{variant}}/seed{{seed}}/model.safetensors",
         metrics=f"{BASE}/classify/{{variant}}/seed{{seed}}/metrics.jsonl",
@@ -31,6 +32,7 @@ rule classify:
         " --config {params.settings:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
+        " --weights {input.weights:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
         " &> {log:q}"

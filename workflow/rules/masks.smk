@@ -163,6 +163,7 @@ rule segment:
     input:
         manifest=rules.data.output.manifest,
         masks=pseudo_masks,
+        weights=downloaded_weights("segment"),
     output:
         model=f"{BASE}/segment/{{variant}}/seed{{seed}}/model.safetensors",
         metrics=f"{BASE}/segment/{{variant}}/seed{{seed}}/metrics.jsonl",
@@ -187,6 +188,7 @@ rule segment:
         " --threads {threads}"
         " --manifest {input.manifest:q}"
         " --masks {input.masks:q}"
+        " --weights {input.weights:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
         " &> {log:q}"

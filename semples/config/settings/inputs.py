@@ -136,3 +136,8 @@ class Generator(Section):
     def own_file(self) -> Path | None:
         """Return the Python file of a user's own generator, None for a built-in one."""
         return None if self.name in GENERATORS else Path(self.name.rpartition(":")[0])
+
+    def downloaded_weights(self) -> str:
+        """Return "timm/<backbone>" where `semples weights` downloads what the generator starts from, else ""."""
+        imagenet = self.weights == "timm" and self.name in ("weaktr", "vit_cam", "resnet_cam")
+        return f"timm/{self.backbone}" if imagenet else ""

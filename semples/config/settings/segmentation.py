@@ -72,3 +72,14 @@ class Segment(Section):
         if values.get("labels") == "truth" and values.get("confidence"):
             raise ValueError("ground truth has no confidence; remove `confidence`, or set `labels: pseudo`")
         return value
+
+    def downloaded_weights(self) -> str:
+        """Return "<library>/<model>" of what `semples weights` downloads for the encoder, "" where it is nothing."""
+        if self.weights != "imagenet":
+            return ""
+        if self.network == "mask2former":
+            return f"transformers/{self.encoder}"
+        if self.network == "deeplabv2":
+            return f"smp/tu-{self.encoder.removeprefix('tu-')}"
+        library = "timm" if self.encoder.startswith("vit:") else "smp"
+        return f"{library}/{self.encoder.removeprefix('vit:')}"

@@ -14,7 +14,6 @@ def build_generator(
     name: str,
     classes: int,
     backbone: str,
-    pretrained: bool = False,
     *,
     drop_path: float = 0.0,
     fusion_pool: str = "max",
@@ -22,7 +21,7 @@ def build_generator(
     sharpness: float = 0.0,
     activation: str = "relu",
 ) -> MaskGenerator:
-    """The generator called `name`; `pretrained` lets timm download ImageNet weights.
+    """The generator called `name`, with random weights.
 
     `drop_path` is of the transformers, `fusion_...` of WeakTr, `sharpness` of `vit_cam`, `activation` of the ResNet.
     """
@@ -30,11 +29,11 @@ def build_generator(
         if name == "conv_cam":
             return ConvCam(classes)
         if name == "vit_cam":
-            return VitCam(classes, backbone, pretrained, drop_path=drop_path, sharpness=sharpness)
+            return VitCam(classes, backbone, drop_path=drop_path, sharpness=sharpness)
         if name == "resnet_cam":
-            return ResNetCam(classes, backbone, pretrained, activation=activation)
+            return ResNetCam(classes, backbone, activation=activation)
         fusion = {"fusion_pool": fusion_pool, "fusion_reduction": fusion_reduction}
-        return WeakTr(classes, backbone, pretrained, drop_path=drop_path, **fusion)
+        return WeakTr(classes, backbone, drop_path=drop_path, **fusion)
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
         raise SemplesError(
             f"generator {name!r} on backbone {backbone!r}",

@@ -20,11 +20,10 @@ class ResNetCam(MaskGenerator):
         self,
         classes: int,
         backbone: str,
-        pretrained: bool = False,
         *,
         activation: Literal["relu", "sigmoid"] = "relu",
     ) -> None:
-        resnet = timm.create_model(backbone, pretrained=pretrained, num_classes=0, output_stride=STRIDE)
+        resnet = timm.create_model(backbone, num_classes=0, output_stride=STRIDE)
         super().__init__(resnet.default_cfg["mean"], resnet.default_cfg["std"])
         self.resnet, self.activation = resnet, activation
         self.classifier = nn.Conv2d(resnet.num_features, classes, 1, bias=False)

@@ -21,12 +21,11 @@ class VitCam(MaskGenerator):
         self,
         classes: int,
         backbone: str,
-        pretrained: bool = False,
         *,
         drop_path: float = 0.0,
         sharpness: float = 0.0,
     ) -> None:
-        vit = any_size_vit(backbone, pretrained, drop_path)
+        vit = any_size_vit(backbone, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
         self.vit, self.sharpness = vit, sharpness
         self.patch_cam = nn.Conv2d(vit.embed_dim, classes, 3, padding=1)
@@ -51,11 +50,10 @@ class VitCam(MaskGenerator):
         return Maps(scores.relu(), (pool_scores(scores, self.sharpness),))
 
 
-def any_size_vit(backbone: str, pretrained: bool, drop_path: float) -> nn.Module:
+def any_size_vit(backbone: str, drop_path: float) -> nn.Module:
     """A timm ViT without classifier that takes images of any size; `drop_path` is its stochastic depth in training."""
     return timm.create_model(
         backbone,
-        pretrained=pretrained,
         num_classes=0,
         drop_path_rate=drop_path,
         dynamic_img_size=True,

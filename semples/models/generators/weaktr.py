@@ -31,13 +31,12 @@ class WeakTr(MaskGenerator):
         self,
         classes: int,
         backbone: str,
-        pretrained: bool = False,
         *,
         drop_path: float = 0.0,
         fusion_pool: Literal["max", "avg"] = "max",
         fusion_reduction: int = 8,
     ) -> None:
-        vit = any_size_vit(backbone, pretrained, drop_path)
+        vit = any_size_vit(backbone, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
         heads, width = vit.blocks[0].attn.num_heads, vit.embed_dim
         self.classes = classes

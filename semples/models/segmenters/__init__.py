@@ -21,14 +21,12 @@ class Segmenter(nn.Module):
     The scores are logits, background first. `network` is a key of SIDE_MULTIPLE, `encoder` a name that its library has.
     """
 
-    def __init__(
-        self, network: str, encoder: str, classes: int, decoder_channels: int = 256, imagenet: bool = False
-    ) -> None:
+    def __init__(self, network: str, encoder: str, classes: int, decoder_channels: int = 256) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
         self.multiple = SIDE_MULTIPLE[network]
-        self.network = _build(network, encoder, classes + 1, decoder_channels, imagenet)
+        self.network = _build(network, encoder, classes + 1, decoder_channels)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Parameters that may start from ImageNet."""
@@ -57,30 +55,22 @@ class Segmenter(nn.Module):
         return [0, -width % self.multiple, 0, -height % self.multiple]
 
 
-def _build(network: str, encoder: str, outputs: int, width: int, imagenet: bool) -> nn.Module:
+def _build(network: str, encoder: str, outputs: int, width: int) -> nn.Module:
     """The bare network; an encoder that its library does not know is an error."""
     try:
         if network == "mask2former":
-            return MaskClassifier(encoder, outputs, width, imagenet)
+            return MaskClassifier(encoder, outputs, width)
         if network == "deeplabv2":
-            return DeepLabV2(encoder.removeprefix("tu-"), outputs, imagenet)
+            return DeepLabV2(encoder.removeprefix("tu-"), outputs)
         if encoder.startswith("vit:"):
             vit = {"deeplabv3plus": VitDeepLab, "upernet": VitUPerNet}
-            return vit[network](encoder.removeprefix("vit:"), outputs, width, imagenet)
-        weights = "imagenet" if imagenet else None
+            return vit[network](encoder.removeprefix("vit:"), outputs, width)
         if network == "segformer":
-            return smp.Segformer(encoder, encoder_weights=weights, decoder_segmentation_channels=width, classes=outputs)
+            return smp.Segformer(encoder, encoder_weights=None, decoder_segmentation_channels=width, classes=outputs)
         # a Swin is built for one image size unless told otherwise
         any_size = {"strict_img_size": False} if encoder.startswith("tu-swin") else {}
         make = {"deeplabv3plus": smp.DeepLabV3Plus, "upernet": smp.UPerNet}[network]
-        return make(encoder, encoder_weights=weights, decoder_channels=width, classes=outputs, **any_size)
-    except OSError as error:
-        raise SemplesError(
-            "segment.weights",
-            f"no download: {error}",
-            f"ImageNet weights of {encoder}",
-            "name a file of them, or `none`",
-        ) from error
+        return make(encoder, encoder_weights=None, decoder_channels=width, classes=outputs, **any_size)
     except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
         raise SemplesError(
             "segment.encoder", f"{encoder!r} for {network}: {error}", ENCODERS[network], "name another encoder"

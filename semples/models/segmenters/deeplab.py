@@ -15,11 +15,9 @@ class DeepLabV2(nn.Module):
     As published, the batch normalisation keeps its running statistics while it learns.
     """
 
-    def __init__(self, backbone: str, outputs: int, pretrained: bool) -> None:
+    def __init__(self, backbone: str, outputs: int) -> None:
         super().__init__()
-        self.encoder = timm.create_model(
-            backbone, pretrained=pretrained, features_only=True, output_stride=8, out_indices=(4,)
-        )
+        self.encoder = timm.create_model(backbone, features_only=True, output_stride=8, out_indices=(4,))
         width = self.encoder.feature_info.channels()[-1]
         self.heads = nn.ModuleList(nn.Conv2d(width, outputs, 3, padding=rate, dilation=rate) for rate in RATES)
         for head in self.heads:
@@ -43,9 +41,9 @@ class DeepLabV2(nn.Module):
 class VitDeepLab(nn.Module):
     """The DeepLabV3+ decoder on a plain ViT: deep features are its last tokens, fine ones a third of the way up."""
 
-    def __init__(self, backbone: str, outputs: int, decoder_channels: int, pretrained: bool) -> None:
+    def __init__(self, backbone: str, outputs: int, decoder_channels: int) -> None:
         super().__init__()
-        self.encoder = timm.create_model(backbone, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
+        self.encoder = timm.create_model(backbone, num_classes=0, dynamic_img_size=True)
         width, fine = self.encoder.embed_dim, 64
         self.early = len(self.encoder.blocks) // 3 - 1
         self.up = nn.Sequential(

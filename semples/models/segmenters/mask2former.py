@@ -24,10 +24,10 @@ class MaskClassifier(nn.Module):
     The softmax of the logarithms is the scores' share, so that scales and flips are averaged as for other networks.
     """
 
-    def __init__(self, encoder: str, outputs: int, width: int, pretrained: bool, **smaller) -> None:
+    def __init__(self, encoder: str, outputs: int, width: int, **smaller) -> None:
         super().__init__()
-        transformers = _transformers()
-        embed, depths, heads, window, name = SWIN[encoder]
+        transformers = import_transformers()
+        embed, depths, heads, window, _ = SWIN[encoder]
         swin = transformers.SwinConfig(
             embed_dim=embed, depths=list(depths), num_heads=list(heads), window_size=window, out_features=STAGES
         )
@@ -39,10 +39,6 @@ class MaskClassifier(nn.Module):
         )
         self.former = transformers.Mask2FormerForUniversalSegmentation(config)
         self.outputs = outputs
-        if pretrained:
-            self.former.model.pixel_level_module.encoder = transformers.AutoBackbone.from_pretrained(
-                name, out_features=STAGES
-            )
 
     @property
     def encoder(self) -> nn.Module:
@@ -73,7 +69,7 @@ class MaskClassifier(nn.Module):
         return scores.clamp(min=SMALLEST).log()
 
 
-def _transformers():
+def import_transformers():
     """The library, which is an optional extra; its matching needs SciPy."""
     try:
         import scipy.optimize  # noqa: F401

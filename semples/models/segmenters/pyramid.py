@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class VitUPerNet(nn.Module):
     """Blocks at a quarter, half, three quarters and the end of the ViT, at strides 4, 8, 16 and 32 (as BEiT has it)."""
 
-    def __init__(self, backbone: str, outputs: int, decoder_channels: int, pretrained: bool) -> None:
+    def __init__(self, backbone: str, outputs: int, decoder_channels: int) -> None:
         super().__init__()
-        self.encoder = timm.create_model(backbone, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
+        self.encoder = timm.create_model(backbone, num_classes=0, dynamic_img_size=True)
         width, depth = self.encoder.embed_dim, len(self.encoder.blocks)
         self.places = [depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
         twice = nn.ConvTranspose2d(width, width, 2, stride=2)

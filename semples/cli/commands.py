@@ -26,6 +26,7 @@ LEARNING = "config run manifest seed out"
 PICTURES = "config manifest split cam_files figure"
 
 COMMANDS = (
+    Command("init", "write config.yaml and a Snakefile into a new folder", "tools.init:run", "folder preset copy"),
     Command("download", "download VOC 2012 or COCO 2014", "stages.download:run", "config run out"),
     Command(
         "data",

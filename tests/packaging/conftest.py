@@ -55,11 +55,11 @@ def bare(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def repository(sources, tmp_path_factory) -> Path:
-    """A bare git clone of the working tree, with the branch and the tag `v0`."""
-    tree, clone = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("clone") / "semples.git"
+    """A git repository of the working tree, as the tag `v0` and the branch `main`; no file is checked out."""
+    tree, clone = (tmp_path_factory.mktemp(name) for name in ("tree", "clone"))
     shutil.copytree(sources, tree, dirs_exist_ok=True)
     git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main")
     for command in (("init",), ("add", "--all"), ("commit", "--message", "working tree"), ("tag", "v0")):
         run(tree, *git, *command)
-    run(tree, *git, "clone", "--bare", tree, clone)
+    run(tree, *git, "clone", "--no-checkout", tree, clone)
     return clone

@@ -7,14 +7,14 @@ import venv
 from pathlib import Path
 
 
-def run(folder: Path, *command: object, fails: bool = False, programs: Path | None = None) -> str:
+def run(folder: Path, *command: object, fails: bool = False, programs: Path | None = None, **environment: str) -> str:
     """Run a command in `folder`, with nothing of the repository in its environment; return all that it printed."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE_", "SLURM_", "PYTHON", "SEMPLES_"))}
     path = [programs, Path(str(command[0])).parent, env["PATH"]]
     done = subprocess.run(
         [str(word) for word in command],
         cwd=folder,
-        env=env | {"PATH": os.pathsep.join(str(entry) for entry in path if entry)},
+        env=env | {"PATH": os.pathsep.join(str(entry) for entry in path if entry)} | environment,
         capture_output=True,
         text=True,
         timeout=300,

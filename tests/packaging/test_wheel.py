@@ -1,0 +1,88 @@
+"""The wheel, installed outside the repository: it holds all files, and its commands and its workflow work."""
+
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from outside import run
+
+from semples.tools.init import CONFIG
+
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted(path.stem for path in (ROOT / "semples/config/presets").glob("*.yaml"))
+
+
+def files_below(folder: Path) -> set[str]:
+    """Paths of all files below a folder, relative to it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_wheel_holds_the_package_and_the_workflow_and_nothing_else(wheel, sources):
+    names = zipfile.ZipFile(wheel).namelist()
+    expected = {f"semples/{name}" for name in files_below(sources / "semples")}
+    for folder in ("workflow", "envs"):
+        expected |= {f"semples/{folder}/{name}" for name in files_below(sources / folder)}
+    expected.discard("semples/workflow/scripts/train_mini_guide.py")  # for developers
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert "semples/py.typed" in expected
+
+
+def test_a_source_archive_makes_the_same_wheel(wheel, sources, tmp_path):
+    tree = shutil.copytree(sources, tmp_path / "tree")
+    build = "from setuptools.build_meta import build_sdist; import sys; print(build_sdist(sys.argv[1]))"
+    run(tree, sys.executable, "-c", build, tmp_path)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    flags = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    run(tmp_path, sys.executable, "-m", "pip", "wheel", archive, *flags)
+    assert sorted(zipfile.ZipFile(tmp_path / wheel.name).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
+
+
+def test_the_command_is_there_and_imports_the_installed_package(installed, tmp_path):
+    assert "init" in run(tmp_path, installed.with_name("semples"), "--help")
+    text = run(tmp_path, installed, "-c", "import semples; print(semples.__file__)")
+    assert Path(text.strip()).is_relative_to(installed.parents[1])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_settings_of_every_preset(installed, tmp_path, preset):
+    run(tmp_path, installed.with_name("semples"), "init", tmp_path, "--preset", preset)
+    settings = yaml.safe_load(run(tmp_path, installed.with_name("semples"), "config", "show"))
+    assert settings["preset"] == preset
+    assert settings["experiments"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--copy",)], ids=["module", "copy"])
+def test_a_new_folder_runs_the_installed_workflow(installed, tmp_path, flags):
+    run(tmp_path, installed.with_name("semples"), "init", "demo", *flags)
+    run(tmp_path, sys.executable, "-m", "snakefmt", "--check", "demo/workflow")
+    text = run(tmp_path / "demo", installed, "-m", "snakemake", "-n", "--printshellcmds")
+    assert "workflow specific profile" in text
+    assert "segment_masks" in text
+    (link,) = (tmp_path / "demo" / ".snakemake" / "semples").glob("*/semples")
+    assert link.resolve().is_relative_to(installed.parents[1])
+    assert ".." not in (tmp_path / "demo/workflow/Snakefile").read_text(encoding="utf-8").split('"')
+    assert str(installed.parents[1]) not in (tmp_path / "demo/workflow/Snakefile").read_text(encoding="utf-8")
+
+
+def test_init_overwrites_nothing(installed, tmp_path):
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow" / "Snakefile").write_text("mine", encoding="utf-8")
+    text = run(tmp_path, installed.with_name("semples"), "init", fails=True)
+    assert "workflow" in text
+    assert "it exists" in text
+    assert files_below(tmp_path) == {"workflow/Snakefile"}
+    assert (tmp_path / "workflow" / "Snakefile").read_text(encoding="utf-8") == "mine"
+
+
+def test_init_names_the_presets(installed, tmp_path):
+    text = run(tmp_path, installed.with_name("semples"), "init", "demo", "--preset", "nope", fails=True)
+    assert "'mini'" in text
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_three_templates_of_the_configuration_are_the_same():
+    for path in (ROOT / "config.yaml", ROOT / "config" / "config.yaml"):
+        assert path.read_text(encoding="utf-8") == CONFIG.format(preset="mini"), path

@@ -16,8 +16,10 @@ PRESETS = sorted(path.stem for path in (ROOT / "semples/config/presets").glob("*
 
 
 def files_below(folder: Path) -> set[str]:
-    """Paths of all files below a folder, relative to it."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """Paths of all files below a folder, relative to it, without Python's caches."""
+    return {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"
+    }
 
 
 def test_the_wheel_holds_the_package_and_the_workflow_and_nothing_else(wheel, sources):

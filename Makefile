@@ -1,10 +1,10 @@
-# make demo   environment, then the whole pipeline on the embedded default
-# make test   environment, then all tests
-# make cluster-test  tests on a real Slurm; they skip where none answers
-# make lint   ruff, snakefmt, snakemake --lint
-# make schema workflow/schemas/config.schema.json from semples/config/settings/
-# make bench  docs/performance.md: speed and size against the published way; VOCDEVKIT=path for real photographs
-# make clean  remove the environment (results stay)
+# make demo          create the environment, run the whole workflow on the built-in data set
+# make test          create the environment, run all tests
+# make cluster-test  run the tests that need a Slurm cluster; they skip without one
+# make lint          ruff, mypy, snakefmt, snakemake --lint
+# make schema        write workflow/schemas/config.schema.json from semples/config/settings/
+# make bench         measure speed and size for docs/performance.md; VOCDEVKIT=path measures on real photographs
+# make clean         remove the environment; results stay
 SHELL := bash
 PYTHON ?= python3
 VENV := .venv
@@ -15,9 +15,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 env: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12")'
-	@echo "== installing into $(VENV) (a few minutes, about 6 GB, once)"
+$(STAMP): pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python {v[0]}.{v[1]} is not supported. Use 3.11 or 3.12: make PYTHON=python3.12")'
+	@echo "== installing into $(VENV): once, about 6 GB, a few minutes"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,slurm,mask2former,export,dev]'
 	@touch $(STAMP)
@@ -30,15 +30,15 @@ demo: env
 	@echo
 	@cat results/mini/tables/results.md
 	@echo
-	@echo "words nearest to the learned prompts"
+	@echo "Words nearest to the learned prompts:"
 	@cat results/mini/tables/words.md
 	@echo
-	@echo "report      results/mini/report.html"
-	@echo "CAMs        results/mini/cams/csr-learned/seed0/cams.h5"
-	@echo "pictures    results/mini/figures/panel.png"
-	@echo "            results/mini/figures/thresholds.png"
-	@echo "            results/mini/figures/training.png"
-	@echo "masks       results/mini/crf/csr-learned/seed0/masks/"
+	@echo "report   results/mini/report.html"
+	@echo "CAMs     results/mini/cams/csr-learned/seed0/cams.h5"
+	@echo "figures  results/mini/figures/panel.png"
+	@echo "         results/mini/figures/thresholds.png"
+	@echo "         results/mini/figures/training.png"
+	@echo "masks    results/mini/crf/csr-learned/seed0/masks/"
 
 test: env
 	@echo "== pytest"
@@ -57,7 +57,7 @@ schema: env
 	semples config --schema > workflow/schemas/config.schema.json
 
 bench: env
-	python -m benchmarks $(if $(VOCDEVKIT),--data '$(VOCDEVKIT)') $(BENCH)
+	python -m benchmarks $(if $(VOCDEVKIT),--data "$$VOCDEVKIT") $(BENCH)
 
 clean:
 	rm -rf $(VENV)

@@ -148,7 +148,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "start": _path("--start", "model.safetensors to start from"),
     "tables": _path("--tables", "CSVs of `semples tables paper`", nargs="+"),
     "tables_folder": _path("--out", "folder to write into"),
-    "targets": _flag("targets", nargs="*", default=["results"], help="results, tables, figures, or names of tables"),
+    "targets": _flag("targets", nargs="*", default=["all"], help="all, results, tables, figures, or names of tables"),
     "test_split": _flag("--split", default="test", help="split of the manifest"),
     "texts": _flag("--text", dest="texts", nargs="+", default=[], help="texts to look for"),
     "threshold": _flag("--threshold", type=float, required=True, help="background threshold of the IoU that ranks"),

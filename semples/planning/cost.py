@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from semples.config.settings import Config, Generator, Settings
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
-from semples.planning.graph import StageGraph
+from semples.planning.targets import Targets
 from semples.weights.generators import bare_generator
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
@@ -53,20 +53,20 @@ class Network:
     """Millions of numbers that the largest layer puts out; inference holds a few such at a time."""
 
 
-def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("results",)) -> pd.DataFrame:
+def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
     """A row a stage that runs: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
 
-    The hours are those of `device`, `cpu` or `cuda`; `targets` are those of StageGraph.jobs. Outputs that variants
-    share are counted once.
+    The hours are those of `device`, `cpu` or `cuda`; `targets` are those of Targets.jobs. Outputs that variants share
+    are counted once.
     """
-    plan = StageGraph(config)
+    planned = Targets(config)
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
-    jobs = plan.jobs(targets)
+    jobs = planned.jobs(targets)
     rows = []
     for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks"):
         if not jobs[stage]:
             continue
-        costs = [_cost(stage, plan.runs[job.variant], size, speed, device) for job in jobs[stage]]
+        costs = [_cost(stage, planned.graph.runs[job.variant], size, speed, device) for job in jobs[stage]]
         hours, memory, disk = np.array(costs).T
         rows.append([stage, len(costs), hours.sum(), memory.max(), disk.sum()])
     return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])

@@ -4,10 +4,8 @@ Variants share every stage whose settings, and whose upstream stages' settings, 
 belongs to the first variant that has them: its folder carries that variant's name.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import json
 from functools import cache
-from itertools import product
 from typing import NamedTuple
 
 from semples.config import variants
@@ -15,13 +13,18 @@ from semples.config.load import variant
 from semples.config.settings import Config, Settings
 from semples.errors import SemplesError
 from semples.files import digest
+from semples.planning.layout import Layout
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
+GENERATORS = ("classify", "slm", "csr", "joint")
 PROMPTS = ("cpl", "joint")
 MASKS = ("crf", "segment_masks")
-UNSEEDED = ("data", "guide")
-STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment_masks"}  # the stage of a table's column
-FOLDERS = {"segment_masks": "segment"}  # of outputs that lie in another stage's folder
+STAGE_OF_COLUMN = {
+    "cams": "evaluate",
+    "crf": "crf",
+    "segment": "segment_masks",
+}  # the stage that a table's column needs
+_UNSEEDED = ("data", "guide")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),
@@ -41,14 +44,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 
 class StageJob(NamedTuple):
-    """One job of a stage: the variant that owns its output, and the seed; None for what has none."""
+    """One job of a stage: the variant whose folder holds its output, and the seed; None for a stage without seeds."""
 
     variant: str
     seed: int | None
 
 
 def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
-    """The stages whose outputs `stage` reads, and the settings they were made with.
+    """Return the stages whose outputs `stage` reads, with the settings that they run with.
 
     Those are `settings` themselves, except that the prompts of a later round come from the csr of the round before.
     """
@@ -81,7 +84,7 @@ def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
 
 
 def stage_settings(settings: Settings, stage: str) -> dict:
-    """The settings that a stage's command reads, as plain values; a change in any other does not concern it."""
+    """Return the settings that a stage's command reads, as plain values; a change in others does not concern it."""
     return settings.model_dump(include=set(SECTIONS[stage]), mode="json")
 
 
@@ -92,43 +95,40 @@ def downloaded_weights(stage: str, settings: Settings) -> str:
 
 
 def fingerprint(settings: Settings, stage: str) -> str:
-    """Digest of all settings that the stage's outputs depend on."""
-    before = [fingerprint(found, name) for name, found in upstream(stage, settings).items()]
+    """Return the digest of all settings that the stage's outputs depend on."""
+    before = [fingerprint(earlier, name) for name, earlier in upstream(stage, settings).items()]
     return digest([stage_settings(settings, stage), before])
 
 
 def stages_of(settings: Settings, stage: str = "segment_masks") -> set[str]:
-    """The stages that a variant runs, up to `stage`."""
-    return {stage}.union(*(stages_of(found, name) for name, found in upstream(stage, settings).items()))
+    """Return the stages that a variant runs, up to `stage`."""
+    return {stage}.union(*(stages_of(earlier, name) for name, earlier in upstream(stage, settings).items()))
 
 
 def require_masks(settings: Settings, masked_splits: set[str]) -> None:
     """Raise an error if the settings need ground truth for the training split, and it is not in `masked_splits`."""
-    policy = settings.crf.threshold.policy
-    if settings.segment.labels == "truth" and settings.data.train not in masked_splits:
-        raise SemplesError(
-            "segment.labels",
-            f"'truth', and no true mask in split {settings.data.train!r}",
-            "true masks, or 'pseudo'",
-            "give masks to the data set, or set `segment.labels: pseudo`",
-        )
-    if policy in ("oracle", "held-out") and settings.data.train not in masked_splits:
-        raise SemplesError(
-            "crf.threshold.policy",
-            f"{policy!r}, and no true mask in split {settings.data.train!r}",
-            "true masks, or the policy 'fixed' or 'label-free'",
-            "give masks to the data set, or set `crf.threshold: {policy: fixed}`",
-        )
+    if settings.data.train in masked_splits:
+        return
+    found = f"and no ground-truth mask in split {settings.data.train!r}"
+    if settings.segment.labels == "truth":
+        remedy = "give masks to the data set, or set `segment.labels: pseudo`"
+        raise SemplesError("segment.labels", f"'truth', {found}", "ground-truth masks, or 'pseudo'", remedy)
+    if (policy := settings.crf.threshold.policy) in ("oracle", "held-out"):
+        expected = "ground-truth masks, or the policy 'fixed' or 'label-free'"
+        remedy = "give masks to the data set, or set `crf.threshold: {policy: fixed}`"
+        raise SemplesError("crf.threshold.policy", f"{policy!r}, {found}", expected, remedy)
 
 
 class StageGraph:
-    """The variants of a configuration, and who owns which output.
+    """The variants of a configuration, and the folder that holds each of their outputs.
 
-    Besides the variants there are the earlier rounds of those with several: `<variant>.round<n>`, in no table.
+    `settings` has the variants. `runs` also has the earlier rounds of those with several, `<variant>.round<n>`, which
+    no table shows.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.layout = Layout.of(config.name)
         self.settings = {name: variant(config, name) for name in variants.variants(config)}
         earlier = {
             f"{name}.round{done}": settings.model_copy(update={"rounds": done, "masks_from": "csr"})
@@ -137,75 +137,69 @@ class StageGraph:
             for done in range(1, settings.rounds)
         }
         self.runs = self.settings | earlier
-        self._owners = cache(self._find_owners)
+        self._names = cache(self._first_names)
 
     def output_of(self, stage: str, name: str) -> str:
-        """The variant whose folder holds this stage's output for the variant `name`."""
-        return self._maker(stage, self.runs[name])
+        """Return the variant whose folder holds this stage's output for the variant `name`."""
+        return self._name(stage, self.runs[name])
 
-    def _maker(self, stage: str, settings: Settings) -> str:
-        return self._owners(stage)[fingerprint(settings, stage)]
+    def _name(self, stage: str, settings: Settings) -> str:
+        return self._names(stage)[fingerprint(settings, stage)]
 
-    def _find_owners(self, stage: str) -> dict[str, str]:
-        """The first variant that has each output of a stage, by fingerprint."""
-        owners: dict[str, str] = {}
+    def _first_names(self, stage: str) -> dict[str, str]:
+        """Return the first variant that has each output of a stage, by fingerprint."""
+        names: dict[str, str] = {}
         for name, settings in self.runs.items():
             if stage in stages_of(settings):
-                owners.setdefault(fingerprint(settings, stage), name)
-        return owners
+                names.setdefault(fingerprint(settings, stage), name)
+        return names
 
-    def jobs(self, targets: Sequence[str] = ("results",)) -> dict[str, set[StageJob]]:
-        """The jobs of every stage that `targets` need; shared ones are there once.
+    def collect(self, stage: str, name: str, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
+        """Add to `jobs` those that make a stage's output for a variant, the stage's own and all before it.
 
-        A target is a name in the configuration's `tables`, `tables` for all of them, `figures`, or `results` for
-        `experiments`.
+        `masked` says whether the training split has ground truth; without it there is no `evaluate` before `crf`.
         """
-        found: dict[str, set[StageJob]] = defaultdict(set)
-        if "figures" in targets:
-            last = self.runs[list(self.config.experiments)[-1]]
-            self._collect("segment_masks", last, self.config.seeds[0], found)
-        for name, stage, seed in self._wanted(targets):
-            if stage not in stages_of(self.runs[name]):  # what learns from true masks has no maps to show
-                continue
-            self._collect(stage, self.runs[name], seed, found)
-            if stage in MASKS:
-                found["evaluate_masks"].add(StageJob(f"{self.output_of(stage, name)}/{stage}", seed))
-        return found
+        self._collect(stage, self.runs[name], seed, masked, jobs)
 
-    def _wanted(self, targets: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """(variant, stage, seed) of the last stages that `targets` show."""
-        config = self.config
-        if "results" in targets:
-            yield from product(config.experiments, STAGE_OF_COLUMN.values(), config.seeds)
-        if "figures" in targets:
-            yield from product(config.experiments, ["evaluate"], config.seeds)
-        for table, chosen in config.tables.items():
-            if {table, "tables"} & set(targets) or ("figures" in targets and chosen.sweeps):
-                rows = [row.variant for row in variants.rows_of(config, table)]
-                shown = [STAGE_OF_COLUMN[column] for column in chosen.columns]
-                yield from product(rows, shown, variants.seeds_of(config, table))
-
-    def _collect(self, stage: str, settings: Settings, seed: int, found: dict[str, set[StageJob]]) -> None:
-        job = StageJob(self._maker(stage, settings), None if stage in UNSEEDED else seed)
-        if job not in found[stage]:
-            found[stage].add(job)
+    def _collect(self, stage: str, settings: Settings, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
+        job = StageJob(self._name(stage, settings), None if stage in _UNSEEDED else seed)
+        if job not in jobs[stage]:
+            jobs[stage].add(job)
             if source := downloaded_weights(stage, settings):
-                found["weights"].add(StageJob(source, None))
-            for name, before in upstream(stage, settings).items():
-                self._collect(name, before, seed, found)
+                jobs["weights"].add(StageJob(source, None))
+            for name, earlier in upstream(stage, settings).items():
+                if name != "evaluate" or masked:
+                    self._collect(name, earlier, seed, masked, jobs)
 
     def has_maps(self, name: str) -> bool:
-        """Whether a variant makes CAMs; one whose segmentation learns from true masks does not."""
+        """Return whether a variant makes CAMs; one whose segmentation learns from ground truth does not."""
         return "cams" in stages_of(self.settings[name])
 
-    def folder(self, stage: str, name: str, seed: int | str | None = None) -> str:
-        """Folder of a stage's output for a variant: results/<name>/<stage>/<owner>[/seed<seed>]."""
-        return self._folder(stage, self.output_of(stage, name), seed)
+    def path(self, stage: str, output: str, name: str, seed: int | str = "") -> str:
+        """Return where one of a stage's outputs lies for a variant; `output` is a key of layout.OUTPUTS[stage]."""
+        return self.layout.path(stage, output, self.output_of(stage, name), seed)
 
-    def folder_before(self, stage: str, name: str, before: str, seed: int | str | None = None) -> str:
-        """Folder of the output of `before` that `stage` of the variant `name` reads."""
-        return self._folder(before, self._maker(before, upstream(stage, self.runs[name])[before]), seed)
+    def input_of(self, stage: str, role: str, name: str, seed: int | str) -> list[str]:
+        """Return the files that a stage of a variant reads in one role; empty where it needs none.
 
-    def _folder(self, stage: str, owner: str, seed: int | str | None) -> str:
-        parts = ["results", self.config.name, FOLDERS.get(stage, stage), owner]
-        return "/".join(parts if seed is None else [*parts, f"seed{seed}"])
+        Args:
+            role: `generator` to start from, ImageNet `weights`, pseudo `masks`, `cams` of another method, or the `code`
+                of a user's own generator, so that a change in it reruns its outputs.
+        """
+        settings = self.runs[name]
+        if role == "generator":
+            before = upstream(stage, settings).items()
+            return [self.layout.path(s, "model", self._name(s, run), seed) for s, run in before if s in GENERATORS]
+        if role == "weights":
+            source = downloaded_weights(stage, settings)
+            return [self.layout.weights(source)] if source else []
+        if role == "masks":
+            return [] if settings.segment.labels == "truth" else [self.path("crf", "masks", name, seed)]
+        if role == "cams":
+            return [] if settings.cpl.start in GENERATORS else [settings.cpl.start]
+        file = settings.generator.own_file()
+        return [str(file)] if file else []
+
+    def settings_json(self, stage: str, name: str) -> str:
+        """Return the settings that a stage's command reads for a variant, as one line of JSON."""
+        return json.dumps(stage_settings(self.runs[name], stage), sort_keys=True)

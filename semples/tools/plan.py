@@ -9,8 +9,8 @@ from semples.config.settings import Config
 from semples.errors import SemplesError
 from semples.files import read_json
 from semples.planning.cost import CALIBRATION, estimate
-from semples.planning.graph import StageGraph
 from semples.planning.size import size_of
+from semples.planning.targets import Targets
 from semples.stages.tables.formats import markdown
 
 RULES = {"evaluate": "evaluate_cams"}
@@ -21,16 +21,16 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     """Print a row per rule and the totals.
 
     Args:
-        targets: Targets of the workflow: results, tables, figures, or names of tables.
+        targets: Targets of the workflow: all, results, tables, figures, or names of tables.
         device: "cpu", "cuda" or "auto"; None for that of the settings.
         at_once: Number of jobs that run at the same time.
     """
-    known = ["results", "tables", "figures", *config.tables]
+    known = ["all", "results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "correct the target")
     device = device or config.run.device
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    jobs = StageGraph(config).jobs(targets)
+    jobs = Targets(config).jobs(targets)
     size = size_of(config)
     frame = estimate(config, size, kind, targets).set_index("stage")
     frame = frame.reindex([*frame.index, *(stage for stage in jobs if stage not in frame.index)])

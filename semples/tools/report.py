@@ -18,6 +18,7 @@ from semples.data.cam_file import CamFile
 from semples.errors import SemplesError
 from semples.files import snakefile, write_text
 from semples.planning.graph import StageGraph, stages_of
+from semples.planning.layout import Layout
 from semples.stages.tables.words import NAME as WORDS
 
 CAPTIONS = snakefile().parent / "report"
@@ -158,7 +159,7 @@ def _provenance(config: Config, base: Path) -> list[str]:
     records = []
     plan = StageGraph(config)
     for name in filter(plan.has_maps, plan.settings):
-        path = base / "cams" / plan.output_of("cams", name) / f"seed{config.seeds[0]}" / "cams.h5"
+        path = Path(Layout(str(base)).path("cams", "cams", plan.output_of("cams", name), config.seeds[0]))
         if path.exists():
             stages = ", ".join(sorted(stages_of(plan.settings[name], "cams")))
             records.append(f"<details><summary>{escape(name)} ({stages})</summary><pre>{_record(path)}</pre></details>")

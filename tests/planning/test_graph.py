@@ -56,8 +56,8 @@ def test_a_stage_sees_its_own_settings_only():
     assert set(stage_settings(load({"preset": "mini"}), "slm")) == set(SECTIONS["slm"])
 
 
-def test_folder_carries_stage_owner_and_seed():
-    assert plan().folder("slm", "strong", 3) == "results/mini/slm/slm/seed3"
+def test_folder_carries_stage_variant_and_seed():
+    assert plan().path("slm", "model", "strong", 3) == "results/mini/slm/slm/seed3/model.safetensors"
 
 
 def schemes() -> StageGraph:
@@ -82,21 +82,22 @@ def test_schemes_share_what_they_can():
 
 
 def test_a_later_round_learns_from_the_csr_before():
-    found = schemes()
-    assert found.folder_before("cpl", "csr", "slm", 0) == "results/mini/slm/csr/seed0"
-    assert found.folder_before("cpl", "twice", "csr", 0) == "results/mini/csr/csr/seed0"
-    assert found.output_of("cpl", "twice") == "twice"
-    assert found.folder_before("cpl", "thrice", "csr", 0) == "results/mini/csr/twice/seed0"
-    assert found.folder_before("csr", "thrice", "classify", 0) == "results/mini/classify/csr/seed0"
+    graph = schemes()
+    assert graph.input_of("cpl", "generator", "csr", 0) == ["results/mini/slm/csr/seed0/model.safetensors"]
+    assert graph.input_of("cpl", "generator", "twice", 0) == ["results/mini/csr/csr/seed0/model.safetensors"]
+    assert graph.output_of("cpl", "twice") == "twice"
+    assert graph.input_of("cpl", "generator", "thrice", 0) == ["results/mini/csr/twice/seed0/model.safetensors"]
+    assert graph.input_of("csr", "generator", "thrice", 0) == ["results/mini/classify/csr/seed0/model.safetensors"]
 
 
 def test_rounds_alone_make_their_earlier_rounds():
-    found = StageGraph(load({"preset": "mini", "rounds": 2, "experiments": {"csr-manual": None}}))
-    assert found.folder_before("cpl", "csr-learned", "csr", 1) == "results/mini/csr/csr-learned.round1/seed1"
-    assert "csr-learned.round1" not in found.settings
+    graph = StageGraph(load({"preset": "mini", "rounds": 2, "experiments": {"csr-manual": None}}))
+    before = graph.input_of("cpl", "generator", "csr-learned", 1)
+    assert before == ["results/mini/csr/csr-learned.round1/seed1/model.safetensors"]
+    assert "csr-learned.round1" not in graph.settings
 
 
 def test_a_scheme_runs_its_own_stages_only():
-    found = schemes().settings
-    assert not {"slm", "cpl", "csr"} & stages_of(found["joint"])
-    assert "slm" not in stages_of(found["other-maps"])
+    settings = schemes().settings
+    assert not {"slm", "cpl", "csr"} & stages_of(settings["joint"])
+    assert "slm" not in stages_of(settings["other-maps"])

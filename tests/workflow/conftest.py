@@ -1,5 +1,6 @@
 """What the workflow's tests need: a folder to run in, programs that stand in for others, and Snakemake itself."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,6 +18,17 @@ ROOT = Path(__file__).parents[2]
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def workflow_rules(tmp_path_factory) -> dict:
+    """Snakemake's own rules of the workflow, by name, for the preset mini."""
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "config.yaml").write_text("preset: mini\n", encoding="utf-8")
+    with contextlib.chdir(folder), SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        resources = ResourceSettings(cores=1)
+        workflow = api.workflow(resource_settings=resources, snakefile=ROOT / "workflow" / "Snakefile")
+        return {rule.name: rule for rule in workflow._workflow.rules}
 
 
 @pytest.fixture(scope="session")

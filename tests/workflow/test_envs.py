@@ -23,21 +23,16 @@ PYPI_NAME_OF_MODULE |= {"open_clip": "open-clip-torch", "pydensecrf": "pydensecr
 # what builds and runs the others: in no wheel
 TOOLS = {"python", "pip", "cxx-compiler"}
 
-RULE = re.compile(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
-RULES = {
-    name: body for path in (ROOT / "workflow" / "rules").glob("*.smk") for name, body in RULE.findall(path.read_text())
-}
+
+def env_of(rule) -> str | None:
+    """Name of the environment file of one of Snakemake's rules, None without one."""
+    return rule.conda_env and Path(str(rule.conda_env)).stem
 
 
-def env_of(body: str) -> str | None:
-    """Name of the environment file that a rule's text gives, None without one."""
-    found = re.search(r'conda:\s+"\.\./\.\./envs/(\w+)\.yaml"', body)
-    return found and found[1]
-
-
-def stages_of(env: str) -> set[str]:
-    """The subcommands of `semples` that rules run in an environment."""
-    return {re.search(r"python -m semples (\w+)", body)[1] for body in RULES.values() if env_of(body) == env}
+def stage_of(rule) -> str:
+    """The subcommand of `semples` that a rule runs; rules that share a command name it in their params."""
+    word = re.search(r"-m semples (\S+)", rule.shellcmd)[1]
+    return rule.params[word[len("{params.") : -1]].split()[0] if word.startswith("{params.") else word
 
 
 def conda_pins(env: str) -> dict[str, str]:
@@ -94,14 +89,22 @@ def third_party(stage: str) -> set[str]:
     return {module.partition(".")[0] for module in seen} - {"semples"} - sys.stdlib_module_names
 
 
-def test_there_are_rules_and_environments():
-    assert len(RULES) > 10
-    assert set(ENVS) == {"data", "torch", "crf", "plot"}
+def test_every_rule_with_a_command_names_an_environment(workflow_rules):
+    with_command = {name: env_of(rule) for name, rule in workflow_rules.items() if rule.shellcmd}
+    assert len(with_command) > 20
+    assert set(with_command.values()) == set(ENVS) == {"data", "torch", "crf", "plot"}
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_rule_with_a_command_names_an_environment(rule):
-    assert "shell:" not in RULES[rule] or env_of(RULES[rule]) in ENVS
+def test_rules_that_share_a_command_run_their_own_stage(workflow_rules):
+    for name in ("classify", "slm", "cpl", "csr", "joint", "heatmap"):
+        assert stage_of(workflow_rules[name]) == name
+    assert workflow_rules["confusion"].params["command"] == "figures confusion"
+
+
+def test_every_rule_with_a_command_says_what_it_does(workflow_rules):
+    docstrings = [rule.docstring for rule in workflow_rules.values() if rule.shellcmd]
+    assert all(docstrings)
+    assert len(set(docstrings)) == len(docstrings)
 
 
 @pytest.mark.parametrize("env", ENVS)
@@ -132,8 +135,9 @@ def test_versions_are_those_of_the_constraints(env):
 
 
 @pytest.mark.parametrize("env", ENVS)
-def test_an_environment_holds_what_its_stages_import_and_nothing_else(env):
-    imported = {module for stage in stages_of(env) for module in third_party(stage)}
+def test_an_environment_holds_what_its_stages_import_and_nothing_else(env, workflow_rules):
+    stages = {stage_of(rule) for rule in workflow_rules.values() if rule.shellcmd and env_of(rule) == env}
+    imported = {module for stage in stages for module in third_party(stage)}
     assert {PYPI_NAME_OF_MODULE.get(name, canonicalize_name(name)) for name in imported} == pypi_names(env)
 
 

@@ -4,6 +4,7 @@ import csv
 
 from semples.config.load import load
 from semples.planning.graph import StageGraph, fingerprint, stages_of
+from semples.planning.targets import Targets
 
 TRUTH = {"segment": {"labels": "truth"}}
 NETWORK = {"encoder": "tu-resnet10t", "weights": "none", "decoder_channels": 16, "crop": 64, "test_scales": [1.0]}
@@ -25,7 +26,7 @@ def test_true_masks_need_the_data_alone():
 def test_a_row_of_true_masks_is_counted_without_maps():
     found = plan()
     alone = {"experiments": {"truth": TRUTH}, "tables": {}, "variants": {}}
-    jobs = StageGraph(found.config.model_copy(update=alone)).jobs()
+    jobs = Targets(found.config.model_copy(update=alone)).jobs(["results"])
     assert {stage for stage, wanted in jobs.items() if wanted} == {"data", "segment", "segment_masks", "evaluate_masks"}
 
 

@@ -1,6 +1,7 @@
 # Finds the package, reads the configuration, and holds the functions that the rules call.
 import io
 import json
+import os
 import shlex
 import sys
 import tarfile
@@ -42,35 +43,25 @@ except ModuleNotFoundError as error:
         " Run `pip install PATH` in Snakemake's environment; PATH is a checkout of the repository, or its wheel."
     ) from None
 
-from semples.planning import graph
-from semples.config import published, variants
-from semples.config.load import load, variant
+from semples.config.load import load
+from semples.data.importers.listing import table_files
 from semples.errors import SemplesError
+from semples.planning.graph import STAGE_OF_COLUMN
+from semples.planning.targets import Targets
 from semples.provenance import code_digest
-from semples.data.importers.listing import masked_splits, table_files
 
 try:
     CONFIG = load(config)
-    MASKED_SPLITS = masked_splits(CONFIG.data)
-    for name in variants.variants(CONFIG):
-        graph.require_masks(variant(CONFIG, name), MASKED_SPLITS)
+    # `voc` and `coco` are downloaded unless `data.root` says where they lie.
+    DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
+    if DOWNLOADED:
+        CONFIG.data.root = f"downloads/{CONFIG.data.source}"
+    SHOWN = Targets(CONFIG)
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
 
-# `voc` and `coco` are downloaded unless `data.root` says where they lie.
-DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
-if DOWNLOADED:
-    CONFIG.data.root = f"downloads/{CONFIG.data.source}"
-
-PLAN = graph.StageGraph(CONFIG)
-VARIANTS = list(CONFIG.experiments)
-# all but those whose segmentation learns from true masks
-MAPPED = [v for v in VARIANTS if PLAN.has_maps(v)]
-# the variant whose pseudo masks and segmentation are shown
-LAST = (MAPPED or VARIANTS)[-1]
-SEEDS = CONFIG.seeds
-BASE = f"results/{CONFIG.name}"
-MANIFEST = f"{BASE}/data/manifest.csv"
+GRAPH = SHOWN.graph
+TREE = GRAPH.layout
 GPU = 0 if CONFIG.run.device == "cpu" else 1
 GPUS = GPU * CONFIG.run.devices  # of a learning job
 
@@ -88,9 +79,11 @@ scattergather:
 
 
 SHARDED = CONFIG.run.shards > 1
-PART_OF_CAMS = "shards/{scatteritem}.h5" if SHARDED else "cams.h5"
-PART_OF_CRF = "shards/{scatteritem}" if SHARDED else "masks"
-OF_SHARD = ".{scatteritem}" if SHARDED else ""
+PART = "{scatteritem}" if SHARDED else ""
+CAMS, MASKS = (
+    TREE.shard(stage) if SHARDED else TREE.path(stage, output)
+    for stage, output in (("cams", "cams"), ("crf", "masks"))
+)
 
 
 wildcard_constraints:
@@ -101,101 +94,47 @@ wildcard_constraints:
     table="|".join(CONFIG.tables) or "none",
 
 
-def settings_json(stage, variant=VARIANTS[0]):
-    """The settings that a stage's command reads, as one line of JSON."""
-    return json.dumps(graph.stage_settings(PLAN.runs[variant], stage), sort_keys=True)
-
-
 def settings_of(stage):
-    """A params function: the settings of a stage for the rule's variant."""
-    return lambda wildcards: settings_json(stage, wildcards.variant)
+    """Return a params function: the settings of a stage for the rule's variant."""
+    return lambda wildcards: GRAPH.settings_json(stage, wildcards.variant)
 
 
-def made_by(stage, file, seeded=True):
-    """An input function: a file of another stage, for the rule's variant and seed."""
-    return lambda wildcards: path_of(
-        stage, file, wildcards.variant, wildcards.seed if seeded else None
+def made_by(stage, output):
+    """Return an input function: an output of another stage, for the rule's variant and seed."""
+    return lambda wildcards: GRAPH.path(
+        stage, output, wildcards.variant, wildcards.get("seed")
     )
 
 
-def path_of(stage, file, variant, seed=None):
-    """A file in the folder that holds a stage's output for a variant."""
-    return f"{PLAN.folder(stage, variant, seed)}/{file}"
+def input_of(stage, role):
+    """Return an input function: the files that a stage reads in a role of StageGraph.input_of; it may have none."""
+    return lambda wildcards: GRAPH.input_of(
+        stage, role, wildcards.variant, wildcards.seed
+    )
 
 
-def guide_folder(wildcards):
-    return PLAN.folder("guide", wildcards.variant)
+def arguments(*inputs, shown=None, **options):
+    """Return a params function: flags for some inputs, further options, and what a table or figure shows.
+
+    An input that a job does not have gives no flag. The guide is named by its folder.
+    """
+
+    def command_line(wildcards, input):
+        paths = {name: input.get(name) for name in inputs if input.get(name)}
+        if "guide" in paths:
+            paths["guide"] = os.path.dirname(input.guide)
+        flags = [(f"--{name}", str(value)) for name, value in (paths | options).items()]
+        words = [word for flag in flags for word in flag]
+        return words + (SHOWN.arguments(shown, input.shown) if shown else [])
+
+    return command_line
 
 
-def generator_before(stage):
-    """An input function: the generator that a stage of the rule's variant starts from; nothing where it has none."""
-
-    def model(wildcards):
-        found = graph.upstream(stage, PLAN.runs[wildcards.variant])
-        return [
-            f"{PLAN.folder_before(stage, wildcards.variant, name, wildcards.seed)}/model.safetensors"
-            for name in found
-            if name in ("classify", "slm", "csr", "joint")
-        ]
-
-    return model
-
-
-def downloaded_weights(stage):
-    """An input function: the ImageNet weights that a stage of the rule's variant starts from; none for some."""
-
-    def file(wildcards):
-        source = graph.downloaded_weights(stage, PLAN.runs[wildcards.variant])
-        return [f"{BASE}/weights/{source}.safetensors"] if source else []
-
-    return file
-
-
-def own_generator(wildcards):
-    """The file of a user's own generator, so that a change in it reruns what it makes."""
-    file = PLAN.runs[wildcards.variant].generator.own_file()
-    return [str(file)] if file else []
-
-
-def foreign_cams(wildcards):
-    """CAMs of another method that the prompts learn from."""
-    start = PLAN.runs[wildcards.variant].cpl.start
-    return [] if start in ("classify", "slm") else [start]
-
-
-def shard_flag(wildcards):
-    """The words that tell a job its share of the images; none where there is one job."""
-    return ["--shard", wildcards.scatteritem] if SHARDED else []
-
-
-def judged_cams(wildcards):
-    """The evaluation that knows the threshold; none where the training split has no true masks."""
-    if CONFIG.data.train not in MASKED_SPLITS:
-        return []
-    return path_of("evaluate", "cams.json", wildcards.variant, wildcards.seed)
-
-
-def download_settings():
-    """What `semples download` reads, as one line of JSON."""
-    source = CONFIG.data.source
-    chosen = {"data": {"source": source}, "download": CONFIG.download.model_dump()}
-    return json.dumps(chosen, sort_keys=True)
-
-
-def pseudo_masks(wildcards):
-    """The folder of masks that a segmentation network learns from; none where it learns from true ones."""
-    if PLAN.runs[wildcards.variant].segment.labels == "truth":
-        return []
-    return path_of("crf", "masks", wildcards.variant, wildcards.seed)
-
-
-def judged_masks(wildcards):
-    """The folder of masks that an evaluation judges."""
-    stage, file = {"crf": ("crf", "masks"), "segment": ("segment", "predictions")}[
-        wildcards.kind
-    ]
-    return f"{BASE}/{stage}/{wildcards.variant}/seed{wildcards.seed}/{file}"
-
-
-def judged_split(wildcards):
-    return CONFIG.data.train if wildcards.kind == "crf" else CONFIG.data.val
+def figure(name):
+    """Return the outputs of a figure: a PNG for the report, a PDF with vectors beside it."""
+    return report(
+        TREE.figure(name),
+        caption=f"../report/{name}.rst",
+        category="Figures",
+        labels={"figure": name},
+    )

@@ -4,7 +4,7 @@
 
 
 rule download:
-    """VOC 2012 with the masks of SBD, or COCO 2014, where `data.root` is empty."""
+    """Download VOC 2012 with the masks of SBD, or COCO 2014, if `data.root` is empty."""
     output:
         record="downloads/{source}/downloaded.json",
     log:
@@ -19,7 +19,13 @@ rule download:
         mem_mb=2000,
         runtime=1440,
     params:
-        settings=download_settings(),
+        settings=json.dumps(
+            {
+                "data": {"source": CONFIG.data.source},
+                "download": CONFIG.download.model_dump(),
+            },
+            sort_keys=True,
+        ),
         code=code_digest("semples.stages.download"),
         out=subpath(output.record, parent=True),
     shell:
@@ -30,18 +36,18 @@ rule download:
 
 
 rule data:
-    """A data set becomes a manifest."""
+    """Read the data set and write its manifest."""
     input:
         f"{CONFIG.data.root}/downloaded.json"
         if DOWNLOADED
         else table_files(CONFIG.data),
     output:
-        manifest=MANIFEST,
-        classes=f"{BASE}/data/classes.csv",
+        manifest=TREE.path("data", "manifest"),
+        classes=TREE.path("data", "classes"),
     log:
-        f"{BASE}/logs/data.log",
+        TREE.log("data"),
     benchmark:
-        f"{BASE}/benchmarks/data.tsv"
+        TREE.benchmark("data")
     conda:
         "../../envs/data.yaml"
     threads: CONFIG.run.threads
@@ -49,7 +55,7 @@ rule data:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=settings_json("data"),
+        settings=GRAPH.settings_json("data", SHOWN.variants[0]),
         code=code_digest("semples.stages.data"),
         out=subpath(output.manifest, parent=True),
     shell:
@@ -61,13 +67,13 @@ rule data:
 
 
 rule weights:
-    """ImageNet weights that a classifier or a segmentation network starts from."""
+    """Download ImageNet weights that a classifier or a segmentation network starts from."""
     output:
-        f"{BASE}/weights/{{library}}/{{model}}.safetensors",
+        TREE.weights(),
     log:
-        f"{BASE}/logs/weights/{{library}}.{{model}}.log",
+        TREE.log("weights", "{library}.{model}"),
     benchmark:
-        f"{BASE}/benchmarks/weights/{{library}}.{{model}}.tsv"
+        TREE.benchmark("weights", "{library}.{model}")
     wildcard_constraints:
         library="timm|smp|transformers",
         model=".+",
@@ -89,19 +95,19 @@ rule weights:
 
 
 rule guide:
-    """The frozen image-text model, made local, with the embeddings of class names and words."""
+    """Copy the frozen image-text model and embed the class names and words with it."""
     input:
         classes=rules.data.output.classes,
         manifest=rules.data.output.manifest,
     output:
-        model=f"{BASE}/guide/{{variant}}/open_clip_model.safetensors",
-        config=f"{BASE}/guide/{{variant}}/open_clip_config.json",
-        texts=f"{BASE}/guide/{{variant}}/texts.safetensors",
-        words=f"{BASE}/guide/{{variant}}/words.txt",
+        model=TREE.path("guide", "model"),
+        config=TREE.path("guide", "config"),
+        texts=TREE.path("guide", "texts"),
+        words=TREE.path("guide", "words"),
     log:
-        f"{BASE}/logs/guide/{{variant}}.log",
+        TREE.log("guide"),
     benchmark:
-        f"{BASE}/benchmarks/guide/{{variant}}.tsv"
+        TREE.benchmark("guide")
     retries: 2
     conda:
         "../../envs/torch.yaml"

@@ -1,20 +1,25 @@
-# In: CAMs, masks, prompts and words of `experiments`, first seed. Out: panels of pictures in figures/, PNG and PDF.
+# In: what the figure shows (semples/planning/targets.py): CAMs, masks, prompts, evaluations, metrics or tables of
+# `experiments`, mostly of the first seed. Out: figures/, PNG and PDF.
+# The figures after `panel` take its environment, resources and command, and name their own inputs and arguments.
+
+IMAGES = {
+    "config": GRAPH.settings_json("figures", SHOWN.variants[0]),
+    "split": CONFIG.data.train,
+}
 
 
 rule panel:
-    """Image, truth, the CAMs of all variants, and the last variant's pseudo mask and segmentation."""
+    """Draw images, ground truth, the CAMs of all variants, and the last variant's pseudo masks and segmentation."""
     input:
         manifest=rules.data.output.manifest,
-        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in MAPPED],
-        crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
-        segment=path_of("segment_masks", "predictions", LAST, SEEDS[0]),
+        shown=SHOWN.paths("panel"),
     output:
-        png=figure("panel", "panel"),
-        pdf=f"{BASE}/figures/panel.pdf",
+        png=figure("panel"),
+        pdf=TREE.figure("panel", "pdf"),
     log:
-        f"{BASE}/logs/figures/panel.log",
+        TREE.log("figures", "panel"),
     benchmark:
-        f"{BASE}/benchmarks/figures/panel.tsv"
+        TREE.benchmark("figures", "panel")
     conda:
         "../../envs/plot.yaml"
     threads: 1
@@ -22,146 +27,174 @@ rule panel:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings_json("figures"),
-        split=CONFIG.data.train,
-        cams=lambda wildcards, input: named(zip(MAPPED, input.cams)),
-        masks=lambda wildcards, input: named(
-            [("pseudo mask", input.crf)] * bool(input.crf)
-            + [("segmentation", input.segment)]
+        command="figures panel",
+        arguments=arguments("manifest", shown="panel", **IMAGES),
+        code=code_digest("semples.stages.figures.panels"),
+    shell:
+        "exec python -m semples {params.command}"
+        " {params.arguments:q}"
+        " --out {output.png:q}"
+        " &> {log:q}"
+
+
+use rule panel as framework with:
+    """Draw the stages of the method on one image."""
+    input:
+        manifest=rules.data.output.manifest,
+        shown=SHOWN.paths("framework"),
+    output:
+        png=figure("framework"),
+        pdf=TREE.figure("framework", "pdf"),
+    log:
+        TREE.log("figures", "framework"),
+    benchmark:
+        TREE.benchmark("figures", "framework")
+    params:
+        command="figures framework",
+        arguments=arguments("manifest", shown="framework", **IMAGES),
+        code=code_digest("semples.stages.figures.panels"),
+
+
+use rule panel as comparison with:
+    """Draw the CAMs of all variants on random images, on the best and on the worst."""
+    input:
+        manifest=rules.data.output.manifest,
+        shown=SHOWN.paths("comparison"),
+    output:
+        png=figure("comparison"),
+        pdf=TREE.figure("comparison", "pdf"),
+    log:
+        TREE.log("figures", "comparison"),
+    benchmark:
+        TREE.benchmark("figures", "comparison")
+    params:
+        command="figures comparison",
+        arguments=arguments(
+            "manifest",
+            shown="comparison",
+            threshold=GRAPH.settings[SHOWN.last].crf.threshold.value,
+            **IMAGES,
         ),
         code=code_digest("semples.stages.figures.panels"),
-    shell:
-        "exec python -m semples figures panel"
-        " --config {params.settings:q}"
-        " --manifest {input.manifest:q}"
-        " --split {params.split:q}"
-        " --cams {params.cams:q}"
-        " --masks {params.masks:q}"
-        " --out {output.png:q}"
-        " &> {log:q}"
 
 
-rule framework:
-    """The stages of the method on one image."""
+use rule panel as heatmap with:
+    """Draw where in an image the guide sees a class name, the learned prompt and the prompt written by hand."""
     input:
         manifest=rules.data.output.manifest,
-        cams=[path for _, path in stage_cams()],
-        words=lambda wildcards: prompts_file(LAST, "words.csv"),
-        crf=path_of("crf", "masks", LAST, SEEDS[0]) if MAPPED else [],
-        segment=path_of("segment_masks", "predictions", LAST, SEEDS[0]),
+        guide=lambda wildcards: GRAPH.path("guide", "texts", SHOWN.last),
+        shown=SHOWN.paths("heatmap"),
     output:
-        png=figure("framework", "framework"),
-        pdf=f"{BASE}/figures/framework.pdf",
+        png=figure("heatmap"),
+        pdf=TREE.figure("heatmap", "pdf"),
     log:
-        f"{BASE}/logs/figures/framework.log",
+        TREE.log("figures", "heatmap"),
     benchmark:
-        f"{BASE}/benchmarks/figures/framework.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        settings=settings_json("figures"),
-        split=CONFIG.data.train,
-        cams=named(stage_cams()),
-        code=code_digest("semples.stages.figures.panels"),
-    shell:
-        "exec python -m semples figures framework"
-        " --config {params.settings:q}"
-        " --manifest {input.manifest:q}"
-        " --split {params.split:q}"
-        " --cams {params.cams:q}"
-        " --masks 'crf: pseudo mask'={input.crf:q} segment={input.segment:q}"
-        " --words {input.words:q}"
-        " --out {output.png:q}"
-        " &> {log:q}"
-
-
-rule comparison:
-    """The CAMs of all variants on images chosen by a rule: random, best, worst."""
-    input:
-        manifest=rules.data.output.manifest,
-        cams=[path_of("cams", "cams.h5", v, SEEDS[0]) for v in MAPPED],
-    output:
-        png=figure("comparison", "comparison"),
-        pdf=f"{BASE}/figures/comparison.pdf",
-    log:
-        f"{BASE}/logs/figures/comparison.log",
-    benchmark:
-        f"{BASE}/benchmarks/figures/comparison.tsv"
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        settings=settings_json("figures"),
-        split=CONFIG.data.train,
-        threshold=PLAN.settings[LAST].crf.threshold.value,
-        cams=lambda wildcards, input: named(zip(MAPPED, input.cams)),
-        code=code_digest("semples.stages.figures.panels"),
-    shell:
-        "exec python -m semples figures comparison"
-        " --config {params.settings:q}"
-        " --manifest {input.manifest:q}"
-        " --split {params.split:q}"
-        " --cams {params.cams:q}"
-        " --threshold {params.threshold}"
-        " --out {output.png:q}"
-        " &> {log:q}"
-
-
-rule heatmap:
-    """Where in a picture the guide sees a class's name, its learned prompt and the one written by hand."""
-    input:
-        manifest=rules.data.output.manifest,
-        guide=lambda wildcards: path_of("guide", "texts.safetensors", LAST),
-        prompts=lambda wildcards: [path for _, path in shown_prompts()],
-    output:
-        png=figure("heatmap", "heatmap"),
-        pdf=f"{BASE}/figures/heatmap.pdf",
-    log:
-        f"{BASE}/logs/figures/heatmap.log",
-    benchmark:
-        f"{BASE}/benchmarks/figures/heatmap.tsv"
+        TREE.benchmark("figures", "heatmap")
     conda:
         "../../envs/torch.yaml"
-    threads: 1
     resources:
         mem_mb=8000,
         runtime=60,
     params:
-        settings=settings_json("heatmap", LAST),
-        split=CONFIG.data.train,
-        guide=subpath(input.guide, parent=True),
-        prompts=lambda wildcards: named(shown_prompts()),
+        command="heatmap --names",
+        arguments=arguments(
+            "manifest",
+            "guide",
+            shown="heatmap",
+            config=GRAPH.settings_json("heatmap", SHOWN.last),
+            split=CONFIG.data.train,
+        ),
         code=code_digest("semples.stages.heatmap"),
-    shell:
-        "exec python -m semples heatmap"
-        " --config {params.settings:q}"
-        " --manifest {input.manifest:q}"
-        " --split {params.split:q}"
-        " --guide {params.guide:q}"
-        " --names"
-        " --prompts {params.prompts:q}"
-        " --out {output.png:q}"
-        " &> {log:q}"
+
+
+use rule panel as thresholds with:
+    """Plot mIoU over the background threshold, one line for each variant."""
+    input:
+        shown=SHOWN.paths("thresholds"),
+    output:
+        png=figure("thresholds"),
+        pdf=TREE.figure("thresholds", "pdf"),
+    log:
+        TREE.log("figures", "thresholds"),
+    benchmark:
+        TREE.benchmark("figures", "thresholds")
+    params:
+        command="figures thresholds",
+        arguments=arguments(shown="thresholds"),
+        code=code_digest("semples.stages.figures.curves"),
+
+
+use rule panel as training with:
+    """Plot the loss of every trained stage over its epochs."""
+    input:
+        shown=SHOWN.paths("training"),
+    output:
+        png=figure("training"),
+        pdf=TREE.figure("training", "pdf"),
+    log:
+        TREE.log("figures", "training"),
+    benchmark:
+        TREE.benchmark("figures", "training")
+    params:
+        command="figures training",
+        arguments=arguments(shown="training"),
+        code=code_digest("semples.stages.figures.curves"),
+
+
+use rule panel as sensitivity with:
+    """Plot mIoU over the settings that the tables sweep."""
+    input:
+        [TREE.table(table) for table in SHOWN.swept()],
+    output:
+        png=figure("sensitivity"),
+        pdf=TREE.figure("sensitivity", "pdf"),
+    log:
+        TREE.log("figures", "sensitivity"),
+    benchmark:
+        TREE.benchmark("figures", "sensitivity")
+    params:
+        command="figures sensitivity",
+        arguments=lambda wildcards, input: ["--tables", *input],
+        code=code_digest("semples.stages.figures.curves"),
+
+
+use rule panel as confusion with:
+    """Draw the confusion matrix of the last variant's segmentation."""
+    input:
+        manifest=rules.data.output.manifest,
+        shown=SHOWN.paths("confusion"),
+    output:
+        png=figure("confusion"),
+        pdf=TREE.figure("confusion", "pdf"),
+    log:
+        TREE.log("figures", "confusion"),
+    benchmark:
+        TREE.benchmark("figures", "confusion")
+    params:
+        command="figures confusion",
+        arguments=arguments("manifest", shown="confusion", split=CONFIG.data.val),
+        code=code_digest("semples.stages.figures.confusions"),
+
+
+use rule panel as prompts with:
+    """List the nouns nearest to the learned prompts, beside the words written by hand."""
+    input:
+        shown=SHOWN.paths("prompts"),
+    output:
+        png=figure("prompts"),
+        pdf=TREE.figure("prompts", "pdf"),
+    log:
+        TREE.log("figures", "prompts"),
+    benchmark:
+        TREE.benchmark("figures", "prompts")
+    params:
+        command="figures prompts",
+        arguments=arguments(shown="prompts", manual=json.dumps(SHOWN.manual_words())),
+        code=code_digest("semples.stages.figures.prompts"),
 
 
 rule figures:
-    """All figures that the run's variants, tables and true masks allow."""
+    """Make all figures that the run's variants, tables and ground truth allow."""
     input:
-        rules.panel.output,
-        rules.training.output,
-        rules.comparison.output,
-        rules.thresholds.output if CURVES else [],
-        rules.sensitivity.output if SWEPT and CURVES else [],
-        rules.confusion.output if CONFIG.data.val in MASKED_SPLITS else [],
-        (
-            [rules.framework.output, rules.prompts.output, rules.heatmap.output]
-            if has_learned_prompts(LAST)
-            else []
-        ),
+        [getattr(rules, name).output for name in SHOWN.members("figures")],

@@ -1,21 +1,22 @@
 # In: data/manifest.csv, guide/<variant>/. Out, in <stage>/<variant>/seed<seed>/: model.safetensors, metrics.jsonl, and
 # from cpl and joint prompts.safetensors and words.csv. The folder `checkpoints` beside them is no declared output: Snakemake
 # deletes the outputs of a job that fails, and a rerun is to resume.
+# The stages after `classify` take its environment, resources and command, and name their own inputs and outputs.
 
 
 rule classify:
-    """Classifier whose maps everything starts from."""
+    """Train the classifier whose CAMs the method starts from."""
     input:
         manifest=rules.data.output.manifest,
-        code=own_generator,
-        weights=downloaded_weights("classify"),
+        weights=input_of("classify", "weights"),
+        code=input_of("classify", "code"),
     output:
-        model=f"{BASE}/classify/{{variant}}/seed{{seed}}/model.safetensors",
-        metrics=f"{BASE}/classify/{{variant}}/seed{{seed}}/metrics.jsonl",
+        model=TREE.path("classify", "model"),
+        metrics=TREE.path("classify", "metrics"),
     log:
-        f"{BASE}/logs/classify/{{variant}}.seed{{seed}}.log",
+        TREE.log("classify"),
     benchmark:
-        f"{BASE}/benchmarks/classify/{{variant}}.seed{{seed}}.tsv"
+        TREE.benchmark("classify")
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
@@ -24,176 +25,106 @@ rule classify:
         mem_mb=12000,
         runtime=720,
     params:
+        stage="classify",
         settings=settings_of("classify"),
+        arguments=arguments("weights"),
         code=code_digest("semples.stages.classify"),
-        out=subpath(output.model, parent=True),
+        out=subpath(output.metrics, parent=True),
     shell:
-        "exec python -m semples classify"
+        "exec python -m semples {params.stage}"
         " --config {params.settings:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --weights {input.weights:q}"
+        " {params.arguments:q}"
         " --seed {wildcards.seed}"
         " --out {params.out:q}"
         " &> {log:q}"
 
 
-rule slm:
-    """Segment-label matching: the guide teaches the generator."""
+use rule classify as slm with:
+    """Segment-label matching: train the generator so that the guide recognises the object and not the background."""
     input:
         manifest=rules.data.output.manifest,
-        guide=made_by("guide", "texts.safetensors", seeded=False),
-        start=generator_before("slm"),
-        code=own_generator,
+        guide=made_by("guide", "texts"),
+        start=input_of("slm", "generator"),
+        code=input_of("slm", "code"),
     output:
-        model=f"{BASE}/slm/{{variant}}/seed{{seed}}/model.safetensors",
-        metrics=f"{BASE}/slm/{{variant}}/seed{{seed}}/metrics.jsonl",
+        model=TREE.path("slm", "model"),
+        metrics=TREE.path("slm", "metrics"),
     log:
-        f"{BASE}/logs/slm/{{variant}}.seed{{seed}}.log",
+        TREE.log("slm"),
     benchmark:
-        f"{BASE}/benchmarks/slm/{{variant}}.seed{{seed}}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=12000,
-        runtime=720,
+        TREE.benchmark("slm")
     params:
-        guide=subpath(input.guide, parent=True),
+        stage="slm",
         settings=settings_of("slm"),
+        arguments=arguments("guide", "start"),
         code=code_digest("semples.stages.slm"),
-        out=subpath(output.model, parent=True),
-    shell:
-        "exec python -m semples slm"
-        " --config {params.settings:q}"
-        " --threads {threads}"
-        " --manifest {input.manifest:q}"
-        " --guide {params.guide:q}"
-        " --start {input.start:q}"
-        " --seed {wildcards.seed}"
-        " --out {params.out:q}"
-        " &> {log:q}"
 
 
-rule cpl:
-    """Contrastive prompt learning: one prompt a class learns its background."""
+use rule classify as cpl with:
+    """Contrastive prompt learning: train one prompt for each class to describe its background."""
     input:
         manifest=rules.data.output.manifest,
-        guide=made_by("guide", "texts.safetensors", seeded=False),
-        generator=generator_before("cpl"),
-        cams=foreign_cams,
-        code=own_generator,
+        guide=made_by("guide", "texts"),
+        generator=input_of("cpl", "generator"),
+        cams=input_of("cpl", "cams"),
+        code=input_of("cpl", "code"),
     output:
-        prompts=f"{BASE}/cpl/{{variant}}/seed{{seed}}/prompts.safetensors",
-        words=f"{BASE}/cpl/{{variant}}/seed{{seed}}/words.csv",
-        metrics=f"{BASE}/cpl/{{variant}}/seed{{seed}}/metrics.jsonl",
+        prompts=TREE.path("cpl", "prompts"),
+        words=TREE.path("cpl", "words"),
+        metrics=TREE.path("cpl", "metrics"),
     log:
-        f"{BASE}/logs/cpl/{{variant}}.seed{{seed}}.log",
+        TREE.log("cpl"),
     benchmark:
-        f"{BASE}/benchmarks/cpl/{{variant}}.seed{{seed}}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=12000,
-        runtime=720,
+        TREE.benchmark("cpl")
     params:
-        guide=subpath(input.guide, parent=True),
-        generator=lambda wildcards, input: (
-            ["--generator", input.generator] if input.generator else []
-        ),
+        stage="cpl",
         settings=settings_of("cpl"),
+        arguments=arguments("guide", "generator"),
         code=code_digest("semples.stages.cpl"),
-        out=subpath(output.prompts, parent=True),
-    shell:
-        "exec python -m semples cpl"
-        " --config {params.settings:q}"
-        " --threads {threads}"
-        " --manifest {input.manifest:q}"
-        " --guide {params.guide:q}"
-        " {params.generator:q}"
-        " --seed {wildcards.seed}"
-        " --out {params.out:q}"
-        " &> {log:q}"
 
 
-rule csr:
-    """Class-associated semantic refinement: away from what the prompts have learned."""
+use rule classify as csr with:
+    """Class-associated semantic refinement: train the generator away from the backgrounds that the prompts learned."""
     input:
         manifest=rules.data.output.manifest,
-        guide=made_by("guide", "texts.safetensors", seeded=False),
-        start=generator_before("csr"),
-        code=own_generator,
-        prompts=made_by("cpl", "prompts.safetensors"),
+        guide=made_by("guide", "texts"),
+        start=input_of("csr", "generator"),
+        code=input_of("csr", "code"),
+        prompts=made_by("cpl", "prompts"),
     output:
-        model=f"{BASE}/csr/{{variant}}/seed{{seed}}/model.safetensors",
-        metrics=f"{BASE}/csr/{{variant}}/seed{{seed}}/metrics.jsonl",
+        model=TREE.path("csr", "model"),
+        metrics=TREE.path("csr", "metrics"),
     log:
-        f"{BASE}/logs/csr/{{variant}}.seed{{seed}}.log",
+        TREE.log("csr"),
     benchmark:
-        f"{BASE}/benchmarks/csr/{{variant}}.seed{{seed}}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=12000,
-        runtime=720,
+        TREE.benchmark("csr")
     params:
-        guide=subpath(input.guide, parent=True),
+        stage="csr",
         settings=settings_of("csr"),
+        arguments=arguments("guide", "start", "prompts"),
         code=code_digest("semples.stages.csr"),
-        out=subpath(output.model, parent=True),
-    shell:
-        "exec python -m semples csr"
-        " --config {params.settings:q}"
-        " --threads {threads}"
-        " --manifest {input.manifest:q}"
-        " --guide {params.guide:q}"
-        " --start {input.start:q}"
-        " --prompts {input.prompts:q}"
-        " --seed {wildcards.seed}"
-        " --out {params.out:q}"
-        " &> {log:q}"
 
 
-rule joint:
-    """Prompts and generator together, in place of cpl and csr."""
+use rule classify as joint with:
+    """Train prompts and generator together, instead of cpl and csr."""
     input:
         manifest=rules.data.output.manifest,
-        guide=made_by("guide", "texts.safetensors", seeded=False),
-        start=generator_before("joint"),
-        code=own_generator,
+        guide=made_by("guide", "texts"),
+        start=input_of("joint", "generator"),
+        code=input_of("joint", "code"),
     output:
-        prompts=f"{BASE}/joint/{{variant}}/seed{{seed}}/prompts.safetensors",
-        words=f"{BASE}/joint/{{variant}}/seed{{seed}}/words.csv",
-        model=f"{BASE}/joint/{{variant}}/seed{{seed}}/model.safetensors",
-        metrics=f"{BASE}/joint/{{variant}}/seed{{seed}}/metrics.jsonl",
+        prompts=TREE.path("joint", "prompts"),
+        words=TREE.path("joint", "words"),
+        model=TREE.path("joint", "model"),
+        metrics=TREE.path("joint", "metrics"),
     log:
-        f"{BASE}/logs/joint/{{variant}}.seed{{seed}}.log",
+        TREE.log("joint"),
     benchmark:
-        f"{BASE}/benchmarks/joint/{{variant}}.seed{{seed}}.tsv"
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
-    resources:
-        gpu=GPUS,
-        mem_mb=12000,
-        runtime=720,
+        TREE.benchmark("joint")
     params:
-        guide=subpath(input.guide, parent=True),
+        stage="joint",
         settings=settings_of("joint"),
+        arguments=arguments("guide", "start"),
         code=code_digest("semples.stages.joint"),
-        out=subpath(output.model, parent=True),
-    shell:
-        "exec python -m semples joint"
-        " --config {params.settings:q}"
-        " --threads {threads}"
-        " --manifest {input.manifest:q}"
-        " --guide {params.guide:q}"
-        " --start {input.start:q}"
-        " --seed {wildcards.seed}"
-        " --out {params.out:q}"
-        " &> {log:q}"

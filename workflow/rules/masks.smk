@@ -7,14 +7,14 @@ rule cams:
     """Maps of the training images into one HDF5 file."""
     input:
         manifest=rules.data.output.manifest,
-        generator=generator_before("cams"),
-        code=own_generator,
+        generator=input_of("cams", "generator"),
+        code=input_of("cams", "code"),
     output:
-        cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/{PART_OF_CAMS}",
+        cams=CAMS,
     log:
-        f"{BASE}/logs/cams/{{variant}}.seed{{seed}}{OF_SHARD}.log",
+        TREE.log("cams", PART),
     benchmark:
-        f"{BASE}/benchmarks/cams/{{variant}}.seed{{seed}}{OF_SHARD}.tsv"
+        TREE.benchmark("cams", PART)
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
@@ -25,7 +25,7 @@ rule cams:
     params:
         settings=settings_of("cams"),
         split=CONFIG.data.train,
-        shard=shard_flag,
+        shard=["--shard", PART] if SHARDED else [],
         code=code_digest("semples.stages.cams"),
     shell:
         "exec python -m semples cams"
@@ -43,13 +43,13 @@ rule evaluate_cams:
     """The threshold curve of the CAMs, and their mIoU at the threshold of every policy."""
     input:
         manifest=rules.data.output.manifest,
-        cams=made_by("cams", "cams.h5"),
+        cams=made_by("cams", "cams"),
     output:
-        evaluation=f"{BASE}/evaluate/{{variant}}/seed{{seed}}/cams.json",
+        evaluation=TREE.path("evaluate", "cams"),
     log:
-        f"{BASE}/logs/evaluate/{{variant}}.seed{{seed}}.cams.log",
+        TREE.log("evaluate", "cams"),
     benchmark:
-        f"{BASE}/benchmarks/evaluate/{{variant}}.seed{{seed}}.cams.tsv"
+        TREE.benchmark("evaluate", "cams")
     conda:
         "../../envs/plot.yaml"
     threads: 1
@@ -75,14 +75,18 @@ rule crf:
     """Dense CRF: CAMs become palette PNG pseudo masks."""
     input:
         manifest=rules.data.output.manifest,
-        cams=made_by("cams", "cams.h5"),
-        evaluation=judged_cams,
+        cams=made_by("cams", "cams"),
+        evaluation=(
+            made_by("evaluate", "cams")
+            if CONFIG.data.train in SHOWN.masked_splits
+            else []
+        ),
     output:
-        masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/{PART_OF_CRF}"),
+        masks=directory(MASKS),
     log:
-        f"{BASE}/logs/crf/{{variant}}.seed{{seed}}{OF_SHARD}.log",
+        TREE.log("crf", PART),
     benchmark:
-        f"{BASE}/benchmarks/crf/{{variant}}.seed{{seed}}{OF_SHARD}.tsv"
+        TREE.benchmark("crf", PART)
     conda:
         "../../envs/crf.yaml"
     threads: CONFIG.run.threads
@@ -91,7 +95,7 @@ rule crf:
         runtime=720,
     params:
         settings=settings_of("crf"),
-        shard=shard_flag,
+        shard=["--shard", PART] if SHARDED else [],
         code=code_digest("semples.stages.crf"),
     shell:
         "exec python -m semples crf"
@@ -110,14 +114,11 @@ if SHARDED:
     rule join_cams:
         """The index by which the shards read as one file."""
         input:
-            gather.shards(
-                f"{BASE}/cams/{{variant}}/seed{{seed}}/{PART_OF_CAMS}",
-                allow_missing=True,
-            ),
+            gather.shards(CAMS, allow_missing=True),
         output:
-            cams=f"{BASE}/cams/{{variant}}/seed{{seed}}/cams.h5",
+            cams=TREE.path("cams", "cams"),
         log:
-            f"{BASE}/logs/cams/{{variant}}.seed{{seed}}.join.log",
+            TREE.log("cams", "join"),
         conda:
             "../../envs/plot.yaml"
         threads: 1
@@ -135,14 +136,11 @@ if SHARDED:
     rule join_masks:
         """The pseudo masks of all shards in one folder."""
         input:
-            gather.shards(
-                f"{BASE}/crf/{{variant}}/seed{{seed}}/{PART_OF_CRF}",
-                allow_missing=True,
-            ),
+            gather.shards(MASKS, allow_missing=True),
         output:
-            masks=directory(f"{BASE}/crf/{{variant}}/seed{{seed}}/masks"),
+            masks=directory(TREE.path("crf", "masks")),
         log:
-            f"{BASE}/logs/crf/{{variant}}.seed{{seed}}.join.log",
+            TREE.log("crf", "join"),
         conda:
             "../../envs/plot.yaml"
         threads: 1
@@ -159,18 +157,18 @@ if SHARDED:
 
 
 rule segment:
-    """A segmentation network learns from the pseudo masks."""
+    """A segmentation network on the pseudo masks, and its masks of the validation images."""
     input:
         manifest=rules.data.output.manifest,
-        masks=pseudo_masks,
-        weights=downloaded_weights("segment"),
+        masks=input_of("segment", "masks"),
+        weights=input_of("segment", "weights"),
     output:
-        model=f"{BASE}/segment/{{variant}}/seed{{seed}}/model.safetensors",
-        metrics=f"{BASE}/segment/{{variant}}/seed{{seed}}/metrics.jsonl",
+        model=TREE.path("segment", "model"),
+        metrics=TREE.path("segment", "metrics"),
     log:
-        f"{BASE}/logs/segment/{{variant}}.seed{{seed}}.log",
+        TREE.log("segment"),
     benchmark:
-        f"{BASE}/benchmarks/segment/{{variant}}.seed{{seed}}.tsv"
+        TREE.benchmark("segment")
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
@@ -195,16 +193,16 @@ rule segment:
 
 
 rule segment_masks:
-    """Masks of the validation images by the trained network."""
+    """Predict the masks of the validation images with the trained network."""
     input:
         manifest=rules.data.output.manifest,
-        model=made_by("segment", "model.safetensors"),
+        model=made_by("segment", "model"),
     output:
-        masks=directory(f"{BASE}/segment/{{variant}}/seed{{seed}}/predictions"),
+        masks=directory(TREE.path("segment_masks", "masks")),
     log:
-        f"{BASE}/logs/segment_masks/{{variant}}.seed{{seed}}.log",
+        TREE.log("segment_masks"),
     benchmark:
-        f"{BASE}/benchmarks/segment_masks/{{variant}}.seed{{seed}}.tsv"
+        TREE.benchmark("segment_masks")
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
@@ -229,13 +227,13 @@ rule submission:
     """Masks of VOC's test split as the tar that its server takes; made when asked for by name."""
     input:
         manifest=rules.data.output.manifest,
-        model=made_by("segment", "model.safetensors"),
+        model=made_by("segment", "model"),
     output:
-        tar=f"{BASE}/submission/{{variant}}/seed{{seed}}/comp6_test_cls.tar",
+        tar=TREE.path("submission", "tar"),
     log:
-        f"{BASE}/logs/submission/{{variant}}.seed{{seed}}.log",
+        TREE.log("submission"),
     benchmark:
-        f"{BASE}/benchmarks/submission/{{variant}}.seed{{seed}}.tsv"
+        TREE.benchmark("submission")
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
@@ -260,13 +258,18 @@ rule evaluate_masks:
     """Pseudo masks or predictions against true masks."""
     input:
         manifest=rules.data.output.manifest,
-        masks=judged_masks,
+        masks=lambda wildcards: TREE.path(
+            STAGE_OF_COLUMN[wildcards.kind],
+            "masks",
+            wildcards.variant,
+            wildcards.seed,
+        ),
     output:
-        evaluation=f"{BASE}/evaluate/{{variant}}/seed{{seed}}/{{kind}}.json",
+        evaluation=f"{TREE.folder('evaluate')}/{{kind}}.json",
     log:
-        f"{BASE}/logs/evaluate/{{variant}}.seed{{seed}}.{{kind}}.log",
+        TREE.log("evaluate", "{kind}"),
     benchmark:
-        f"{BASE}/benchmarks/evaluate/{{variant}}.seed{{seed}}.{{kind}}.tsv"
+        TREE.benchmark("evaluate", "{kind}")
     conda:
         "../../envs/plot.yaml"
     threads: 1
@@ -276,7 +279,9 @@ rule evaluate_masks:
     params:
         settings=settings_of("evaluate"),
         code=code_digest("semples.stages.evaluate"),
-        split=judged_split,
+        split=lambda wildcards: {"crf": CONFIG.data.train, "segment": CONFIG.data.val}[
+            wildcards.kind
+        ],
     shell:
         "exec python -m semples evaluate"
         " --config {params.settings:q}"

@@ -1,0 +1,91 @@
+"""The tree of a run's folder, results/<name>/. Every other module and rule asks here where a file lies.
+
+data/manifest.csv, classes.csv
+weights/<library>/<model>.safetensors       downloaded ImageNet weights
+guide/<variant>/                            one guide and its text embeddings
+<stage>/<variant>/seed<seed>/               outputs of the other stages, named in OUTPUTS
+tables/<table>.csv .md .tex .html           figures/<figure>.png .pdf
+logs/<stage>/<variant>.seed<seed>[.<part>].log, and benchmarks/ with the same names and suffix .tsv
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+_LEARNER = {"model": "model.safetensors", "metrics": "metrics.jsonl"}
+_PROMPTS = {"prompts": "prompts.safetensors", "words": "words.csv", "metrics": "metrics.jsonl"}
+OUTPUTS: dict[str, dict[str, str]] = {
+    "data": {"manifest": "manifest.csv", "classes": "classes.csv"},
+    "guide": {
+        "model": "open_clip_model.safetensors",
+        "config": "open_clip_config.json",
+        "texts": "texts.safetensors",
+        "words": "words.txt",
+    },
+    **dict.fromkeys(("classify", "slm", "csr"), _LEARNER),
+    "cpl": _PROMPTS,
+    "joint": _PROMPTS | _LEARNER,
+    "cams": {"cams": "cams.h5"},
+    "crf": {"masks": "masks"},
+    "segment": _LEARNER,
+    "segment_masks": {"masks": "predictions"},
+    "evaluate": {"cams": "cams.json", "crf": "crf.json", "segment": "segment.json"},
+    "submission": {"tar": "comp6_test_cls.tar"},
+}
+"""File or folder of every output of a stage; the rules use the same names."""
+_FOLDERS = {"segment_masks": "segment"}  # of outputs that lie in another stage's folder
+_WITHOUT_VARIANT = ("data", "weights", "tables", "figures")
+
+
+class Layout(NamedTuple):
+    """The paths of one run; `{variant}` and `{seed}` stay in them as wildcards unless a caller names them."""
+
+    base: str
+    """Folder of the run."""
+
+    @classmethod
+    def of(cls, name: str) -> "Layout":
+        """Return the layout of the run `name` in the working directory."""
+        return cls(f"results/{name}")
+
+    def folder(self, stage: str, variant: str = "{variant}", seed: int | str = "{seed}") -> str:
+        """Return the folder of a stage's outputs."""
+        parts = {"data": [], "guide": [variant]}.get(stage, [variant, f"seed{seed}"])
+        return "/".join([self.base, _FOLDERS.get(stage, stage), *parts])
+
+    def path(self, stage: str, output: str, variant: str = "{variant}", seed: int | str = "{seed}") -> str:
+        """Return the path of one of a stage's OUTPUTS."""
+        return f"{self.folder(stage, variant, seed)}/{OUTPUTS[stage][output]}"
+
+    def shard(self, stage: str) -> str:
+        """Return the output of one of the several jobs of cams or crf that share the images."""
+        return f"{self.folder(stage)}/shards/{{scatteritem}}{'.h5' if stage == 'cams' else ''}"
+
+    def weights(self, source: str = "{library}/{model}") -> str:
+        """Return the file of downloaded ImageNet weights; `source` is "<library>/<model>"."""
+        return f"{self.base}/weights/{source}.safetensors"
+
+    def table(self, name: str, suffix: str = "csv") -> str:
+        """Return the file of a table in one of its formats."""
+        return f"{self.base}/tables/{name}.{suffix}"
+
+    def figure(self, name: str, suffix: str = "png") -> str:
+        """Return the file of a figure in one of its formats."""
+        return f"{self.base}/figures/{name}.{suffix}"
+
+    def log(self, stage: str, part: str = "") -> str:
+        """Return the log of a stage's jobs, or of the table or figure `part`; `part` tells jobs of one stage apart."""
+        return f"{self.base}/logs/{self._job(stage, part)}.log"
+
+    def benchmark(self, stage: str, part: str = "") -> str:
+        """Return the benchmark file of the jobs whose log is `log(stage, part)`."""
+        return f"{self.base}/benchmarks/{self._job(stage, part)}.tsv"
+
+    def _job(self, stage: str, part: str) -> str:
+        if stage in _WITHOUT_VARIANT:
+            return f"{stage}/{part}" if part else stage
+        return "/".join([stage, ".".join(["{variant}"] + ["seed{seed}"] * (stage != "guide") + [part] * bool(part))])
+
+
+def manifest_of(output: Path) -> Path:
+    """Return the manifest of the run in which `output`, a file of <stage>/<variant>/seed<seed>/, lies."""
+    return Path(Layout(str(output.resolve().parents[3])).path("data", "manifest"))

@@ -1,0 +1,58 @@
+"""Jobs are counted as Snakemake counts them, and the modules that it imports while it plans need little."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from semples.config.load import load
+from semples.planning.targets import Targets
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("data", "guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
+SCHEMES = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 2}, "truth": {"segment": {"labels": "truth"}}}
+
+
+@pytest.mark.parametrize("target", ["all", "results", "tables", "figures"])
+@pytest.mark.parametrize("experiments", [{}, SCHEMES], ids=["preset", "schemes"])
+def test_jobs_are_those_of_a_dry_run(tmp_path, target, experiments):
+    config = {"preset": "mini", "seeds": [0, 1], "experiments": experiments}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert counted(config, target) == planned(tmp_path, target)
+
+
+@pytest.mark.parametrize("masks", [(), ("train",), ("val",)], ids=["none", "train", "val"])
+def test_jobs_of_photographs_follow_their_masks(tmp_path, masks):
+    rows = [f"{split}.png,{split},dog,{'mask.png' if split in masks else ''}" for split in ("train", "val")]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,split,labels,mask", *rows]), encoding="utf-8")
+    config = {"preset": "photos", "data": {"root": str(tmp_path)}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert counted(config, "all") == planned(tmp_path, "all")
+
+
+def counted(config: dict, target: str) -> dict[str, int]:
+    """Jobs of every rule by our own count."""
+    jobs = {rule: len(outputs) for rule, outputs in Targets(load(config)).jobs([target]).items()}
+    return {"evaluate_cams" if rule == "evaluate" else rule: count for rule, count in jobs.items() if count}
+
+
+def planned(folder: Path, target: str) -> dict[str, int]:
+    """Jobs of the same rules by a dry run."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile", "--dry-run", target]
+    done = subprocess.run([*command, "--cores", "1"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    jobs = re.findall(r"^(\w+)\s+(\d+)$", f"{done.stdout}\n{done.stderr}", flags=re.MULTILINE)
+    return {rule: int(n) for rule, n in jobs if rule in (*STAGES, "evaluate_cams", "evaluate_masks")}
+
+
+def test_planning_needs_neither_numpy_nor_torch():
+    heavy = "numpy", "pandas", "torch", "cv2"
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({heavy!r}))
+import semples.planning.graph, semples.planning.layout, semples.planning.targets
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

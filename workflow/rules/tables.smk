@@ -1,0 +1,152 @@
+# In: evaluations and prompt words (semples/planning/targets.py). Out: tables/ of the whole run.
+# `results` shows `experiments` alone; each of the paper's tables asks for its own rows and columns, and no more.
+# The tables after `results` take its environment, resources and command, and name their own inputs and arguments.
+
+
+rule results:
+    """Write the scores of all variants and seeds."""
+    input:
+        shown=SHOWN.paths("results"),
+    output:
+        results=report(
+            TREE.table("results"),
+            caption="../report/results.rst",
+            category="Tables",
+            labels={"table": "results"},
+        ),
+        page=report(
+            TREE.table("results", "html"),
+            caption="../report/results.rst",
+            category="Tables",
+            labels={"table": "summary"},
+        ),
+        classes=report(
+            TREE.table("classes"),
+            caption="../report/classes.rst",
+            category="Tables",
+            labels={"table": "classes"},
+        ),
+        markdown=TREE.table("results", "md"),
+    log:
+        TREE.log("tables", "results"),
+    benchmark:
+        TREE.benchmark("tables", "results")
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        command="tables results",
+        arguments=arguments(shown="results", note=SHOWN.note()),
+        code=code_digest("semples.stages.tables.results"),
+        out=subpath(output.markdown, parent=True),
+    shell:
+        "exec python -m semples {params.command}"
+        " {params.arguments:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+use rule results as words with:
+    """Write the words nearest to the prompts."""
+    input:
+        shown=SHOWN.paths("words"),
+    output:
+        markdown=TREE.table("words", "md"),
+    log:
+        TREE.log("tables", "words"),
+    benchmark:
+        TREE.benchmark("tables", "words")
+    params:
+        command="tables words",
+        arguments=arguments(shown="words"),
+        code=code_digest("semples.stages.tables.words"),
+
+
+use rule results as paper with:
+    """Write one of the paper's tables."""
+    input:
+        lambda wildcards: SHOWN.paths(wildcards.table),
+    output:
+        csv=TREE.table("{table}"),
+        markdown=TREE.table("{table}", "md"),
+        latex=TREE.table("{table}", "tex"),
+        page=report(
+            TREE.table("{table}", "html"),
+            caption="../report/paper.rst",
+            category="Paper: tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        TREE.log("tables", "{table}"),
+    benchmark:
+        TREE.benchmark("tables", "{table}")
+    params:
+        command="tables paper",
+        arguments=lambda wildcards, input: [
+            *SHOWN.arguments(wildcards.table, input),
+            "--table",
+            json.dumps(SHOWN.table_spec(wildcards.table)),
+        ],
+        code=code_digest("semples.stages.tables.paper"),
+
+
+for table in CONFIG.tables:
+
+    rule:
+        name:
+            table
+        input:
+            TREE.table(table),
+
+
+rule cost:
+    """Write hours, memory and disk of every stage, from the benchmark files of the jobs before."""
+    input:
+        [TREE.table(table) for table in CONFIG.tables],
+    output:
+        csv=TREE.table("table_9"),
+        markdown=TREE.table("table_9", "md"),
+        latex=TREE.table("table_9", "tex"),
+        page=report(
+            TREE.table("table_9", "html"),
+            caption="../report/cost.rst",
+            category="Paper: tables",
+            labels={"table": "table_9"},
+        ),
+    log:
+        TREE.log("tables", "table_9"),
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        base=subpath(output.csv, ancestor=2),
+        note=f"Preset {CONFIG.preset}; seeds {', '.join(map(str, CONFIG.seeds))}; run.device {CONFIG.run.device},"
+        f" {CONFIG.run.threads} threads a job.",
+        code=code_digest("semples.stages.tables.cost"),
+        out=subpath(output.csv, parent=True),
+    shell:
+        "exec python -m semples tables cost"
+        " --base {params.base:q}"
+        " --note {params.note:q}"
+        " --out {params.out:q}"
+        " &> {log:q}"
+
+
+rule table_9:
+    """Cost."""
+    input:
+        rules.cost.output.csv,
+
+
+rule tables:
+    """Make all of the paper's tables."""
+    input:
+        [TREE.table(table) for table in CONFIG.tables],
+        rules.cost.output.csv,
+        rules.words.output,

@@ -12,7 +12,20 @@ from semples.config.load import load
 from semples.planning.targets import Targets
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("data", "guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
+STAGES = (
+    "data",
+    "weights",
+    "guide",
+    "classify",
+    "slm",
+    "cpl",
+    "csr",
+    "joint",
+    "cams",
+    "crf",
+    "segment",
+    "segment_masks",
+)
 SCHEMES = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 2}, "truth": {"segment": {"labels": "truth"}}}
 
 

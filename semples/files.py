@@ -1,17 +1,27 @@
-"""Writing files whole or not at all, and saying what they were made from."""
+"""Write files whole or not at all, and replace nothing but what semples wrote.
+
+The hidden file `.semples` of a folder lists the outputs that semples wrote there, one a line: size, digest, name. Lines
+are only appended, so jobs can write side by side; a line whose file is gone means nothing. An output that is a folder
+has its own list inside, with names that begin with "./", which shows files that were added or changed later.
+"""
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 
 from semples.errors import SemplesError
 
 PACKAGE = Path(__file__).parent
+MARKS = ".semples"
+IGNORED = {MARKS, ".snakemake_timestamp", ".DS_Store", "Thumbs.db", "desktop.ini"}  # written by programs, unasked
+PARTIAL = re.compile(r"\..+\.partial-\d+(-old)?")
+SAMPLE = 2**21  # bytes at each end of a large file that its digest covers
+FOREIGN = "which semples did not write, or which was changed since"
 
 
 def snakefile() -> Path:
@@ -35,36 +45,121 @@ def isolated_package() -> Path:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary file or folder name beside `path`; it takes the place of `path` only if the block ends well."""
+    """Yield a temporary name beside `path`; the file or folder written there replaces `path` if the block ends well.
+
+    Raises:
+        SemplesError: At `path` is something that semples did not write, or that was changed since.
+    """
     path = Path(path)
+    require_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    old = path.with_name(f"{partial.name}-old")
+    for leftover in (partial, old):  # of a killed process that had the same number
+        _remove(leftover)
     try:
         yield partial
+        require_replaceable(path, folder=partial.is_dir())
+        _mark(partial, path)
         if path.is_dir():
-            shutil.rmtree(path)
+            path.rename(old)
         partial.replace(path)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        partial.unlink(missing_ok=True)
+        _remove(partial)
+        _remove(old)
+
+
+def require_replaceable(path: Path, folder: bool | None = None) -> None:
+    """Raise an error unless `path` is free, an empty folder, or an output of semples that nobody has changed.
+
+    Args:
+        folder: Whether a folder or a file will be written there; None if that is not known yet.
+    """
+    if _in_partial(path):
+        return
+    if parent := next((parent for parent in path.parents if parent.is_file()), None):
+        path, problem = parent, "a file, where a folder is needed"
+    elif path.is_symlink():
+        problem = "a symbolic link"
+    elif not path.exists():
+        return
+    elif folder is not None and path.is_dir() != folder:
+        problem = "a folder" if path.is_dir() else "a file"
+    elif path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
+        problem = "the working folder, or one above it"
+    else:
+        problem = _unmarked(path)
+    if problem:
+        expected = (
+            f"a new {'path' if folder is None else 'folder' if folder else 'file'}, or an unchanged one by semples"
+        )
+        raise SemplesError(path, problem, expected, "choose another --out, or move away what is there")
+
+
+def _unmarked(path: Path) -> str:
+    """Return which file at or below `path` has no mark; "" if all have one."""
+    if not path.is_dir():
+        marks, digest = _marks(path.parent), _fingerprint(path)
+        return "" if marks & {f"{digest} {path.name}", f"{digest} ./{path.name}"} else f"a file {FOREIGN}"
+    marks = _marks(path)
+    for file in sorted(file for file in path.rglob("*") if file.is_symlink() or not file.is_dir()):
+        if file.name not in IGNORED and f"{_fingerprint(file)} ./{file.relative_to(path)}" not in marks:
+            return f"a folder with the file {file.relative_to(path)}, {FOREIGN}"
+    return ""
+
+
+def _mark(partial: Path, path: Path) -> None:
+    """List an output before it gets its name: a crash in between must leave no output without a mark."""
+    if _in_partial(path):
+        return
+    if partial.is_dir():
+        files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MARKS)
+        folder, lines = partial, [f"{_fingerprint(file)} ./{file.relative_to(partial)}" for file in files]
+    else:
+        folder, lines = path.parent, [f"{_fingerprint(partial)} {path.name}"]
+    with open(folder / MARKS, "a", encoding="utf-8", errors="surrogateescape") as marks:
+        marks.write("".join(f"{line}\n" for line in lines))
+
+
+def _marks(folder: Path) -> set[str]:
+    path = folder / MARKS
+    return set(path.read_text("utf-8", "surrogateescape").split("\n")) if path.is_file() else set()
+
+
+def _fingerprint(path: Path) -> str:
+    """Return size and digest of a file; large ones are read at both ends only. Equal copies have the same."""
+    if path.is_symlink() or not path.is_file():
+        return "special"
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(SAMPLE)
+        file.seek(max(SAMPLE, size - SAMPLE))
+        return f"{size} {hashlib.sha256(start + file.read()).hexdigest()[:16]}"
+
+
+def _in_partial(path: Path) -> bool:
+    return any(PARTIAL.fullmatch(part) for part in path.parts)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what jobs that were killed while they wrote `path` have left beside it; one job writes it at a time."""
-    for found in path.parent.glob(f".{escape(path.name)}.partial-*"):
-        if found.is_dir():
-            shutil.rmtree(found)
-        else:
-            found.unlink()
+    """Remove what killed jobs left beside `path` while they wrote it. Only one job may write `path` at a time."""
+    for leftover in path.parent.glob(".*"):
+        if PARTIAL.fullmatch(leftover.name) and leftover.name.startswith(f".{path.name}.partial-"):
+            _remove(leftover)
 
 
-def link_or_copy(source: Path, place: Path) -> None:
-    """The same file under another name; a copy where the file system has no hard links."""
+def link_or_copy(source: Path, path: Path) -> None:
+    """Make `path` a hard link to `source`, or a copy where the file system has no hard links."""
     try:
-        os.link(source, place)
+        os.link(source, path)
     except OSError:
-        shutil.copyfile(source, place)
+        shutil.copyfile(source, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -79,7 +174,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, made_by: str) -> dict:
-    """Read a JSON file that the command `made_by` writes."""
+    """Return the content of a JSON file that the command `made_by` writes."""
     try:
         return json.loads(require(path, made_by).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -87,7 +182,7 @@ def read_json(path: Path, made_by: str) -> dict:
 
 
 def require(path: Path, made_by: str) -> Path:
-    """`path` itself, or the error that says which command makes it."""
+    """Return `path`, or raise the error that names the command that makes it."""
     path = Path(path)
     if not path.exists():
         raise SemplesError(path, "no such file", "a file", f"make it with `semples {made_by}`")
@@ -95,11 +190,11 @@ def require(path: Path, made_by: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the SHA-256 of a file as hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(value: object) -> str:
-    """First 16 hex digits of the SHA-256 of a JSON-serialisable value."""
+    """Return the first 16 hex digits of the SHA-256 of a JSON-serialisable value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from importlib import import_module
 from semples import __version__
 from semples.cli.arguments import add_flags, arguments
 from semples.cli.commands import COMMANDS, GROUPS, Command
+from semples.cli.outputs import check_outputs
 from semples.errors import SemplesError
 from semples.runtime.gpu_lease import lease_gpus
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: Command, args: argparse.Namespace) -> None:
     values = arguments(args)
+    check_outputs(command, args, values)
     if command.gpus:
         run = values["settings"].run
         lease_gpus(run.device, run.devices if command.gpus == "all" else 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from semples.data.cam_file import join_shards
 from semples.errors import SemplesError
-from semples.files import atomic_path, link_or_copy, read_json
+from semples.files import IGNORED, atomic_path, link_or_copy, read_json
 
 
 def run(shards: list[Path], out: Path) -> None:
@@ -23,7 +23,7 @@ def _join_folders(shards: list[Path], out: Path) -> None:
     for shard in shards:
         if read_json(shard / "provenance.json", "crf") != first:
             raise SemplesError(shard, "a shard of another run", f"one like {shards[0]}", "make it again")
-        for path in sorted(path for path in shard.rglob("*") if path.is_file()):
+        for path in sorted(path for path in shard.rglob("*") if path.is_file() and path.name not in IGNORED):
             place = out / path.relative_to(shard)
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.exists():

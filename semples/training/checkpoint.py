@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from semples.files import atomic_path
+from semples.files import MARKS, atomic_path
 
 log = logging.getLogger(__name__)
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -50,7 +50,9 @@ class Checkpoint:
     def __init__(self, folder: Path, fingerprint: str, parts: dict[str, object], writes: bool) -> None:
         self.folder, self.fingerprint, self.parts, self.writes = folder, fingerprint, parts, writes
         self.metrics = folder / "metrics.jsonl"
-        folder.mkdir(parents=True, exist_ok=True)
+        if writes and not (folder / MARKS).exists():  # an error if the folder holds other files
+            with atomic_path(folder) as partial:
+                partial.mkdir()
 
     def resume(self, epochs: int, steps: int) -> Position:
         """Load the last state if it is of this very run, of `epochs` epochs of `steps` steps; else start anew."""

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from semples.files import MARKS
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
     "preset": "mini",
@@ -41,7 +43,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     """All outputs of cams and crf, by path."""
     base = folder / "results/sharded"
     paths = [path for stage in ("cams", "crf") for path in (base / stage).rglob("*") if path.is_file()]
-    return {str(path.relative_to(base)): path.read_bytes() for path in paths}
+    # the lists of files differ in the order of the jobs
+    return {str(path.relative_to(base)): path.read_bytes() for path in paths if path.name != MARKS}
 
 
 def test_shards_become_one_store_and_one_folder(folder):
@@ -53,7 +56,7 @@ def test_shards_become_one_store_and_one_folder(folder):
 @pytest.mark.parametrize("stage", ["cams", "crf"])
 def test_after_kill_9_only_unfinished_shards_are_made_again(folder, snakemake, stage):
     undisturbed = contents(folder)
-    shards = sorted((folder / f"results/sharded/{stage}/classifier/seed0/shards").iterdir())
+    shards = sorted((folder / f"results/sharded/{stage}/classifier/seed0/shards").glob("[!.]*"))
     kept = shards[0].stat().st_mtime_ns
     after = ["cams/classifier/seed0/cams.h5", "crf"] if stage == "cams" else ["crf/classifier/seed0/masks"]
     for made in [*(folder / "results/sharded" / path for path in after), *shards[1:]]:

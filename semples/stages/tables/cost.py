@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from semples.errors import SemplesError
-from semples.files import atomic_path
+from semples.files import MARKS, atomic_path
 from semples.stages.tables.formats import write
 
 TITLE = "Cost"
@@ -48,7 +48,7 @@ def _line(base: Path, benchmark: Path) -> dict:
     stage = benchmark.stem
     files = sorted(benchmark.rglob("*.tsv")) if benchmark.is_dir() else [benchmark]
     jobs = pd.concat([pd.read_csv(path, sep="\t", na_values="-") for path in files])
-    held = [path.stat().st_size for path in (base / stage).rglob("*") if path.is_file()]
+    held = [path.stat().st_size for path in (base / stage).rglob("*") if path.is_file() and path.name != MARKS]
     return {
         "stage": stage,
         "jobs": len(files),

@@ -44,9 +44,11 @@ def isolated_package() -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, mark: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`; the file or folder written there replaces `path` if the block ends well.
 
+    Args:
+        mark: List the output in `.semples`; without its line it is never replaced.
     Raises:
         SemplesError: At `path` is something that semples did not write, or that was changed since.
     """
@@ -60,7 +62,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield partial
         require_replaceable(path, folder=partial.is_dir())
-        _mark(partial, path)
+        if mark and not _in_partial(path):
+            _mark(partial, path)
         if path.is_dir():
             path.rename(old)
         partial.replace(path)
@@ -110,8 +113,6 @@ def _unmarked(path: Path) -> str:
 
 def _mark(partial: Path, path: Path) -> None:
     """List an output before it gets its name: a crash in between must leave no output without a mark."""
-    if _in_partial(path):
-        return
     if partial.is_dir():
         files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MARKS)
         folder, lines = partial, [f"{_fingerprint(file)} ./{file.relative_to(partial)}" for file in files]

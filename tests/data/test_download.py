@@ -290,7 +290,7 @@ def test_the_command_fetches_and_unpacks_what_is_missing(small_kit, server, caps
     files = {path.relative_to(small_kit).as_posix() for path in small_kit.rglob("*") if path.is_file()}
     assert files == {
         *("VOCdevkit/VOC2012/JPEGImages/1.jpg", "benchmark_RELEASE/dataset/cls/1.mat"),
-        "downloaded.json",
+        *("downloaded.json", ".semples"),
     }
     requests = len(server.asked)
     assert main(command) == 0

@@ -25,7 +25,7 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
     """
     extract = _unzip if archive.suffix == ".zip" else _untar
     remedy = "delete it and download it again"
-    with atomic_path(root / folder) as partial:
+    with atomic_path(root / folder, mark=False) as partial:
         try:
             extract(archive, folder, partial)
         except BROKEN as error:

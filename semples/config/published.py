@@ -30,7 +30,7 @@ class Number(Section):
 
 
 class Method(Section):
-    """A published method; `further` models are those beyond CLIP and ImageNet's, `settings` those that are it here."""
+    """A published method: `further` models beyond CLIP and ImageNet's, and the `settings` of the same method here."""
 
     method: Name
     further: str = ""
@@ -75,15 +75,11 @@ def compare(settings: Settings) -> list[tuple[str, str, str, str]]:
     Raises:
         SemplesError: The paper has no settings for the data set.
     """
-    if settings.data.source not in DATA_SETS:
-        raise SemplesError(
-            f"data.source: {settings.data.source}",
-            "no published settings",
-            f"one of {list(DATA_SETS)}",
-            "name the preset voc12 or coco14",
-        )
+    if (source := settings.data.source) not in DATA_SETS:
+        remedy = "name the preset voc12 or coco14"
+        raise SemplesError(f"data.source: {source}", "no published settings", f"one of {list(DATA_SETS)}", remedy)
     published, values, rows = read_yaml(FILE), settings.model_dump(mode="json"), []
-    for key, expected in published[DATA_SETS[settings.data.source]].items():
+    for key, expected in published[DATA_SETS[source]].items():
         value = _at(values, key)
         reason = "" if value == expected else published["reasons"].get(key, {}).get(str(value), UNEXPLAINED)
         rows.append((key, str(expected), str(value), reason))

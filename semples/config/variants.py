@@ -52,23 +52,17 @@ def add_table_variants(config: Config, where: str) -> Config:
         SemplesError: A table has a row for a variant that does not exist; the error names the file `where`.
     """
     own = {name: over for name, over in config.variants.items() if name not in config.experiments}
-    known = config.experiments | own
-    added = {}
+    known, added = config.experiments | own, {}
     for name, table in config.tables.items():
         for row in table.rows:
             if row not in known:
-                near = get_close_matches(row, known, n=1, cutoff=0)
-                raise SemplesError(
-                    where,
-                    f"`tables.{name}.rows` names {row!r}",
-                    f"a variant, perhaps {near[0]!r}",
-                    "name it in `experiments` or `variants`, or remove the row",
-                )
+                near = f"a variant, perhaps {get_close_matches(row, known, n=1, cutoff=0)[0]!r}"
+                remedy = "name it in `experiments` or `variants`, or remove the row"
+                raise SemplesError(where, f"`tables.{name}.rows` names {row!r}", near, remedy)
             if table.settings:
                 added[_table_variant_name(row, name, table)] = merge(known[row], table.settings)
-        for key, values in table.sweeps.items():
-            for value in values:
-                added[_sweep_variant_name(key, value, name, table)] = merge(table.settings, _nested(key, value))
+        for sweep in _sweep_rows(name, table):
+            added[sweep.variant] = merge(table.settings, _nested(sweep.setting, sweep.value))
     return config.model_copy(update={"variants": own | added})
 
 
@@ -76,11 +70,15 @@ def rows_of(config: Config, name: str) -> list[Row]:
     """Return the rows of the table `name`, those of its sweeps last."""
     table = config.tables[name]
     rows = [Row(_table_variant_name(row, name, table), label or row) for row, label in table.rows.items()]
-    for key, values in table.sweeps.items():
-        for value in values:
-            variant = _sweep_variant_name(key, value, name, table)
-            rows.append(Row(variant, f"{key} = {_format_value(value)}", key, value))
-    return rows
+    return rows + _sweep_rows(name, table)
+
+
+def _sweep_rows(name: str, table: Table) -> list[Row]:
+    return [
+        Row(_sweep_variant_name(key, value, name, table), f"{key} = {_format_value(value)}", key, value)
+        for key, values in table.sweeps.items()
+        for value in values
+    ]
 
 
 def seeds_of(config: Config, name: str) -> list[int]:

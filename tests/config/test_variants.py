@@ -15,27 +15,27 @@ def config(**more):
 
 
 def test_a_sweep_is_a_variant_a_value_under_the_tables_own_settings():
-    found = config()
-    rows = rows_of(found, "mine")
+    swept = config()
+    rows = rows_of(swept, "mine")
     assert [(row.label, row.value) for row in rows] == [("csr.w_prompt = 0.5", 0.5), ("csr.w_prompt = 1", 1)]
-    settings = variant(found, rows[0].variant)
+    settings = variant(swept, rows[0].variant)
     assert (settings.csr.w_prompt, settings.csr.epochs, settings.slm.epochs) == (0.5, 2, 6)
-    assert seeds_of(found, "mine") == [3]
+    assert seeds_of(swept, "mine") == [3]
 
 
 def test_rows_under_own_settings_share_all_that_these_do_not_touch():
-    found = config(rows={"csr-learned": "", "slm": ""})
-    plan = StageGraph(found)
-    learned, slm, _, swept = (row.variant for row in rows_of(found, "mine"))
+    loaded = config(rows={"csr-learned": "", "slm": ""})
+    plan = StageGraph(loaded)
+    learned, slm, _, swept = (row.variant for row in rows_of(loaded, "mine"))
     assert plan.output_of("csr", learned) == plan.output_of("csr", swept) != "csr-learned"  # w_prompt is 1 anyway
     assert plan.output_of("cpl", learned) == "csr-learned"
     assert plan.output_of("cams", slm) == "slm"
 
 
 def test_a_dropped_variant_leaves_the_tables():
-    found = load({"preset": "mini", "experiments": {"csr-manual": None}, "variants": {"joint": None}})
-    assert "csr-manual" not in found.tables["table_7a"].rows
-    assert "joint" not in found.tables["table_5"].rows
+    loaded = load({"preset": "mini", "experiments": {"csr-manual": None}, "variants": {"joint": None}})
+    assert "csr-manual" not in loaded.tables["table_7a"].rows
+    assert "joint" not in loaded.tables["table_5"].rows
 
 
 def test_a_row_that_nobody_named_is_an_error():
@@ -44,9 +44,9 @@ def test_a_row_that_nobody_named_is_an_error():
 
 
 def test_an_experiment_takes_the_place_of_a_variant_of_its_name():
-    found = load({"preset": "mini", "experiments": {"joint": {"masks_from": "slm"}}})
-    assert variant(found, "joint").masks_from == "slm"
-    assert list(variants(found)).count("joint") == 1
+    loaded = load({"preset": "mini", "experiments": {"joint": {"masks_from": "slm"}}})
+    assert variant(loaded, "joint").masks_from == "slm"
+    assert list(variants(loaded)).count("joint") == 1
 
 
 @pytest.mark.parametrize("sweep", [{"csr.w_promt": [1]}, {"csr.w_prompt": ["much"]}])
@@ -57,7 +57,9 @@ def test_a_sweep_of_what_is_no_setting_or_value_is_an_error(sweep):
 
 @pytest.mark.parametrize("preset", ["mini", "voc12", "coco14"])
 def test_every_variant_of_a_preset_is_in_a_table_or_an_experiment(preset):
-    found = load({"preset": preset})
-    shown = {row.variant for name in found.tables for row in rows_of(found, name)}
-    unused = {name for name in found.variants if name not in shown and not any(n.startswith(f"{name}.") for n in shown)}
+    loaded = load({"preset": preset})
+    shown = {row.variant for name in loaded.tables for row in rows_of(loaded, name)}
+    unused = {
+        name for name in loaded.variants if name not in shown and not any(n.startswith(f"{name}.") for n in shown)
+    }
     assert not unused

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping
 from zlib import crc32
 
 import numpy as np
+from jaxtyping import Float, Int64
 from numpy.typing import ArrayLike
 
 REPLICATES = 1000
@@ -16,8 +17,8 @@ LEVEL = 95  # per cent
 SEED = 20
 
 
-def image_weights(image: str) -> np.ndarray:
-    """Return the Poisson weights of the image with this id, one per bootstrap replicate: int64 (replicates,)."""
+def image_weights(image: str) -> Int64[np.ndarray, " replicates"]:
+    """Return the Poisson weights of the image with this id, one per bootstrap replicate."""
     return np.random.default_rng([SEED, crc32(image.encode())]).poisson(1.0, REPLICATES)
 
 
@@ -31,23 +32,18 @@ class BootstrapSums:
         """Add the integer counts of the image with this id, by name."""
         weights = image_weights(image)
         for name, count in counts.items():
-            self._add(name, np.multiply.outer(weights, np.asarray(count, np.int64)))
+            share = np.multiply.outer(weights, np.asarray(count, np.int64))
+            if name not in self.sums:
+                self.sums[name] = np.zeros_like(share)
+            self.sums[name] += share
 
     def __add__(self, other: "BootstrapSums") -> "BootstrapSums":
         total = BootstrapSums()
-        for part in (self, other):
-            for name, counts in part.sums.items():
-                total._add(name, counts.copy())
+        total.sums = {name: np.add(self.sums.get(name, 0), other.sums.get(name, 0)) for name in self.sums | other.sums}
         return total
 
-    def _add(self, name: Hashable, counts: np.ndarray) -> None:
-        if name in self.sums:
-            self.sums[name] += counts
-        else:
-            self.sums[name] = counts
 
-
-def confidence_interval(values: np.ndarray) -> list[float]:
-    """Return [low, high], the central 95 per cent of the replicates' values (replicates,), without NaN."""
+def confidence_interval(values: Float[np.ndarray, " replicates"]) -> list[float]:
+    """Return [low, high], the central 95 per cent of the replicates' values; NaN is left out."""
     tail = (100 - LEVEL) / 2
     return [float(edge) for edge in np.nanpercentile(values, [tail, 100 - tail])]

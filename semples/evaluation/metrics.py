@@ -1,41 +1,50 @@
-"""Counts that add up over images, and the ratios made of them.
+"""Pixel counts of masks, which add up over images, and the ratios that follow from them.
 
-A confusion matrix is int64 (classes + 1, classes + 1), [truth, prediction], background first; void (255) truth is
-not counted. A threshold histogram is int64 (thresholds + 1, classes + 1, classes): [bin, truth, winning class].
+A confusion matrix is [truth, prediction], background first. A threshold histogram is [bin, truth, winning class]: bin i
+counts the pixels whose best score exceeds i thresholds. Pixels whose ground truth is void (255) are not counted.
+
+`truth` and `prediction` hold class indices: 0 background, 255 void, k + 1 object class k. `score` holds the maps of the
+classes `present`, in [0, 1]; `present` holds their indices from 0. `classes` is the number of object classes;
+`confusion_matrix` and `threshold_histogram` raise SemplesError for larger class indices.
 """
 
 import cv2
 import numpy as np
+from jaxtyping import Bool, Float, Int, Int32, Int64, UInt8
 
 from semples.data.images import IGNORE
 from semples.errors import SemplesError
 
-BOUNDARY_SHARE = 0.02
-CELLS = 4096  # a power of two, so that a score times it is exact
+Mask = UInt8[np.ndarray, "h w"]
+Scores = Float[np.ndarray, "present h w"]
+Present = Int[np.ndarray, " present"]
+Thresholds = Float[np.ndarray, " thresholds"]  # ascending, in [0, 1)
+Matrix = Int[np.ndarray, "*batch n n"]
+Histogram = Int64[np.ndarray, "bins n classes"]  # n is classes + 1, bins is thresholds + 1
+PerClass = Int[np.ndarray, "*batch n"]
+
+BOUNDARY_SHARE = 0.02  # of the image's diagonal
+CELLS = 4096  # a power of two, so that scores times it are exact
 
 
-def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """Count pixels of two uint8 masks of one shape. A prediction of 255 counts as background."""
+def confusion_matrix(truth: Mask, prediction: Mask, classes: int) -> Matrix:
+    """Count the pixels of two masks by their classes; a prediction of 255 counts as background."""
     valid = truth != IGNORE
     truth, prediction = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
     prediction = np.where(prediction == IGNORE, 0, prediction)
-    _within(truth, classes, "truth")
-    _within(prediction, classes, "prediction")
+    _check_indices(truth, classes, "ground truth")
+    _check_indices(prediction, classes, "predicted mask")
     side = classes + 1
     return np.bincount(truth * side + prediction, minlength=side * side).reshape(side, side)
 
 
 def threshold_histogram(
-    truth: np.ndarray, score: np.ndarray, present: np.ndarray, thresholds: np.ndarray, classes: int
-) -> np.ndarray:
-    """Count pixels by how many thresholds their best score exceeds, by truth and by winning class.
-
-    `truth` uint8 (h, w); `score` float (present classes, h, w) in [0, 1]; `present` their class indices from 0;
-    `thresholds` ascending. One such histogram holds the confusion matrix of every threshold, exactly.
-    """
+    truth: Mask, score: Scores, present: Present, thresholds: Thresholds, classes: int
+) -> Histogram:
+    """Count pixels by the number of thresholds that their best score exceeds, by truth and by winning class."""
     valid = truth != IGNORE
     truth = truth[valid].astype(np.int32)
-    _within(truth, classes, "truth")
+    _check_indices(truth, classes, "ground truth")
     best, winner = best_class(score, present)
     bins = count_exceeded(best[valid], thresholds)  # background wins a tie
     index = (bins * (classes + 1) + truth) * classes + winner[valid]
@@ -43,11 +52,8 @@ def threshold_histogram(
     return np.bincount(index, minlength=np.prod(shape)).reshape(shape)
 
 
-def best_class(score: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Highest score of (present classes, h, w), and whose it is, int32 from 0; the first class wins a tie. Both (h, w).
-
-    The same as `max` and `argmax` over the first axis, several times as fast.
-    """
+def best_class(score: Scores, present: Present) -> tuple[Float[np.ndarray, "h w"], Int32[np.ndarray, "h w"]]:
+    """Return the highest score of every pixel and its class, as `max` and `argmax` do, but several times as fast."""
     best, winner = score[0], np.full(score.shape[1:], present[0], np.int32)
     for plane, klass in zip(score[1:], present[1:], strict=True):
         winner[plane > best] = klass
@@ -55,106 +61,93 @@ def best_class(score: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.n
     return best, winner
 
 
-def count_exceeded(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many thresholds every value in [0, 1] is greater than, int32; exact, as `searchsorted` from the left.
-
-    Faster than that: a table says how many lie below the value's cell of 1/4096, which holds one more at most.
-    """
+def count_exceeded(values: Float[np.ndarray, " n"], thresholds: Thresholds) -> Int32[np.ndarray, " n"]:
+    """Count the thresholds that each value in [0, 1] exceeds, exactly as `searchsorted` from the left, but faster."""
+    # a table counts the thresholds below the value's cell of width 1/CELLS; the cell itself has one more at most
     if np.diff(thresholds).min(initial=1) < 1 / CELLS:
-        raise ValueError(f"thresholds nearer to each other than 1/{CELLS}")
+        raise ValueError(f"thresholds are nearer to each other than 1/{CELLS}")
     below = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="left").astype(np.int32)
-    found = below[(values * CELLS).astype(np.int32)]
-    return found + (values > np.append(thresholds, np.inf)[found])
+    count = below[(values * CELLS).astype(np.int32)]
+    return count + (values > np.append(thresholds, np.inf)[count])
 
 
-def threshold_confusions(histogram: np.ndarray) -> np.ndarray:
-    """Confusion matrices (thresholds, classes + 1, classes + 1) of a threshold histogram."""
+def threshold_confusions(histogram: Histogram) -> Matrix:
+    """Return the exact confusion matrix at every threshold of a threshold histogram."""
     above = histogram[::-1].cumsum(axis=0)[::-1][1:]  # pixels whose score exceeds threshold i
     background = histogram.sum(axis=(0, 2)) - above.sum(axis=2)
     return np.concatenate([background[:, :, None], above], axis=2)
 
 
-def pseudo_mask(score: np.ndarray, present: np.ndarray, threshold: float) -> np.ndarray:
-    """uint8 (h, w): the best present class where its score exceeds the threshold, else background (0)."""
+def pseudo_mask(score: Scores, present: Present, threshold: float) -> Mask:
+    """Return the mask of the best class where its score exceeds the threshold, background elsewhere."""
     best, winner = best_class(score, present)
     return np.where(best > threshold, winner + 1, 0).astype(np.uint8)
 
 
-def iou(matrix: np.ndarray) -> np.ndarray:
-    """IoU of every class, background first, (..., classes + 1); NaN where a class is in neither mask."""
+def iou(matrix: Matrix) -> Float[np.ndarray, "*batch n"]:
+    """Return IoU per class, background first; NaN where a class is absent."""
     hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
     union = matrix.sum(axis=-1) + matrix.sum(axis=-2) - hit
     return np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
 
 
-def mean_iou(matrix: np.ndarray) -> np.ndarray:
-    """mIoU in [0, 1] of confusion matrices (..., n, n): the mean over the classes that occur."""
+def mean_iou(matrix: Matrix) -> Float[np.ndarray, "*batch"] | np.floating:
+    """Return mIoU in [0, 1] of every confusion matrix: the mean over the classes that occur."""
     return np.nanmean(iou(matrix), axis=-1)
 
 
-def mean_iou_from_counts(hit: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """mIoU of counts (..., classes + 1): pixels that are right, of the true class, and of the predicted class.
-
-    The mean over the classes that occur; NaN where none does.
-    """
-    union = truth + found - hit
+def mean_iou_from_counts(hit: PerClass, truth: PerClass, predicted: PerClass) -> Float[np.ndarray, "*batch"]:
+    """Return mIoU of pixels per class: correctly predicted, in the ground truth, predicted; NaN if no class occurs."""
+    union = truth + predicted - hit
     ious = np.divide(hit, union, out=np.zeros(hit.shape), where=union > 0)
     occur = (union > 0).sum(axis=-1)
     return np.divide(ious.sum(axis=-1), occur, out=np.full(occur.shape, np.nan), where=occur > 0)
 
 
-def summary(matrix: np.ndarray, names: tuple[str, ...]) -> dict:
-    """mIoU and, for each class, IoU, precision, recall, and false positive and negative as shares of its union.
+def summary(matrix: Matrix, names: tuple[str, ...]) -> dict:
+    """Return `miou`, `pixels` and `classes`: five ratios by class name, None where a denominator is zero.
 
-    What nothing is there to be counted for is None.
+    False positives and false negatives are shares of the union of ground truth and prediction.
     """
     hit = np.diagonal(matrix)
-    found, true = matrix.sum(axis=0), matrix.sum(axis=1)
-    union = found + true - hit
+    predicted, truth = matrix.sum(axis=0), matrix.sum(axis=1)
+    union = predicted + truth - hit
+    ratios = {
+        "iou": (hit, union),
+        "precision": (hit, predicted),
+        "recall": (hit, truth),
+        "false_positive": (predicted - hit, np.maximum(union, 1)),
+        "false_negative": (truth - hit, np.maximum(union, 1)),
+    }
     rows = {
-        name: {
-            "iou": _ratio(hit[k], union[k]),
-            "precision": _ratio(hit[k], found[k]),
-            "recall": _ratio(hit[k], true[k]),
-            "false_positive": _ratio(found[k] - hit[k], max(union[k], 1)),
-            "false_negative": _ratio(true[k] - hit[k], max(union[k], 1)),
-        }
+        name: {key: float(part[k] / whole[k]) if whole[k] > 0 else None for key, (part, whole) in ratios.items()}
         for k, name in enumerate(("background", *names))
     }
     return {"miou": float(mean_iou(matrix)), "classes": rows, "pixels": int(matrix.sum())}
 
 
-def boundary_counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
-    """int64 (3, classes + 1): pixels of the class near its outline, in both masks, in `truth`, in `prediction`.
+def boundary_counts(truth: Mask, prediction: Mask, classes: int) -> Int64[np.ndarray, "3 n"]:
+    """Count the pixels of each class within 2 per cent of the diagonal of its outline: in both masks, in each mask.
 
-    Boundary IoU (Cheng et al., CVPR 2021) is the first over the union. Near is within 2 per cent of the diagonal; void
-    (255) truth is left out of both masks.
+    Boundary IoU (Cheng et al., CVPR 2021) is their `mean_iou_from_counts`. Void is left out of both masks.
     """
-    near = max(1, round(BOUNDARY_SHARE * float(np.hypot(*truth.shape))))
+    distance = max(1, round(BOUNDARY_SHARE * float(np.hypot(*truth.shape))))
     counts = np.zeros((3, classes + 1), np.int64)
     prediction = np.where(truth == IGNORE, IGNORE, prediction)
     for k in np.flatnonzero(np.bincount(truth.ravel(), minlength=256) + np.bincount(prediction.ravel(), minlength=256)):
         if k != IGNORE:
-            edges = [_outline(mask == k, near) for mask in (truth, prediction)]
+            edges = [_edge(mask == k, distance) for mask in (truth, prediction)]
             counts[:, k] = (edges[0] & edges[1]).sum(), edges[0].sum(), edges[1].sum()
     return counts
 
 
-def _outline(mask: np.ndarray, near: int) -> np.ndarray:
-    """The pixels of a mask bool (h, w) that are within `near` pixels of its outline or of the picture's edge."""
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=near, borderValue=0)
+def _edge(mask: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
+    """Return the pixels of a mask within `distance` of its outline or of the image's border."""
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=distance, borderValue=0)
     return mask & (inner == 0)
 
 
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole > 0 else None
-
-
-def _within(values: np.ndarray, classes: int, what: str) -> None:
-    if values.size and values.max() > classes:
-        raise SemplesError(
-            f"{what} mask",
-            f"class index {values.max()}",
-            f"0 to {classes}, or 255 for void",
-            "check the class list",
-        )
+def _check_indices(mask: np.ndarray, classes: int, name: str) -> None:
+    if mask.size and mask.max() > classes:
+        expected = f"0 to {classes}, or 255 for void"
+        raise SemplesError(name, f"class index {mask.max()}", expected, "check the class list")

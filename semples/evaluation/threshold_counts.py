@@ -1,59 +1,61 @@
-"""What a pass over CAMs and true masks counts: integers that add up over images and shards."""
+"""Pixel counts from which the confusion matrix at every background threshold follows.
+
+They are integers, which add up over images and shards. semples.evaluation.metrics explains the arguments.
+"""
+
+from collections.abc import Hashable
 
 import numpy as np
+from jaxtyping import Float, Int64
 
+from semples.evaluation import metrics
 from semples.evaluation.bootstrap import BootstrapSums
-from semples.evaluation.metrics import count_exceeded, mean_iou_from_counts, threshold_confusions, threshold_histogram
 
 
 class ThresholdCounts:
-    """Counts of which every threshold's confusion matrix follows, and the same of every bootstrap replicate.
+    """The threshold histogram of many images, and the sums that give mIoU in every bootstrap replicate.
 
-    Of a replicate only what mIoU takes is kept, by class k from 0 and by bin of the threshold histogram: ("hit", k),
-    ("found", k) count pixels that k wins, (bins,); "background hit" and "pixels" all pixels of a bin, whoever wins;
-    "truth" the pixels of each true class.
+    `replicates` has the sums that mIoU needs, int64 (replicates, bins): ("hit", k) and ("predicted", k) of the pixels
+    that class k wins, "background hit" and "pixels" of all pixels; and "truth", int64 (replicates, classes + 1).
     """
 
-    def __init__(self, thresholds: np.ndarray, classes: int) -> None:
+    def __init__(self, thresholds: metrics.Thresholds, classes: int) -> None:
         self.thresholds, self.classes, self.images = thresholds, classes, 0
         self.histogram = np.zeros((len(thresholds) + 1, classes + 1, classes), np.int64)
         self.replicates = BootstrapSums()
 
-    def add(self, image: str, truth: np.ndarray, score: np.ndarray, present: np.ndarray) -> None:
-        """Count an image: `truth` uint8 (h, w), `score` float (present classes, h, w), class indices from 0."""
-        found = threshold_histogram(truth, score, present, self.thresholds, self.classes)
-        counts = {("hit", k): found[:, k + 1, k] for k in present.tolist()}
-        counts |= {("found", k): found[:, :, k].sum(axis=1) for k in present.tolist()}
-        counts |= {"background hit": found[:, 0].sum(axis=1), "pixels": found.sum(axis=(1, 2))}
-        self.replicates.add(image, counts | {"truth": found.sum(axis=(0, 2))})
-        self.histogram += found
+    def add(self, image: str, truth: metrics.Mask, score: metrics.Scores, present: metrics.Present) -> None:
+        """Count the pixels of the image with the id `image`."""
+        histogram = metrics.threshold_histogram(truth, score, present, self.thresholds, self.classes)
+        counts: dict[Hashable, np.ndarray] = {("hit", k): histogram[:, k + 1, k] for k in present.tolist()}
+        counts |= {("predicted", k): histogram[:, :, k].sum(axis=1) for k in present.tolist()}
+        counts["background hit"], counts["pixels"] = histogram[:, 0].sum(axis=1), histogram.sum(axis=(1, 2))
+        self.replicates.add(image, counts | {"truth": histogram.sum(axis=(0, 2))})
+        self.histogram += histogram
         self.images += 1
 
     def __add__(self, other: "ThresholdCounts") -> "ThresholdCounts":
-        both = ThresholdCounts(self.thresholds, self.classes)
-        both.histogram, both.images = self.histogram + other.histogram, self.images + other.images
-        both.replicates = self.replicates + other.replicates
-        return both
+        total = ThresholdCounts(self.thresholds, self.classes)
+        total.histogram, total.images = self.histogram + other.histogram, self.images + other.images
+        total.replicates = self.replicates + other.replicates
+        return total
 
-    def matrices(self) -> np.ndarray:
-        """Confusion matrices int64 (thresholds, classes + 1, classes + 1)."""
-        return threshold_confusions(self.histogram)
+    def matrices(self) -> metrics.Matrix:
+        """Return the confusion matrix at every threshold."""
+        return metrics.threshold_confusions(self.histogram)
 
-    def bootstrap_miou(self, place: int) -> np.ndarray:
-        """mIoU (replicates,) at the threshold of that place."""
+    def bootstrap_miou(self, index: int) -> Float[np.ndarray, " replicates"]:
+        """Return mIoU at `thresholds[index]` in every bootstrap replicate."""
         sums = self.replicates.sums
         truth = sums["truth"]
-        hit, found = np.zeros_like(truth), np.zeros_like(truth)
-        hit[:, 0], found[:, 0] = (sums[name][:, : place + 1].sum(axis=1) for name in ("background hit", "pixels"))
+        hit, predicted = np.zeros_like(truth), np.zeros_like(truth)
+        hit[:, 0], predicted[:, 0] = (sums[name][:, : index + 1].sum(axis=1) for name in ("background hit", "pixels"))
         for name, k in (key for key in sums if isinstance(key, tuple)):
-            (hit if name == "hit" else found)[:, k + 1] = sums[name, k][:, place + 1 :].sum(axis=1)
-        return mean_iou_from_counts(hit, truth, found)
+            (hit if name == "hit" else predicted)[:, k + 1] = sums[name, k][:, index + 1 :].sum(axis=1)
+        return metrics.mean_iou_from_counts(hit, truth, predicted)
 
 
-def score_histogram(score: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many pixels' best score, of (present classes, h, w), is above each threshold and no further one.
-
-    int64 (thresholds,); scores of 0 count in the first.
-    """
-    bins = count_exceeded(score.max(axis=0).ravel(), thresholds)
+def score_histogram(score: metrics.Scores, thresholds: metrics.Thresholds) -> Int64[np.ndarray, " thresholds"]:
+    """Count the pixels whose best score exceeds each threshold and not the next; scores of 0 count in the first."""
+    bins = metrics.count_exceeded(score.max(axis=0).ravel(), thresholds)
     return np.bincount(np.maximum(bins - 1, 0), minlength=len(thresholds))

@@ -48,14 +48,14 @@ def draw_object(
     parts = OBJECTS[name](rng, body, trim)
     frame = _pose(rng, TILT[name], radius)
     side = SIZE * OVERSAMPLE
-    colour, cover = (np.zeros(shape, np.uint8) for shape in ((side, side, 3), (side, side)))
+    painted, filled = (np.zeros(shape, np.uint8) for shape in ((side, side, 3), (side, side)))
     jitter = rng.normal(0, 10, 3)
     for points, paint in parts:
         corners = ((points @ frame.T + centre) * OVERSAMPLE * 2**SHIFT).astype(np.int32)
-        cv2.fillPoly(colour, [corners], np.clip(paint + jitter, 0, 255).tolist(), cv2.LINE_8, SHIFT)
-        cv2.fillPoly(cover, [corners], 255, cv2.LINE_8, SHIFT)
-    cover = cv2.resize(cover, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    colour = cv2.resize(colour, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        cv2.fillPoly(painted, [corners], np.clip(paint + jitter, 0, 255).tolist(), cv2.LINE_8, SHIFT)
+        cv2.fillPoly(filled, [corners], 255, cv2.LINE_8, SHIFT)
+    cover = cv2.resize(filled, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    colour = cv2.resize(painted, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
     colour /= np.maximum(cover, 1 / 255)[..., None]
     return colour * _light(rng, centre, radius)[..., None], cover
 

@@ -9,6 +9,7 @@ import numpy as np
 import open_clip
 import pandas as pd
 import pytest
+import shape_checks  # noqa: F401  (before semples is imported)
 import torch
 from odd_files import write_odd_files
 from open_clip.model import CLIP

@@ -1,12 +1,21 @@
-"""open_clip's towers with the same weights and values, in fewer and larger matrix products."""
+"""Drop-in replacements for open_clip's attention and patch embedding: same outputs, fewer matrix products.
+
+open_clip ships no types, and some of the attributes read here are private. Where a version lacks one, the computation
+is left to open_clip.
+"""
+
+from typing import Any
 
 import torch.nn.functional as F
-from open_clip.transformer import VisionTransformer, text_global_pool
+from jaxtyping import Float
 from torch import Tensor, nn
 
+VISUAL_PARTS = ("_embeds", "transformer", "ln_post", "proj", "pool_type", "attn_pool")
+BLOCK_PARTS = ("ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2")
 
-def speed_up(clip: nn.Module) -> nn.Module:
-    """Give the modules of an open_clip model their faster equals, in place; names and parameters stay."""
+
+def speed_up(clip: nn.Module) -> Any:
+    """Replace the modules of an open_clip model by faster ones, in place; names and parameters stay."""
     for parent in list(clip.modules()):
         for name, part in list(parent.named_children()):
             if type(part) is nn.MultiheadAttention and part.batch_first and part.in_proj_weight is not None:
@@ -17,38 +26,41 @@ def speed_up(clip: nn.Module) -> nn.Module:
 
 
 class SelfAttention(nn.Module):
-    """torch's multi-head attention of tokens with themselves, whose projection is one product over all tokens.
+    """torch's multi-head attention of tokens with themselves, projected by one product over all tokens.
 
-    torch's own projects a transposed view, image by image; backwards that costs half as much again.
+    torch's own projects a transposed view image by image, whose backward pass takes half as long again.
     """
 
     def __init__(self, original: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.heads = original.num_heads
-        self.in_proj_weight, self.in_proj_bias, self.out_proj = (
-            original.in_proj_weight,
-            original.in_proj_bias,
-            original.out_proj,
-        )
+        self.heads, self.out_proj = original.num_heads, original.out_proj
+        self.in_proj_weight, self.in_proj_bias = original.in_proj_weight, original.in_proj_bias
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
-    ) -> tuple[Tensor, None]:
-        """`query`, which `key` and `value` must be too, (batch, tokens, width); a mask is added to the scores."""
-        parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=2)
-        return self._mixed(*parts, attn_mask), None
+        self,
+        query: Float[Tensor, "batch tokens width"],
+        key: Float[Tensor, "batch tokens width"],
+        value: Float[Tensor, "batch tokens width"],
+        need_weights: bool = False,
+        attn_mask: Float[Tensor, "tokens tokens"] | None = None,
+    ) -> tuple[Float[Tensor, "batch tokens width"], None]:
+        """Attend as nn.MultiheadAttention does; `key` and `value` must be `query`, the mask is added to the scores."""
+        query, key, value = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=2)
+        return self._attend(query, key, value, attn_mask), None
 
-    def attend_last_query(self, tokens: Tensor, place: int) -> Tensor:
-        """What the token at `place` gets from all `tokens` (batch, tokens, width): (batch, 1, width)."""
+    def attend_last_query(
+        self, tokens: Float[Tensor, "batch tokens width"], index: int
+    ) -> Float[Tensor, "batch 1 width"]:
+        """Return the attention output of the token at `index` alone, which attends to all tokens."""
         weights, biases = self.in_proj_weight, self.in_proj_bias
         width = tokens.shape[2]
-        query = F.linear(tokens[:, place : place + 1], weights[:width], biases[:width])
+        query = F.linear(tokens[:, index : index + 1], weights[:width], biases[:width])
         key, value = F.linear(tokens, weights[width:], biases[width:]).chunk(2, dim=2)
-        return self._mixed(query, key, value)
+        return self._attend(query, key, value, None)
 
-    def _mixed(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        heads = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]
-        mixed = F.scaled_dot_product_attention(*heads, attn_mask)
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -60,8 +72,8 @@ class PatchEmbedding(nn.Module):
         self.size = original.kernel_size
         self.weight, self.bias = original.weight, original.bias
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> (batch, width, rows, columns); what fills no whole patch is left out."""
+    def forward(self, pixels: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
+        """Convolve; pixels that fill no whole patch are left out."""
         high, wide = self.size
         rows, columns = pixels.shape[-2] // high, pixels.shape[-1] // wide
         pixels = pixels[..., : rows * high, : columns * wide]
@@ -70,24 +82,27 @@ class PatchEmbedding(nn.Module):
         return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-def encode_image(clip: nn.Module, pixels: Tensor) -> Tensor:
-    """As `clip.encode_image`; of a transformer's last block only the class token is computed, as only it is read."""
+def encode_image(clip: Any, pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch width"]:
+    """Return `clip.encode_image(pixels)`; a transformer's last block computes only the class token, which is pooled."""
     visual = clip.visual
-    if not (isinstance(visual, VisionTransformer) and visual.pool_type == "tok" and visual.attn_pool is None):
+    complete = all(hasattr(visual, name) for name in VISUAL_PARTS)
+    if not (complete and visual.pool_type == "tok" and visual.attn_pool is None):
         return clip.encode_image(pixels)
     token = visual.ln_post(_last_token(visual.transformer, visual._embeds(pixels), 0, None))
     return token if visual.proj is None else token @ visual.proj
 
 
-def encode_embedded(clip: nn.Module, tokens: Tensor, embedded: Tensor, end: int) -> Tensor:
-    """As `clip.encode_text`, from token embeddings (batch, context, width) that all end at the place `end`.
+def encode_embedded(
+    clip: Any, embedded: Float[Tensor, "texts context token_width"], end: int
+) -> Float[Tensor, "texts width"]:
+    """Return `clip.encode_text` of token embeddings that all have their end token at index `end`.
 
-    A causal mask hides from every token what follows it, so what follows the end need not be computed.
+    A causal mask hides later tokens from earlier ones, so that the tokens after the end are not computed.
     """
-    if clip.attn_mask is None or clip.text_pool_type not in ("argmax", "eos"):
+    index = {"first": 0, "last": -1}.get(clip.text_pool_type, end)
+    if clip.attn_mask is None or index != end:
         hidden = clip.transformer(embedded + clip.positional_embedding, attn_mask=clip.attn_mask)
-        end_id = getattr(clip, "text_eos_id", None)
-        token = text_global_pool(clip.ln_final(hidden), tokens, clip.text_pool_type, eos_token_id=end_id)
+        token = clip.ln_final(hidden)[:, index]
     else:
         used = end + 1
         embedded = embedded[:, :used] + clip.positional_embedding[:used]
@@ -98,18 +113,22 @@ def encode_embedded(clip: nn.Module, tokens: Tensor, embedded: Tensor, end: int)
     return projection(token) if isinstance(projection, nn.Linear) else token @ projection
 
 
-def _last_token(transformer: nn.Module, tokens: Tensor, place: int, mask: Tensor | None) -> Tensor:
-    """The token (batch, width) at `place`, which sees all others, after a transformer's last block."""
+def _last_token(
+    transformer: Any, tokens: Float[Tensor, "batch tokens width"], index: int, mask: Tensor | None
+) -> Float[Tensor, "batch width"]:
+    """Return the token at `index`, which attends to all others, after a transformer's last block."""
+    if not hasattr(transformer, "resblocks"):
+        return transformer(tokens, attn_mask=mask)[:, index]
     *blocks, last = transformer.resblocks
     for block in blocks:
         tokens = block(tokens, attn_mask=mask)
-    if not isinstance(last.attn, SelfAttention):
-        return last(tokens, attn_mask=mask)[:, place]
-    token = tokens[:, place : place + 1] + last.ls_1(last.attn.attend_last_query(last.ln_1(tokens), place))
+    if not (all(hasattr(last, name) for name in BLOCK_PARTS) and isinstance(last.attn, SelfAttention)):
+        return last(tokens, attn_mask=mask)[:, index]
+    token = tokens[:, index : index + 1] + last.ls_1(last.attn.attend_last_query(last.ln_1(tokens), index))
     return (token + last.ls_2(last.mlp(last.ln_2(token))))[:, 0]
 
 
 def _cuts_patches(part: nn.Conv2d) -> bool:
-    """Whether a convolution's kernels tile the image."""
+    """Return whether a convolution's kernels tile the image."""
     tiles = part.kernel_size == part.stride and part.padding in ((0, 0), "valid") and part.kernel_size != (1, 1)
     return tiles and part.dilation == (1, 1) and part.groups == 1

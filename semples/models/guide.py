@@ -1,29 +1,45 @@
 """The guide: a frozen open_clip model."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from open_clip import create_model, get_tokenizer
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
 from semples.models.fast_clip import encode_embedded, encode_image, speed_up
 
+FinalPeriod = Literal["end_of_word", "bare"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEXT_BATCH = 256
 FILLS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
 
 
 class Guide(nn.Module):
-    """Image and text encoders that share a space. Every embedding is float32 and L2-normalised.
+    """Image and text encoders with a common embedding space. Every embedding is float32 and L2-normalised.
 
-    `image_centre` and `text_centre` are taken from embeddings before they get their length of one: zero, unless they
-    were set to the means over many. Either side shares a part that the other does not have (the modality gap, arXiv
-    2203.02053).
+    `image_centre` and `text_centre`, (1,) or (width,), are subtracted before the final L2 normalisation. They are zero
+    unless they were set to the means over many embeddings: all images have a part in common that no text has, and the
+    other way round (the modality gap, arXiv 2203.02053).
+
+    Args:
+        clip, tokenizer: open_clip's model and its tokenizer.
+        normalisation: `guide` takes the pixel statistics of the model, `imagenet` those of ImageNet.
+        fill: Colour of masked pixels: `mean`, `black` or `white`.
+    Raises:
+        SemplesError: The model has no token embedding that learned vectors could replace.
     """
 
-    def __init__(self, clip: nn.Module, tokenizer, normalisation: str = "guide", fill: str = "mean") -> None:
+    clip: Any
+    mean: Tensor
+    std: Tensor
+    fill: Tensor
+    image_centre: Tensor
+    text_centre: Tensor
+
+    def __init__(self, clip: nn.Module, tokenizer: Any, normalisation: str = "guide", fill: str = "mean") -> None:
         super().__init__()
         if not hasattr(clip, "token_embedding"):
             raise SemplesError(
@@ -32,87 +48,99 @@ class Guide(nn.Module):
                 "an open_clip model with the standard text transformer (ViT-B-32, RN50, ...)",
                 "name another `guide.model`",
             )
-        self.clip = speed_up(clip).requires_grad_(False)
-        self.tokenizer = tokenizer
+        self.clip, self.tokenizer = speed_up(clip).requires_grad_(False), tokenizer
         self._tokens: dict[tuple[int, str], tuple[Tensor, int]] = {}
-        size = clip.visual.image_size
+        visual = self.clip.visual
+        size = visual.image_size
         self.image_size: int = size if isinstance(size, int) else size[0]
         own = normalisation == "guide"
-        mean = clip.visual.image_mean if own else IMAGENET_MEAN
-        std = clip.visual.image_std if own else IMAGENET_STD
+        mean, std = (visual.image_mean, visual.image_std) if own else (IMAGENET_MEAN, IMAGENET_STD)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         colour = torch.tensor(mean if fill == "mean" else FILLS[fill]).view(3, 1, 1)
-        # what all images share, and all sentences: zero, or (width of the embeddings,)
         self.register_buffer("image_centre", torch.zeros(1), persistent=False)
         self.register_buffer("text_centre", torch.zeros(1), persistent=False)
-        self.register_buffer("fill", (colour - self.mean) / self.std, persistent=False)  # of what is masked out
+        self.register_buffer("fill", (colour - self.mean) / self.std, persistent=False)
 
     @property
     def width(self) -> int:
-        """Length of a token's embedding vector."""
+        """Return the number of components of a token vector."""
         return self.clip.token_embedding.embedding_dim
 
     def train(self, mode: bool = True) -> "Guide":
-        """Stays in evaluation mode whatever `mode`: it is frozen."""
+        """Stay in evaluation mode whatever `mode`: the guide is frozen."""
         return super().train(False)
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """RGB in [0, 1] (batch, 3, h, w) -> the guide's pixels (batch, 3, image_size, image_size); zero is the mean."""
+    def normalise(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 size size"]:
+        """Resize RGB images in [0, 1] to the guide's square and normalise them; zero is the mean colour."""
         images = images.float()  # under mixed precision they arrive in half, which resizing does not know
         if images.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
         return (images - self.mean) / self.std
 
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels (batch, 3, image_size, image_size) -> embeddings (batch, width)."""
+    def encode_image(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch width"]:
+        """Return the embeddings of normalised pixels."""
         return _centred(encode_image(self.clip, pixels), self.image_centre)
 
-    def encode_text(self, sentences: list[str]) -> Tensor:
-        """Sentences -> embeddings (sentences, width)."""
+    def encode_text(self, sentences: list[str]) -> Float[Tensor, "sentences width"]:
+        """Return the embeddings of sentences."""
         tokens = self.tokenizer(sentences).to(self.mean.device)
         parts = [self.clip.encode_text(part) for part in tokens.split(TEXT_BATCH)]
         return _centred(torch.cat(parts), self.text_centre)
 
-    def encode_classes(self, names: list[str], templates: list[str]) -> Tensor:
-        """Class names -> embeddings (names, width), each the mean over its sentences `template.format(name)`."""
+    def encode_classes(self, names: list[str], templates: list[str]) -> Float[Tensor, "names width"]:
+        """Return one embedding per class name, the mean over its sentences `template.format(name)`."""
         parts = [self.encode_text([template.format(name) for name in names]) for template in templates]
         return F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
 
-    def encode_prompts(self, vectors: Tensor, final_period: Literal["end_of_word", "bare"] = "end_of_word") -> Tensor:
-        """Learned vectors (classes, length, token width) in "a photo of {vectors}." -> embeddings (classes, width).
+    def encode_prompts(
+        self, vectors: Float[Tensor, "classes length token_width"], final_period: FinalPeriod = "end_of_word"
+    ) -> Float[Tensor, "classes width"]:
+        """Return the embeddings of "a photo of {vectors}." with learned vectors in place of token embeddings.
 
-        The vectors take the place of token embeddings and go through the model's own text tower, so the result is
-        `encode_text` of the same sentence when the vectors are the embeddings of real tokens. `final_period`: the token
-        of the last ".": `end_of_word`, as tokenised, or `bare`, without the end-of-word mark.
+        They go through the model's own text tower: the result is `encode_text` of the same sentence where the vectors
+        are the embeddings of real tokens.
+
+        Args:
+            vectors: Learned vectors; their length is at most the context length less 6.
+            final_period: Token of the last ".": `end_of_word`, as tokenised, or `bare`, without the end-of-word mark.
+        Raises:
+            SemplesError: The prompts are longer than the model's context.
         """
         length = vectors.shape[1]
         tokens, first = self._prompt_tokens(length, final_period)
         embedded = self.clip.token_embedding(tokens).expand(len(vectors), -1, -1)
         embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + length :]], dim=1)
         end = first + length + 1  # after the final period
-        return _centred(encode_embedded(self.clip, tokens, embedded, end), self.text_centre)
+        return _centred(encode_embedded(self.clip, embedded, end), self.text_centre)
 
-    def token_vectors(self, words: str) -> Tensor:
-        """Embeddings of the tokens of `words`, (tokens, token width)."""
+    def token_vectors(self, words: str) -> Float[Tensor, "tokens token_width"]:
+        """Return the embeddings of the tokens of `words`."""
         return self.clip.token_embedding(torch.tensor(self.tokenizer.encode(words), device=self.mean.device))
 
-    def patch_cosines(self, pixels: Tensor, embeddings: Tensor) -> Tensor:
-        """Cosine of every patch with every embedding, clamped at 0: (batch, embeddings, rows, columns).
+    def patch_cosines(
+        self, pixels: Float[Tensor, "batch 3 size size"], embeddings: Float[Tensor, "embeddings width"]
+    ) -> Float[Tensor, "batch embeddings rows columns"]:
+        """Return the cosine of every patch with every embedding, clamped at 0.
 
-        `pixels` (batch, 3, image_size, image_size) are normalised, `embeddings` (embeddings, width) L2-normalised. A
-        patch's embedding is its last token through the final norm and projection, as the class token's is.
+        A patch's embedding is its last token through the final norm and projection, as the class token's is.
+
+        Args:
+            pixels: Normalised pixels.
+            embeddings: L2-normalised embeddings.
+        Raises:
+            SemplesError: The image tower is no vision transformer.
         """
         features, grid = self._patch_features(pixels)
         patches = _centred(features, self.image_centre)
         cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
         return cosines.transpose(1, 2).unflatten(2, grid)
 
-    def _patch_features(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Projected patch tokens (batch, patches, width) and their grid, of open_clip's transformers and of timm's."""
+    def _patch_features(self, pixels: Tensor) -> tuple[Float[Tensor, "batch patches width"], tuple[int, int]]:
+        """Return projected patch tokens and their grid, of open_clip's transformers and of timm's."""
         visual = self.clip.visual
-        trunk = getattr(visual, "trunk", None)
+        trunk: Any = getattr(visual, "trunk", None)
         if hasattr(trunk, "num_prefix_tokens") and hasattr(trunk, "fc_norm"):
             tokens = trunk.forward_features(pixels)[:, trunk.num_prefix_tokens :]
             return visual.head(trunk.head(trunk.fc_norm(tokens))), trunk.patch_embed.grid_size
@@ -130,8 +158,8 @@ class Guide(nn.Module):
             visual.output_tokens = False
         return tokens if visual.proj is None else tokens @ visual.proj, visual.grid_size
 
-    def _prompt_tokens(self, length: int, final_period: str) -> tuple[Tensor, int]:
-        """Token ids (1, context) of "a photo of {length placeholders}." and the position of the first placeholder."""
+    def _prompt_tokens(self, length: int, final_period: str) -> tuple[Int[Tensor, "1 context"], int]:
+        """Return token ids of "a photo of {length placeholders}." and the position of the first placeholder."""
         if (length, final_period) not in self._tokens:
             self._tokens[length, final_period] = self._new_prompt_tokens(length, final_period)
         tokens, first = self._tokens[length, final_period]
@@ -139,17 +167,13 @@ class Guide(nn.Module):
             self._tokens[length, final_period] = tokens, first = tokens.to(self.mean.device), first
         return tokens, first
 
-    def _new_prompt_tokens(self, length: int, final_period: str) -> tuple[Tensor, int]:
+    def _new_prompt_tokens(self, length: int, final_period: str) -> tuple[Int[Tensor, "1 context"], int]:
         context = self.clip.context_length
         sentence = self.tokenizer(["a photo of."])[0]
         head = 1 + len(self.tokenizer.encode("a photo of"))
         if length > (longest := context - head - 2):
-            raise SemplesError(
-                "cpl.length",
-                str(length),
-                f"at most {longest} for a context of {context} tokens",
-                "lower `cpl.length`",
-            )
+            expected = f"at most {longest} for a context of {context} tokens"
+            raise SemplesError("cpl.length", str(length), expected, "lower `cpl.length`")
         placeholder = sentence[1:2].expand(length)
         tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
         if final_period == "bare":
@@ -157,12 +181,20 @@ class Guide(nn.Module):
         return tokens.unsqueeze(0), head
 
 
-def _centred(features: Tensor, centre: Tensor) -> Tensor:
+def _centred(features: Float[Tensor, "*batch width"], centre: Float[Tensor, " one_or_width"]) -> Tensor:
     return F.normalize(F.normalize(features.float(), dim=-1) - centre, dim=-1)
 
 
 def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide", fill: str = "mean") -> Guide:
-    """An open_clip model by name and tag, `hf-hub:<id>` or `local-dir:<folder>`."""
+    """Load an open_clip model.
+
+    Args:
+        model: open_clip's name of a model, `hf-hub:<id>` or `local-dir:<folder>`.
+        pretrained: open_clip's tag of the weights, for a model by name.
+        normalisation, fill: As `Guide` has them.
+    Raises:
+        SemplesError: open_clip cannot load the model or its weights.
+    """
     try:
         clip = create_model(model, pretrained=pretrained, precision="fp32")
         tokenizer = get_tokenizer(model)

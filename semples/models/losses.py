@@ -1,75 +1,84 @@
-"""The losses of SemPLeS, arXiv 2401.11791, section 3, as plain functions of cosines.
+"""The losses of SemPLeS (arXiv 2401.11791, section 3) as plain functions of cosines.
 
-Every argument is a float tensor with one value an (image, present class) pair, shape (pairs,), or (pairs, phrases)
-where a class has several prompts. The similarity s is the cosine, clamped to [1e-4, 0.9999], or with a `scale` above 0
-sigmoid(scale * cosine), which has a gradient for negative cosines too. All return the mean over pairs, weighted where
-`weight` (pairs,) is given; of several data-parallel processes, see semples.models.distributed.
+Cosines have one value per (image, present class) pair, or per pair and phrase where a class has several prompts. The
+similarity s is the cosine clamped to [1e-4, 0.9999]; with a `scale` above 0 it is sigmoid(scale * cosine), which has a
+gradient for negative cosines too. All return the mean over pairs, weighted by `weight`; with several data-parallel
+processes they return this rank's share of it (semples.models.distributed).
 """
 
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from semples.models import distributed
 
 LOWEST, HIGHEST = 1e-4, 0.9999
+Cosines = Float[Tensor, "pairs ..."]
+PairWeights = Float[Tensor, " pairs"]
+Loss = Float[Tensor, ""]
+TextTerm = Literal["log", "repel"]
 
 
-def attract(cosine: Tensor, weight: Tensor | None = None, scale: float = 0.0) -> Tensor:
-    """`-log s`: small when the two embeddings agree."""
+def attract(cosine: Cosines, weight: PairWeights | None = None, scale: float = 0.0) -> Loss:
+    """Return `-log s`, small when the two embeddings agree."""
     return _mean(F.softplus(-scale * cosine) if scale else -cosine.clamp(LOWEST, HIGHEST).log(), weight)
 
 
-def repel(cosine: Tensor, weight: Tensor | None = None, scale: float = 0.0) -> Tensor:
-    """`-log(1 - s)`: small when the two embeddings differ."""
+def repel(cosine: Cosines, weight: PairWeights | None = None, scale: float = 0.0) -> Loss:
+    """Return `-log(1 - s)`, small when the two embeddings differ."""
     return _mean(F.softplus(scale * cosine) if scale else -(1 - cosine.clamp(LOWEST, HIGHEST)).log(), weight)
 
 
 def segment_label_loss(
-    foreground: Tensor, background: Tensor, w_bg: float, weight: Tensor | None = None, scale: float = 0.0
-) -> Tensor:
-    """Segment-label matching: `-log s(X_fg, t) - w_bg log(1 - s(X_bg, t))`."""
+    foreground: Cosines, background: Cosines, w_bg: float, weight: PairWeights | None = None, scale: float = 0.0
+) -> Loss:
+    """Return the segment-label matching loss, `-log s(X_fg, t) - w_bg log(1 - s(X_bg, t))`."""
     return attract(foreground, weight, scale) + w_bg * repel(background, weight, scale)
 
 
 def prompt_loss(
-    background: Tensor, text: Tensor, w_text: float, text_term: Literal["log", "repel"], weight: Tensor | None = None
-) -> Tensor:
-    """Contrastive prompt learning: `-log s(X_bg, p)`, and the prompt kept away from its class name `s(t, p)`.
+    background: Cosines, text: Cosines, w_text: float, text_term: TextTerm, weight: PairWeights | None = None
+) -> Loss:
+    """Return the loss of contrastive prompt learning: `-log s(X_bg, p)` and a term that keeps p from its class name t.
 
-    `log` is the published text term, `+ w_text log s(t, p)`; `repel` is `- w_text log(1 - s(t, p))`.
+    Args:
+        background, text: Cosines (X_bg, p) and (t, p).
+        w_text: Weight of the text term.
+        text_term: `log`, `+ w_text log s(t, p)` as published, or `repel`, `- w_text log(1 - s(t, p))`.
+        weight: Weights of the pairs.
     """
     away = -attract(text, weight) if text_term == "log" else repel(text, weight)
     return attract(background, weight) + w_text * away
 
 
 def refinement_loss(
-    foreground: Tensor,
-    background: Tensor,
-    prompt: Tensor,
+    foreground: Cosines,
+    background: Cosines,
+    prompt: Cosines,
     w_bg: float,
     w_prompt: float,
-    weight: Tensor | None = None,
+    weight: PairWeights | None = None,
     scale: float = 0.0,
-) -> Tensor:
-    """Class-associated semantic refinement: the segment-label loss `- w_prompt log(1 - s(X_fg, p))`."""
+) -> Loss:
+    """Return the class-associated semantic refinement: the segment-label loss `- w_prompt log(1 - s(X_fg, p))`."""
     return segment_label_loss(foreground, background, w_bg, weight, scale) + w_prompt * repel(prompt, weight, scale)
 
 
-def area(mask: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The area regulariser of CLIMS (arXiv 2203.02668): mean share of the image that masks (pairs, 1, h, w) cover."""
+def area(mask: Float[Tensor, "pairs 1 h w"], weight: PairWeights | None = None) -> Loss:
+    """Return the area regulariser of CLIMS (arXiv 2203.02668), the mean share of the image that the masks cover."""
     return _mean(mask.flatten(1), weight)
 
 
-def balancing_weights(labels: Tensor) -> Tensor:
-    """Class weights (classes,) that make every class of `labels` (images, classes) count alike; a pair's mean is 1."""
+def balancing_weights(labels: Num[Tensor, "images classes"]) -> Float[Tensor, " classes"]:
+    """Return class weights that make every class count alike; their mean over the pairs of `labels` is 1."""
     count = labels.sum(dim=0)
     return labels.sum() / ((count > 0).sum() * count.clamp(min=1))
 
 
-def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
+def _mean(values: Cosines, weight: PairWeights | None) -> Loss:
     if weight is None:
         return distributed.global_mean_share(values)
     values = values.flatten(1).mean(dim=1) if values.ndim > 1 else values

@@ -1,36 +1,44 @@
-"""From maps to masked images."""
+"""Masks made from maps, and images masked by them."""
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
+Pixels = Float[Tensor, "pairs 3 h w"]
+Mask = Float[Tensor, "pairs 1 h w"]
+Colour = Float[Tensor, "3 1 1"]
 
-def min_max(maps: Tensor, eps: float) -> Tensor:
-    """`(m - min) / (max - min + eps)` of each map: (..., h, w) in, (..., h, w) in [0, 1) out."""
+
+def min_max(maps: Float[Tensor, "*batch h w"], eps: float) -> Float[Tensor, "*batch h w"]:
+    """Return `(m - min) / (max - min + eps)` of each map, in [0, 1)."""
     low = maps.amin(dim=(-2, -1), keepdim=True)
     high = maps.amax(dim=(-2, -1), keepdim=True)
     return (maps - low) / (high - low + eps)
 
 
-def pair_masks(maps: Tensor, image: Tensor, klass: Tensor, size: int, eps: float) -> Tensor:
-    """Maps (batch, classes, h, w) of the pairs, bilinear to (pairs, 1, size, size) and scaled to [0, 1)."""
-    return scaled_masks(maps[image, klass], size, eps)
+def pair_masks(
+    maps: Float[Tensor, "batch classes h w"],
+    pair_image: Int[Tensor, " pairs"],
+    pair_class: Int[Tensor, " pairs"],
+    size: int,
+    eps: float,
+) -> Float[Tensor, "pairs 1 {size} {size}"]:
+    """Return the masks of (image, present class) pairs, as `scaled_masks` makes them from the maps of a batch."""
+    return scaled_masks(maps[pair_image, pair_class], size, eps)
 
 
-def scaled_masks(maps: Tensor, size: int, eps: float) -> Tensor:
-    """Maps (pairs, h, w), bilinear to (pairs, 1, size, size) and scaled to [0, 1)."""
+def scaled_masks(maps: Float[Tensor, "pairs h w"], size: int, eps: float) -> Float[Tensor, "pairs 1 {size} {size}"]:
+    """Resize maps bilinearly to `size` pixels a side and scale each to [0, 1)."""
     resized = F.interpolate(maps.float().unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
     return min_max(resized, eps)
 
 
-def masked_view(pixels: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
-    """Normalised pixels (pairs, 3, size, size) where the mask (pairs, 1, size, size) is 1, the colour `fill` elsewhere.
-
-    `fill` (3, 1, 1) is a normalised colour: zero is the mean one.
-    """
+def masked_view(pixels: Pixels, mask: Mask, fill: Colour) -> Pixels:
+    """Return normalised pixels where the mask is 1 and the normalised colour `fill` where it is 0; linear between."""
     return fill + mask * (pixels - fill)
 
 
-def masked_views(pixels: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
-    """Foreground views, then background views: (2 pairs, 3, size, size)."""
+def masked_views(pixels: Pixels, mask: Mask, fill: Colour) -> Float[Tensor, "two_pairs 3 h w"]:
+    """Return the foreground views of all pairs, then their background views."""
     return torch.cat([masked_view(pixels, mask, fill), masked_view(pixels, 1 - mask, fill)])

@@ -1,20 +1,28 @@
 """The prompt bank."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from semples.models.guide import Guide
+from semples.models.guide import FinalPeriod, Guide
 
 
 class PromptBank(nn.Module):
-    """One learned prompt a class: `vectors` (classes, length, token width), uniform in [0, 1) at the start.
+    """One learned prompt per class: `vectors` (classes, length, token width), uniform in [0, 1) at the start.
 
-    With `initial` token vectors (tokens, token width) every prompt starts as these, repeated or cut to the length.
-    With `shared` all classes have one prompt, `vectors` (1, length, token width).
+    Args:
+        classes, length, width: Number of classes, tokens of a prompt, and components of a token vector.
+        initial: Token vectors that every prompt starts with, repeated or cut to the length.
+        shared: All classes share one prompt; `vectors` is (1, length, token width).
     """
 
     def __init__(
-        self, classes: int, length: int, width: int, initial: Tensor | None = None, shared: bool = False
+        self,
+        classes: int,
+        length: int,
+        width: int,
+        initial: Float[Tensor, "tokens {width}"] | None = None,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.classes = classes
@@ -23,17 +31,17 @@ class PromptBank(nn.Module):
             vectors[:] = initial[torch.arange(length) % len(initial)]
         self.vectors = nn.Parameter(vectors)
 
-    def encode(self, guide: Guide, final_period: str) -> Tensor:
-        """Embeddings (classes, width) of the prompts, L2-normalised."""
+    def encode(self, guide: Guide, final_period: FinalPeriod) -> Float[Tensor, "classes width"]:
+        """Return the L2-normalised embeddings of the prompts."""
         return guide.encode_prompts(self.vectors, final_period).expand(self.classes, -1).contiguous()
 
 
-def word_cosines(prompts: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """How near every word is to every prompt, and how much nearer than to the other classes' prompts.
+def word_cosines(
+    prompts: Float[Tensor, "classes width"], words: Float[Tensor, "words width"]
+) -> tuple[Float[Tensor, "classes words"], Float[Tensor, "classes words"]]:
+    """Return cosines and lifts of every word with every prompt; both inputs are L2-normalised.
 
-    `prompts` (classes, width) and `words` (words, width) are L2-normalised. Returns cosines and lifts, both
-    (classes, words); the lift is the cosine less its mean over the classes. Words that go with everything
-    have a high cosine and no lift.
+    The lift is the cosine less its mean over the classes: a word near to all prompts has a high cosine and no lift.
     """
     cosine = prompts @ words.T
     return cosine, cosine - cosine.mean(dim=0)

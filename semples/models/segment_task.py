@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from semples.models import distributed
@@ -11,14 +12,23 @@ MIN_WEIGHT = 1e-6
 
 
 class SegmentTask(nn.Module):
-    """Cross-entropy on pseudo masks, void left out; a batch of nothing but void costs zero.
+    """Cross-entropy on pseudo masks, the weighted mean over pixels without void; a batch of void alone costs zero.
 
-    A batch has `image` (batch, 3, h, w) in [0, 1], `mask` int64 (batch, h, w), and `confidence` (batch, h, w) in
-    [0, 1] where pixels weigh by it. `class_weights` (classes + 1,) weigh the classes, background first. The loss is
-    the weighted mean over pixels. A batch of one is learned with its mirror image: batch normalisation needs two.
+    A batch has `image` (batch, 3, h, w) in [0, 1], `mask` int64 (batch, h, w), and optionally `confidence`
+    (batch, h, w) in [0, 1], which weighs the pixels. A batch of one is learned together with its mirror image, because
+    batch normalisation needs two.
+
+    Args:
+        network: The network that learns.
+        class_weights: Weights of the classes, background first; None weighs all alike.
+        ignore: Mask value of void pixels.
     """
 
-    def __init__(self, network: Segmenter, class_weights: Tensor | None = None, ignore: int = 255) -> None:
+    class_weights: Tensor | None
+
+    def __init__(
+        self, network: Segmenter, class_weights: Float[Tensor, " outputs"] | None = None, ignore: int = 255
+    ) -> None:
         super().__init__()
         self.learner, self.ignore = network, ignore
         self.register_buffer("class_weights", class_weights)
@@ -34,8 +44,8 @@ class SegmentTask(nn.Module):
         weight = self._weights(batch)
         return {"loss": (weight * cost).sum() / distributed.mean_count(weight.sum()).clamp(min=MIN_WEIGHT)}
 
-    def _weights(self, batch: dict[str, Tensor]) -> Tensor:
-        """What every pixel counts, float32 (batch, h, w); nothing where it is void."""
+    def _weights(self, batch: dict[str, Tensor]) -> Float[Tensor, "batch h w"]:
+        """Return the weight of every pixel, zero for void."""
         valid = batch["mask"] != self.ignore
         weight = valid.float()
         if self.class_weights is not None:
@@ -45,10 +55,10 @@ class SegmentTask(nn.Module):
         return weight
 
 
-def median_frequency_weights(pixels: Tensor) -> Tensor:
-    """Class weights (classes,) from counts of pixels: median frequency over frequency (arXiv 1411.4734, section 6).
+def median_frequency_weights(pixels: Num[Tensor, " classes"]) -> Float[Tensor, " classes"]:
+    """Return class weights from pixel counts: median frequency over frequency (arXiv 1411.4734, section 6).
 
-    A class without pixels, which no loss meets, weighs 1. The median is that of the classes that occur.
+    The median is over the classes that occur. A class without pixels weighs 1; no loss uses its weight.
     """
     pixels = pixels.double()
     weights = pixels[pixels > 0].median() / pixels.clamp(min=1)

@@ -1,23 +1,31 @@
 """One training step of each stage: a batch in, named losses out.
 
 A batch is a dict: `image` RGB in [0, 1] (batch, 3, h, w), `labels` (batch, classes), and the present pairs
-`pair_image`, `pair_class`, each (pairs,). `learner` is the module that learns, and all that is saved.
+`pair_image`, `pair_class`, each (pairs,). `learner` is the module that learns and the only one that is saved.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from semples.models import distributed
 from semples.models.generators import Maps, MaskGenerator
-from semples.models.guide import Guide
-from semples.models.losses import area, prompt_loss, refinement_loss, segment_label_loss
+from semples.models.guide import FinalPeriod, Guide
+from semples.models.losses import TextTerm, area, prompt_loss, refinement_loss, segment_label_loss
 from semples.models.masking import masked_view, masked_views, pair_masks, scaled_masks
 from semples.models.prompts import PromptBank
 
+Embeddings = Float[Tensor, "classes width"]
+ClassWeights = Float[Tensor, " classes"]
+
 
 class GeneratorTask(nn.Module):
-    """A generator learns, whole or, with `head_only`, its map head."""
+    """Train a generator: all of it, or with `head_only` its map head."""
+
+    learner: Any
 
     def __init__(self, generator: MaskGenerator, head_only: bool) -> None:
         super().__init__()
@@ -27,11 +35,11 @@ class GeneratorTask(nn.Module):
 
     @property
     def generator(self) -> MaskGenerator:
-        """The generator, which is all that learns."""
+        """Return the generator, which is all that learns."""
         return self.learner
 
     def train(self, mode: bool = True) -> "GeneratorTask":
-        """A frozen backbone stays in evaluation mode, so that its running statistics stay too."""
+        """Set the training mode; a frozen backbone stays in evaluation mode and keeps its running statistics."""
         super().train(mode)
         if self.head_only:
             self.generator.eval()
@@ -50,28 +58,39 @@ class ClassifyTask(GeneratorTask):
 
 
 class MaskTask(GeneratorTask):
-    """slm, and with `prompts` csr: the generator learns, the guide judges its masks.
+    """slm, and with `prompts` csr: the generator learns from the guide's similarity of its masked images.
 
-    `texts` (classes, width) are the class names' embeddings; `prompts` (classes, phrases, width) the backgrounds';
-    `class_weights` (classes,) weigh the pairs. `w_area` adds the area of the masks, `w_class` the classifier's loss.
-    `logit_scale` is the `scale` of the losses.
+    Args:
+        generator, guide: The module that learns, and the frozen image-text model.
+        texts: Embeddings of the class names.
+        w_bg, w_prompt: Weights of the background and the prompt term.
+        eps: Added to the range of a map in its min-max scaling.
+        prompts: Embeddings of the backgrounds, (classes, phrases, width).
+        head_only: Whether only the map head learns.
+        w_area, w_class: Weights of the masks' area and of the classifier's loss; 0 leaves them out.
+        logit_scale: `scale` of the losses.
+        class_weights: Weights of the pairs by their class.
     """
+
+    texts: Tensor
+    prompts: Tensor | None
+    class_weights: Tensor | None
 
     def __init__(
         self,
         generator: MaskGenerator,
         guide: Guide,
-        texts: Tensor,
+        texts: Embeddings,
         *,
         w_bg: float,
         eps: float,
-        prompts: Tensor | None = None,
+        prompts: Float[Tensor, "classes phrases width"] | None = None,
         w_prompt: float = 0.0,
         head_only: bool = True,
         w_area: float = 0.0,
         w_class: float = 0.0,
         logit_scale: float = 0.0,
-        class_weights: Tensor | None = None,
+        class_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__(generator, head_only)
         self.guide = guide
@@ -84,14 +103,16 @@ class MaskTask(GeneratorTask):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.mask_losses(batch, self.prompts)[0]
 
-    def mask_losses(self, batch: dict[str, Tensor], prompts: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """The generator's named losses, and the embeddings (pairs, width) of the backgrounds it leaves."""
-        image, klass = batch["pair_image"], batch["pair_class"]
+    def mask_losses(
+        self, batch: dict[str, Tensor], prompts: Float[Tensor, "classes phrases width"] | None
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "pairs width"]]:
+        """Return the generator's named losses and the embeddings of the backgrounds that its masks leave."""
+        pair_image, pair_class = batch["pair_image"], batch["pair_class"]
         maps = self.generator(batch["image"])
-        mask = pair_masks(maps.cams, image, klass, self.guide.image_size, self.eps)  # pairs, 1, size, size
-        pixels = self.guide.normalise(batch["image"])[image]
+        mask = pair_masks(maps.cams, pair_image, pair_class, self.guide.image_size, self.eps)  # pairs, 1, size, size
+        pixels = self.guide.normalise(batch["image"])[pair_image]
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
-        text, weight = self.texts[klass], _pair_weights(self.class_weights, klass)
+        text, weight = self.texts[pair_class], _pair_weights(self.class_weights, pair_class)
         foreground, background = (front * text).sum(1), (back * text).sum(1)
         named = {
             "s_fg": distributed.global_mean_share(foreground),
@@ -101,7 +122,7 @@ class MaskTask(GeneratorTask):
         if prompts is None:
             loss = segment_label_loss(foreground, background, self.w_bg, weight, self.logit_scale)
         else:
-            prompt = (front.unsqueeze(1) * prompts[klass]).sum(2)  # pairs, phrases
+            prompt = (front.unsqueeze(1) * prompts[pair_class]).sum(2)  # pairs, phrases
             loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight, self.logit_scale)
             named["s_prompt"] = distributed.global_mean_share(prompt)
         if self.w_area:
@@ -112,23 +133,27 @@ class MaskTask(GeneratorTask):
 
 
 class PromptTask(nn.Module):
-    """cpl: the prompts learn, from the backgrounds that the frozen generator leaves.
+    """cpl: the prompts learn from the backgrounds that the frozen generator leaves.
 
-    Without a generator the batch brings the maps of the pairs, `pair_maps` (pairs, h, w).
+    Without a generator the batch has the maps of the pairs, `pair_maps` (pairs, h, w). The arguments are those of
+    `MaskTask`, of `prompt_losses`, and `final_period` of `Guide.encode_prompts`.
     """
+
+    texts: Tensor
+    class_weights: Tensor | None
 
     def __init__(
         self,
         bank: PromptBank,
         generator: MaskGenerator | None,
         guide: Guide,
-        texts: Tensor,
+        texts: Embeddings,
         *,
         w_text: float,
-        text_term: str,
+        text_term: TextTerm,
         eps: float,
-        final_period: str = "end_of_word",
-        class_weights: Tensor | None = None,
+        final_period: FinalPeriod = "end_of_word",
+        class_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__()
         self.learner, self.generator, self.guide = bank, generator, guide
@@ -139,24 +164,22 @@ class PromptTask(nn.Module):
         self.w_text, self.text_term, self.eps, self.final_period = w_text, text_term, eps, final_period
 
     def train(self, mode: bool = True) -> "PromptTask":
-        """The generator stays in evaluation mode."""
+        """Set the training mode; the generator stays in evaluation mode."""
         super().train(mode)
         if self.generator is not None:
             self.generator.eval()
         return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        image = batch["pair_image"]
         with torch.no_grad():
-            pixels = self.guide.normalise(batch["image"])[image]
+            pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
             back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
-        prompts = self.learner.encode(self.guide, self.final_period)  # classes, width
-        return prompt_losses(
-            prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, self.class_weights
-        )
+        prompts = self.learner.encode(self.guide, self.final_period)
+        weights = self.class_weights
+        return prompt_losses(prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, weights)
 
-    def _masks(self, batch: dict[str, Tensor]) -> Tensor:
-        """Masks of the pairs in [0, 1), (pairs, 1, size, size)."""
+    def _masks(self, batch: dict[str, Tensor]) -> Float[Tensor, "pairs 1 size size"]:
+        """Return the masks of the pairs, in [0, 1)."""
         if self.generator is None:
             return scaled_masks(batch["pair_maps"], self.guide.image_size, self.eps)
         maps = self.generator(batch["image"]).cams
@@ -164,55 +187,66 @@ class PromptTask(nn.Module):
 
 
 class JointTask(MaskTask):
-    """Prompts and generator together: one forward pass gives csr's loss for the generator and cpl's for the prompts.
+    """joint: one forward pass gives csr's loss for the generator and cpl's loss for the prompts.
 
-    Neither learns from the other's loss: the generator sees the prompts as they are, the prompts the backgrounds.
-    `prompt_terms` are the arguments `w_text` and `text_term` of the prompts' loss.
+    Neither learns from the other's loss: the generator sees the prompts and the prompts the backgrounds as constants.
+
+    Args:
+        generator, bank, guide, texts: As in `MaskTask` and `PromptTask`.
+        prompt_terms: `w_text` and `text_term` of the prompts' loss.
+        final_period: As in `Guide.encode_prompts`.
+        arguments: The other arguments of `MaskTask`.
     """
 
-    def __init__(self, generator: MaskGenerator, bank: PromptBank, guide: Guide, texts: Tensor, **arguments) -> None:
-        terms, self.final_period = arguments.pop("prompt_terms"), arguments.pop("final_period")
+    def __init__(
+        self,
+        generator: MaskGenerator,
+        bank: PromptBank,
+        guide: Guide,
+        texts: Embeddings,
+        *,
+        prompt_terms: dict[str, Any],
+        final_period: FinalPeriod,
+        **arguments: Any,
+    ) -> None:
         super().__init__(generator, guide, texts, **arguments)
-        self.prompt_terms = terms
+        self.prompt_terms, self.final_period = prompt_terms, final_period
         self.learner = nn.ModuleDict({"generator": generator, "prompts": bank})
 
     @property
     def generator(self) -> MaskGenerator:
-        """The generator, one of the two that learn."""
+        """Return the generator, one of the two modules that learn."""
         return self.learner["generator"]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         prompts = self.learner["prompts"].encode(self.guide, self.final_period)  # classes, width
         masks, back = self.mask_losses(batch, prompts.detach().unsqueeze(1))
-        weights, klass = self.class_weights, batch["pair_class"]
-        learned = prompt_losses(prompts, back.detach(), self.texts, klass, **self.prompt_terms, class_weights=weights)
+        terms = {**self.prompt_terms, "class_weights": self.class_weights}
+        learned = prompt_losses(prompts, back.detach(), self.texts, batch["pair_class"], **terms)
         return {**masks, "loss": masks["loss"] + learned["loss"], "s_text": learned["s_text"]}
 
 
 def prompt_losses(
-    prompts: Tensor,
-    back: Tensor,
-    texts: Tensor,
-    klass: Tensor,
+    prompts: Embeddings,
+    back: Float[Tensor, "pairs width"],
+    texts: Embeddings,
+    pair_class: Int[Tensor, " pairs"],
     w_text: float,
-    text_term: str,
-    class_weights: Tensor | None,
+    text_term: TextTerm,
+    class_weights: ClassWeights | None,
 ) -> dict[str, Tensor]:
-    """The named losses of cpl: `prompts` and `texts` (classes, width), `back` (pairs, width), `klass` (pairs,)."""
-    background = (back * prompts[klass]).sum(1)
-    text = (texts * prompts).sum(1)[klass]
-    loss = prompt_loss(background, text, w_text, text_term, _pair_weights(class_weights, klass))
-    return {
-        "loss": loss,
-        "s_bg": distributed.global_mean_share(background).detach(),
-        "s_text": distributed.global_mean_share(text).detach(),
-    }
+    """Return the named losses of cpl; `back` are embeddings of backgrounds, the others as in `prompt_loss`."""
+    background = (back * prompts[pair_class]).sum(1)
+    text = (texts * prompts).sum(1)[pair_class]
+    loss = prompt_loss(background, text, w_text, text_term, _pair_weights(class_weights, pair_class))
+    named = {"s_bg": distributed.global_mean_share(background), "s_text": distributed.global_mean_share(text)}
+    return {"loss": loss, **{name: value.detach() for name, value in named.items()}}
 
 
-def _classification(maps: Maps, labels: Tensor) -> Tensor:
+def _classification(maps: Maps, labels: Tensor) -> Float[Tensor, ""]:
     each = [F.multilabel_soft_margin_loss(logits.float(), labels, reduction="none") for logits in maps.logits]
     return torch.stack([distributed.global_mean_share(images) for images in each]).sum()
 
 
-def _pair_weights(class_weights: Tensor | None, klass: Tensor) -> Tensor | None:
-    return None if class_weights is None else class_weights[klass]
+def _pair_weights(class_weights: Tensor | None, pair_class: Tensor) -> Tensor | None:
+    return None if class_weights is None else class_weights[pair_class]

@@ -1,10 +1,11 @@
-"""Where training runs: one process on one device, or one process a card that average their gradients."""
+"""Devices of training: one process on one device, or one process per GPU with averaged gradients."""
 
 import os
 import signal
 import threading
 import time
 from types import FrameType
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -15,26 +16,30 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from semples.errors import SemplesError
 
+Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
 SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 
 
-def make_fabric(device: str, precision: str, devices: int = 1) -> Fabric:
-    """`devices` processes on a device each; precision `auto` is bf16-mixed where the processor has bfloat16 of its own.
+def make_fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
+    """Return a Fabric of `devices` processes with one device each; the first process starts the others.
 
-    Of several, the first starts the others, which run the same command from its start up to this call.
+    These run the same command from its start up to this call. Precision `auto` is bf16-mixed where the processor
+    computes in bfloat16, else 32-true.
     """
     if precision == "auto":
         cpu = device == "cpu" or not torch.cuda.is_available()
-        own = torch.cpu.get_capabilities().get("avx512_bf16", False) if cpu else torch.cuda.is_bf16_supported(False)
-        precision = "bf16-mixed" if own else "32-true"
-    # some parameters take no part in a loss (WeakTr's final norm); buffers are the same everywhere
-    several = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+        has_bf16 = (
+            torch.cpu.get_capabilities().get("avx512_bf16", False) if cpu else torch.cuda.is_bf16_supported(False)
+        )
+        precision = "bf16-mixed" if has_bf16 else "32-true"
+    # some parameters have no part in a loss (WeakTr's final norm); buffers are equal in all processes
+    data_parallel = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
     fabric = Fabric(
         accelerator=device,
         devices=devices,
         precision=precision,
-        strategy=several if devices > 1 else "auto",
-        plugins=[LightningEnvironment()],  # whatever a scheduler says of tasks: the processes are ours
+        strategy=data_parallel if devices > 1 else "auto",
+        plugins=[LightningEnvironment()],  # a scheduler's variables do not decide on the processes
     )
     if devices > 1:
         fabric.launch()
@@ -44,7 +49,11 @@ def make_fabric(device: str, precision: str, devices: int = 1) -> Fabric:
 
 
 def sync_batch_norm(fabric: Fabric, task: nn.Module) -> nn.Module:
-    """`task` made ready for several processes: batch normalisation that learns counts the whole batch."""
+    """Return `task` with batch normalisation over the batches of all processes, where it learns.
+
+    Raises:
+        SemplesError: Several processes on the CPU train a network with batch normalisation.
+    """
     if fabric.world_size == 1:
         return task
     task.train()
@@ -61,9 +70,9 @@ def sync_batch_norm(fabric: Fabric, task: nn.Module) -> nn.Module:
 
 
 class Interruption:
-    """Within the block SIGTERM is noted in `asked`, so that the loop can save before it ends.
+    """Within the block, SIGTERM sets `asked`, so that the loop can save before it ends.
 
-    Of several processes the first notes it and the others ignore it: they end with the first.
+    Of several processes the first sets it and the others ignore the signal: they end with the first.
     """
 
     def __init__(self, first: bool) -> None:
@@ -84,7 +93,7 @@ class Interruption:
 
 
 def _end_with_parent() -> None:
-    """A thread that kills this process once its parent has died, of whatever: it may be waiting for it for ever."""
+    """Start a thread that kills this process once its parent has died, because it may wait for the parent for ever."""
     parent = os.getppid()
 
     def watch() -> None:

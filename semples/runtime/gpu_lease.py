@@ -1,8 +1,7 @@
-"""A lease of GPUs, so that jobs of one machine that know nothing of each other do not meet on the same card.
+"""Reserve GPUs by lock files, so that jobs that Snakemake starts side by side on one machine use different ones.
 
-Snakemake counts GPUs and hands out none. A lease is a lock on a file named after the card, which the kernel lifts
-when the process ends, however it ends. Where as many cards are visible as are wanted, nothing is done: a scheduler gave
-them.
+Snakemake counts GPUs but assigns none. The kernel releases a lock when its process ends, however it ends. Where exactly
+as many GPUs are visible as are needed, a scheduler has assigned them, and none is reserved.
 """
 
 import fcntl
@@ -24,58 +23,61 @@ _held: list[TextIO] = []  # open while the process lives
 
 
 def lease_gpus(device: str, count: int) -> None:
-    """Wait for `count` free cards and make them the only visible ones. Call it before CUDA starts.
+    """Wait for `count` free GPUs and make them the only visible ones; call it before CUDA starts.
 
-    Nothing is leased for the device `cpu` or `mps`, nor in a process that another one started to share its work.
+    It does nothing for the device `cpu` or `mps`, and in a process that another one started to share its work.
+
+    Raises:
+        SemplesError: Fewer than `count` GPUs are visible.
     """
-    cards = [] if device in ("cpu", "mps") or "LOCAL_RANK" in os.environ else visible_gpus()
-    if not cards or len(cards) == count:
+    gpus = [] if device in ("cpu", "mps") or "LOCAL_RANK" in os.environ else visible_gpus()
+    if not gpus or len(gpus) == count:
         return
-    if len(cards) < count:
-        raise SemplesError("run.devices", f"{count}, and {len(cards)} GPUs", "GPUs for all", "lower `run.devices`")
-    names = _taken(cards, count)
+    if len(gpus) < count:
+        raise SemplesError("run.devices", f"{count}, and {len(gpus)} GPUs", "a GPU per device", "lower `run.devices`")
+    names = _lock_all(gpus, count)
     log.info("GPUs leased: %s", ", ".join(names))
     os.environ[VISIBLE] = ",".join(names)
 
 
 def visible_gpus() -> list[str]:
-    """Names (UUIDs) of the NVIDIA GPUs that this process may see; none where the driver's `nvidia-smi` is not there."""
+    """Return the UUIDs of the NVIDIA GPUs that this process may see; none without the driver's `nvidia-smi`."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    cards = said.split()
-    chosen = os.environ.get(VISIBLE)
-    if chosen is None:
-        return cards
-    numbered = [name.strip() for name in chosen.split(",") if name.strip()]
-    return [cards[int(n)] if n.isdigit() and int(n) < len(cards) else n for n in numbered]
+    gpus = output.split()
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
+        return gpus
+    names = [name.strip() for name in visible.split(",") if name.strip()]
+    return [gpus[int(n)] if n.isdigit() and int(n) < len(gpus) else n for n in names]
 
 
-def _taken(cards: list[str], count: int) -> list[str]:
-    """Lock `count` of the cards, in one go, so that two jobs never wait for each other's."""
+def _lock_all(gpus: list[str], count: int) -> list[str]:
+    """Lock `count` of the GPUs; release all when fewer are free, so that two jobs never wait for each other's."""
     folder = Path(tempfile.gettempdir()) / f"semples-cards-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     waiting = False
     while True:
-        free = {}
-        for card in cards:
-            if len(free) < count and (lock := _lock(folder / card)):
-                free[card] = lock
+        free: dict[str, TextIO] = {}
+        for gpu in gpus:
+            if len(free) < count and (lock := _lock(folder / gpu)):
+                free[gpu] = lock
         if len(free) == count:
             _held.extend(free.values())
             return list(free)
         for lock in free.values():
             lock.close()
         if not waiting:
-            log.info("waiting for %d of %d GPUs", count, len(cards))
+            log.info("waiting for %d of %d GPUs", count, len(gpus))
             waiting = True
         time.sleep(POLL_S)
 
 
 def _lock(path: Path) -> TextIO | None:
-    """The open, locked file, or None where another process has it."""
+    """Return the open, locked file; None where another process holds the lock."""
     file = open(path, "w", encoding="utf-8")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

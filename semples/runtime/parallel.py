@@ -1,46 +1,52 @@
-"""The same work on many items, in processes or threads, and the share of a job."""
+"""Apply one function to many items in processes or threads, and divide items among the shards of a job."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 from tqdm import tqdm
 
 from semples.errors import SemplesError
 
-MAX_PENDING = 2  # results a thread that may wait to be taken
+MAX_PENDING = 2  # results per thread that may wait for the caller
 
 
-def map_processes(work: Callable, items: Iterable, processes: int, what: str, total: int | None = None) -> Iterator:
-    """The results of `work(item)` in the order of `items`, which are taken one by one as processes become free.
+def map_processes(work: Callable, items: Iterable, processes: int, title: str, total: int | None = None) -> Iterator:
+    """Yield `work(item)` in the order of `items`, which are read one by one as processes become free.
 
-    `what` names the progress bar. One process is this one.
+    Args:
+        work: A picklable function.
+        items: Picklable items.
+        processes: Number of processes; 1 runs in this one.
+        title: Title of the progress bar.
+        total: Number of items, for the progress bar.
     """
-    bar = {"desc": what, "total": total, "unit": "file", "mininterval": 2}
+    bar = partial(tqdm, desc=title, total=total, unit="file", mininterval=2)
     if processes == 1:
-        yield from tqdm(map(work, items), **bar)
+        yield from bar(map(work, items))
         return
     with get_context("forkserver").Pool(processes) as pool:
-        yield from tqdm(pool.imap(work, items, chunksize=2), **bar)
+        yield from bar(pool.imap(work, items, chunksize=2))
 
 
 def map_threads(work: Callable, items: Iterable, threads: int) -> Iterator:
-    """The results of `work(item)` in the order of `items`, made in threads, a few ahead of the one that is taken."""
+    """Yield `work(item)` in the order of `items`, computed in threads that run a few items ahead of the caller."""
     with ThreadPoolExecutor(threads) as pool:
-        begun = deque()
+        pending: deque[Future] = deque()
         for item in items:
-            begun.append(pool.submit(work, item))
-            if len(begun) > MAX_PENDING * threads:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) > MAX_PENDING * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def shard_slice(shard: str | None, count: int) -> slice:
-    """The places, of `count` in a row, that belong to a shard such as "2-of-4"; all of them for None."""
+    """Return the slice of `count` items that belongs to a shard such as "2-of-4"; None is all of them."""
     number, shards = map(int, (shard or "1-of-1").split("-of-"))
     if count < shards:
-        found, expected = f"{shards} shards of {count} images", "an image or more for each"
-        raise SemplesError("run.shards", found, expected, f"set `run.shards` to {count} or less")
+        shown, expected = f"{shards} shards of {count} images", "at least one image per shard"
+        raise SemplesError("run.shards", shown, expected, f"set `run.shards` to {count} or less")
     return slice((number - 1) * count // shards, number * count // shards)

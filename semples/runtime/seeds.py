@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, and not on who draws them, in which order, or how often before."""
+"""Random numbers that depend on their purpose alone, not on the process, the order or the number of earlier draws."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ import torch
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed of 63 bits from numbers that are not negative; near ones give unrelated seeds (numpy's SeedSequence)."""
+    """Return a 63-bit seed from non-negative numbers; close numbers give unrelated seeds (numpy's SeedSequence)."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within the block torch's CPU generator starts from `seed`; afterwards it is as it was."""
+    """Start torch's CPU generator from `seed` within the block; restore its state afterwards."""
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the GPU's too
     try:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from semples.errors import SemplesError
 from semples.runtime.cpu import quick_steps
-from semples.runtime.devices import SIGTERM_EXIT_CODE, Interruption, make_fabric, sync_batch_norm
+from semples.runtime.devices import SIGTERM_EXIT_CODE, Interruption, Precision, make_fabric, sync_batch_norm
 from semples.runtime.seeds import seed_of
 from semples.training.checkpoint import Checkpoint, Position
 
@@ -43,7 +43,7 @@ class TrainingPlan:
     """Learning-rate factor at a share of the run in [0, 1]."""
     seed: int
     device: str
-    precision: str
+    precision: Precision
     folder: Path
     """Checkpoint and running metrics; beside, not among, the declared outputs of a rule."""
     fingerprint: str

@@ -68,5 +68,5 @@ def test_without_transformers_mask2former_names_its_extra(monkeypatch):
         return original(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", lacking)
-    with pytest.raises(SemplesError, match=r"pip install 'semples\[mask2former\]'"):
+    with pytest.raises(SemplesError, match=r"pip install '\.\[mask2former\]'"):
         Segmenter("mask2former", "swin-tiny", classes=2)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import nn
 
 from semples.data.training_images import present_pairs
@@ -177,3 +178,8 @@ def test_cpl_learns_from_maps_that_the_batch_brings(tiny_guide, texts, batch):
         maps = generator(batch["image"]).cams[batch["pair_image"], batch["pair_class"]]
     found = PromptTask(bank, None, tiny_guide, texts, **arguments).eval()(batch | {"pair_maps": maps})
     assert found["loss"].item() == pytest.approx(expected["loss"].item())
+
+
+def test_shapes_are_checked_in_the_tests():
+    with pytest.raises(TypeCheckError, match="mask"):
+        masked_views(torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 7), torch.zeros(3, 1, 1))

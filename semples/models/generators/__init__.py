@@ -1,5 +1,7 @@
 """Mask generators behind one small interface."""
 
+from typing import Literal
+
 from semples.errors import SemplesError
 from semples.models.generators.base import Maps, MaskGenerator
 from semples.models.generators.conv_cam import ConvCam
@@ -16,14 +18,23 @@ def build_generator(
     backbone: str,
     *,
     drop_path: float = 0.0,
-    fusion_pool: str = "max",
+    fusion_pool: Literal["max", "avg"] = "max",
     fusion_reduction: int = 8,
     sharpness: float = 0.0,
-    activation: str = "relu",
+    activation: Literal["relu", "sigmoid"] = "relu",
 ) -> MaskGenerator:
-    """The generator called `name`, with random weights.
+    """Return the generator called `name`, with random weights.
 
-    `drop_path` is of the transformers, `fusion_...` of WeakTr, `sharpness` of `vit_cam`, `activation` of the ResNet.
+    Args:
+        name: `conv_cam`, `vit_cam`, `resnet_cam` or `weaktr`.
+        classes: Number of foreground classes.
+        backbone: timm's name of the network inside; `conv_cam` has none.
+        drop_path: Stochastic depth of the transformers, in [0, 1).
+        fusion_pool, fusion_reduction: Attention fusion of WeakTr.
+        sharpness: Pooling of `vit_cam`.
+        activation: Activation of the maps of `resnet_cam`.
+    Raises:
+        SemplesError: timm cannot make the backbone.
     """
     try:
         if name == "conv_cam":
@@ -32,12 +43,13 @@ def build_generator(
             return VitCam(classes, backbone, drop_path=drop_path, sharpness=sharpness)
         if name == "resnet_cam":
             return ResNetCam(classes, backbone, activation=activation)
-        fusion = {"fusion_pool": fusion_pool, "fusion_reduction": fusion_reduction}
-        return WeakTr(classes, backbone, drop_path=drop_path, **fusion)
+        return WeakTr(
+            classes, backbone, drop_path=drop_path, fusion_pool=fusion_pool, fusion_reduction=fusion_reduction
+        )
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
         raise SemplesError(
             f"generator {name!r} on backbone {backbone!r}",
             f"timm cannot make it: {str(error).splitlines()[0]}",
-            "a timm ResNet for `resnet_cam`, a timm ViT for `vit_cam` and `weaktr`, its weights in reach",
+            "a timm ResNet for `resnet_cam`, or a timm ViT for `vit_cam` and `weaktr`",
             "correct `generator.backbone`, or name a file of weights in `generator.weights`",
         ) from error

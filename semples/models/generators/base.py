@@ -1,22 +1,27 @@
-"""What a mask generator is."""
+"""The interface of mask generators."""
 
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
 class Maps(NamedTuple):
-    """What a generator says of a batch."""
+    """Output of a generator for a batch."""
 
-    cams: Tensor
-    """(batch, classes, h, w), not negative, unscaled."""
-    logits: tuple[Tensor, ...]
-    """Class logits (batch, classes), one for each loss of the classifier."""
+    cams: Float[Tensor, "batch classes h w"]
+    """Class activation maps, not negative, unscaled."""
+    logits: tuple[Float[Tensor, "batch classes"], ...]
+    """Class logits, one tensor for each loss of the classifier."""
 
 
 class MaskGenerator(nn.Module):
-    """Images in [0, 1] (batch, 3, height, width) of any size -> `Maps`. Normalisation is its own business."""
+    """Make `Maps` from RGB images in [0, 1], (batch, 3, height, width) of any size; it normalises them itself.
+
+    Args:
+        mean, std: Pixel statistics, one number per colour channel.
+    """
 
     mean: Tensor
     std: Tensor
@@ -27,17 +32,17 @@ class MaskGenerator(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def map_head(self) -> nn.ModuleList:
-        """The parts that make maps from features: all that learns where `trainable: head`."""
+        """Return the parts that make maps from features: all that learns with `trainable: head`."""
         raise NotImplementedError
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights from elsewhere under this generator's own names: of a backbone alone, or of everything.
+        """Return weights from elsewhere, of the backbone or of everything, under this generator's parameter names.
 
-        Shapes are the caller's to check. Here: weights that already carry these names.
+        The caller checks the shapes. The base class returns them as they are.
         """
         return dict(tensors)
 
     def freeze_backbone(self) -> None:
-        """Only the head keeps its gradients."""
+        """Let only the head learn."""
         self.requires_grad_(False)
         self.map_head().requires_grad_(True)

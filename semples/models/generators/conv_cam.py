@@ -1,13 +1,14 @@
-"""A small convolutional generator for small pictures."""
+"""A small convolutional generator for small images."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from semples.models.generators.base import Maps, MaskGenerator
 
 
 class ConvCam(MaskGenerator):
-    """Three convolution blocks to a quarter of the image's side, a 1x1 classifier on top; map = ReLU."""
+    """Three convolution blocks down to a quarter of the image's side, then a 1x1 classifier; maps are its ReLU."""
 
     def __init__(self, classes: int, width: int = 32) -> None:
         super().__init__((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -19,12 +20,12 @@ class ConvCam(MaskGenerator):
             _block(2 * width, 4 * width),
         )
         self.classifier = nn.Conv2d(4 * width, classes, 1)
-        self.to(memory_format=torch.channels_last)  # several times as fast on a CPU
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # several times as fast on a CPU
 
     def map_head(self) -> nn.ModuleList:
         return nn.ModuleList([self.classifier])
 
-    def forward(self, images: Tensor) -> Maps:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         scores = self.classifier(self.features((images - self.mean) / self.std))
         return Maps(scores.relu(), (scores.mean(dim=(2, 3)),))
 

@@ -1,9 +1,11 @@
 """A vision transformer with a patch-CAM head, after WeakTr's coarse branch."""
 
 import math
+from typing import Any
 
 import timm
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from semples.models.generators.base import Maps, MaskGenerator
@@ -12,19 +14,13 @@ from semples.models.generators.base import Maps, MaskGenerator
 class VitCam(MaskGenerator):
     """timm ViT; a 3x3 convolution over the final patch tokens gives scores, their ReLU the maps.
 
-    The class logits are the scores' mean, or with `sharpness` r > 0 their log-mean-exp, log(mean(exp(r x))) / r
-    (Pinheiro and Collobert, arXiv 1411.6228): one strong patch then outweighs many weak ones, and maps cover less.
-    Any image size: it is padded to whole patches and the position embedding is resized bicubically.
+    The class logits are the scores pooled by `pool_scores`. Images of any size are padded to whole patches, and the
+    position embedding is resized bicubically.
     """
 
-    def __init__(
-        self,
-        classes: int,
-        backbone: str,
-        *,
-        drop_path: float = 0.0,
-        sharpness: float = 0.0,
-    ) -> None:
+    vit: Any
+
+    def __init__(self, classes: int, backbone: str, *, drop_path: float = 0.0, sharpness: float = 0.0) -> None:
         vit = any_size_vit(backbone, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
         self.vit, self.sharpness = vit, sharpness
@@ -34,12 +30,12 @@ class VitCam(MaskGenerator):
         return nn.ModuleList([self.patch_cam])
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As the base class says; a timm backbone's classifier is left out."""
+        """Return weights under own names, without the classifier of a timm backbone."""
         if "patch_cam.weight" in tensors:
             return dict(tensors)
         return {f"vit.{name}": value for name, value in tensors.items() if not name.startswith("head.")}
 
-    def forward(self, images: Tensor) -> Maps:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         frozen = not next(self.vit.parameters()).requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             tokens = self.vit.forward_features((images - self.mean) / self.std)
@@ -50,19 +46,20 @@ class VitCam(MaskGenerator):
         return Maps(scores.relu(), (pool_scores(scores, self.sharpness),))
 
 
-def any_size_vit(backbone: str, drop_path: float) -> nn.Module:
-    """A timm ViT without classifier that takes images of any size; `drop_path` is its stochastic depth in training."""
-    return timm.create_model(
-        backbone,
-        num_classes=0,
-        drop_path_rate=drop_path,
-        dynamic_img_size=True,
-        dynamic_img_pad=True,
-    )
+def any_size_vit(backbone: str, drop_path: float) -> Any:
+    """Return a timm ViT without classifier for images of any size; `drop_path` is its stochastic depth in training."""
+    any_size: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True}
+    return timm.create_model(backbone, num_classes=0, drop_path_rate=drop_path, **any_size)
 
 
-def pool_scores(scores: Tensor, sharpness: float) -> Tensor:
-    """Scores (batch, classes, h, w) over their patches, (batch, classes): the mean, or the log-mean-exp."""
+def pool_scores(
+    scores: Float[Tensor, "batch classes rows columns"], sharpness: float
+) -> Float[Tensor, "batch classes"]:
+    """Return the mean score over patches, or with `sharpness` r > 0 the log-mean-exp, log(mean(exp(r x))) / r.
+
+    With log-mean-exp (Pinheiro and Collobert, arXiv 1411.6228) one strong patch outweighs many weak ones, and maps
+    cover less.
+    """
     flat = scores.flatten(2)
     if not sharpness:
         return flat.mean(dim=2)

@@ -1,13 +1,14 @@
-"""WeakTr (arXiv 2304.01184): a vision transformer with a token a class, whose attention refines its patch CAMs.
+"""WeakTr (arXiv 2304.01184): a vision transformer with one token per class, whose attention refines its patch CAMs.
 
-Parameters carry the names of the released WeakTr checkpoints, so that those load as they are.
+Parameters have the names of the released WeakTr checkpoints, which load unchanged.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
@@ -15,17 +16,20 @@ from semples.models.generators.base import Maps, MaskGenerator
 from semples.models.generators.vit_cam import any_size_vit
 
 FEATURE_REDUCTION = 8
-# of the 90 columns of a released COCO checkpoint, one a category id from 1, these ids name no category
+# a released COCO checkpoint has 90 columns, one per category id from 1; these ids name no category
 UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
 
 class WeakTr(MaskGenerator):
-    """timm ViT with one class token a class, a 3x3 patch-CAM head and adaptive attention fusion.
+    """timm ViT with one class token per class, a 3x3 patch-CAM head and adaptive attention fusion.
 
-    Maps are the fine CAMs; logits those of WeakTr's three losses: class tokens, pooled patch CAMs, pooled fine CAMs.
-    As in WeakTr the fusion sees attention and attention features without sending gradients back into them, the third
-    logit trains the fusion alone, and the final norm is there to be loaded and not applied.
+    Maps are the fine CAMs. Logits are those of WeakTr's three losses: class tokens, pooled patch CAMs, pooled fine
+    CAMs. As in WeakTr, the fusion sends no gradient into attention and attention features, the third logit trains the
+    fusion alone, and the final norm is loaded but not applied.
     """
+
+    patch_embed: Any
+    blocks: Any
 
     def __init__(
         self,
@@ -53,9 +57,9 @@ class WeakTr(MaskGenerator):
         return nn.ModuleList([self.head, self.adaptive_attention_fusion])
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """As the base class says; a single class token and its position are copied to all classes.
+        """Return weights under own names; a single class token and its position are copied to all classes.
 
-        A released COCO checkpoint of 90 columns gives the 80 that have a category, in the order of their ids.
+        Of a released COCO checkpoint with 90 columns, the 80 with a category are taken, in the order of their ids.
         """
         if not any(name.startswith("adaptive_attention_fusion.") for name in tensors):
             state = {name: value for name, value in tensors.items() if not name.startswith(("head.", "head_dist."))}
@@ -66,7 +70,7 @@ class WeakTr(MaskGenerator):
             return _without_unused_columns(tensors)
         return dict(tensors)
 
-    def forward(self, images: Tensor) -> Maps:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         frozen = not self.cls_token.requires_grad
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
             tokens, pooled, attended = self._features((images - self.mean) / self.std)
@@ -82,8 +86,8 @@ class WeakTr(MaskGenerator):
         return Maps(fine.unflatten(2, (rows, columns)), (named.mean(dim=2), scores.mean(dim=2), fine_logits))
 
     def _features(self, pixels: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
-        """Final tokens (batch, classes + patches, width); and without gradient, of every block the pooled attention
-        output, (batch, depth, width), and (queries, keys), each (batch, heads, tokens, head width)."""
+        """Return the final tokens (batch, classes + patches, width) and, without gradient, from every block: the pooled
+        attention output, (batch, depth, width), and queries and keys, each (batch, heads, tokens, head width)."""
         grid = self.patch_embed(pixels)  # batch, rows, columns, width
         tokens = torch.cat([self.cls_token.expand(len(grid), -1, -1), grid.flatten(1, 2)], dim=1)
         tokens = tokens + resample_abs_pos_embed(
@@ -98,13 +102,13 @@ class WeakTr(MaskGenerator):
             output, query, key = _attend(block.attn, block.norm1(tokens))
             tokens = tokens + block.drop_path1(block.ls1(output))
             tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
-            pooled.append(self.adaptive_attention_fusion.pool_scores(output.detach()))
+            pooled.append(self.adaptive_attention_fusion.pool_tokens(output.detach()))
             attended.append((query.detach(), key.detach()))
         return tokens, torch.stack(pooled, dim=1), attended
 
 
 class AttentionFusion(nn.Module):
-    """How much each attention map counts: a weight in (0, 1) for every head of every block, from what it put out."""
+    """Weigh every attention map by a number in (0, 1), one per head of every block, from its attention output."""
 
     def __init__(self, depth: int, heads: int, width: int, pool: Literal["max", "avg"], reduction: int) -> None:
         super().__init__()
@@ -120,34 +124,34 @@ class AttentionFusion(nn.Module):
             nn.Sigmoid(),
         )
 
-    def pool_scores(self, output: Tensor) -> Tensor:
-        """Attention output (batch, tokens, width) over its tokens: (batch, width)."""
+    def pool_tokens(self, output: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch width"]:
+        """Pool attention outputs over the tokens."""
         return output.amax(dim=1) if self.pool == "max" else output.mean(dim=1)
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        """Pooled outputs (batch, depth, heads x head width) -> weights (batch, depth, heads).
+    def forward(self, pooled: Float[Tensor, "batch depth width"]) -> Float[Tensor, "batch depth heads"]:
+        """Return the weights from pooled outputs.
 
-        As the released checkpoints have it, channel c belongs to head `c % heads`, and maps are counted head by head.
+        As in the released checkpoints, channel c belongs to head `c % heads`, and maps are counted head by head.
         """
         by_head = pooled.unflatten(2, (-1, self.heads)).permute(0, 3, 1, 2)  # batch, heads, depth, head width
         scalars = self.attn_feat_ffn(by_head).flatten(1)  # batch, heads * depth
         return self.attn_head_ffn(scalars).unflatten(1, (self.heads, -1)).transpose(1, 2)
 
 
-def _attend(attention: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A timm attention's output (batch, tokens, width), and its queries and keys (batch, heads, tokens, head width)."""
+def _attend(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a timm attention's output (batch, tokens, width), its queries and keys (batch, heads, tokens, width)."""
     query, key, value = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(query, key, value)
     return attention.proj(mixed.transpose(1, 2).flatten(2)), query, key
 
 
 def _weighted_mean(weights: Tensor, attended: Sequence[tuple[Tensor, Tensor]], classes: int) -> Tensor:
-    """Mean of the weighted attention maps of all heads and blocks, (batch, tokens, patches).
+    """Return the mean of the weighted attention maps of all heads and blocks, (batch, tokens, patches).
 
-    The blocks themselves run fused attention, which makes no maps. A block's maps are made here, when all the weights
-    are known, and without gradient enabled only one block's are held at a time.
+    The blocks themselves run fused attention, which makes no maps. A block's maps are made here, when all weights are
+    known; without gradient, one block's maps are in memory at a time.
     """
-    total = 0
+    total: Any = 0
     for block, (query, key) in enumerate(attended):
         maps = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
         total = total + torch.einsum("bh,bhij->bij", weights[:, block], maps)

@@ -1,8 +1,11 @@
-"""Segmentation networks by name: segmentation-models-pytorch, timm and transformers make them; here they meet."""
+"""Segmentation networks by name, made by segmentation-models-pytorch, timm and transformers."""
+
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
@@ -11,15 +14,24 @@ from semples.models.segmenters.deeplab import DeepLabV2, VitDeepLab
 from semples.models.segmenters.mask2former import SWIN, MaskClassifier
 from semples.models.segmenters.pyramid import VitUPerNet
 
-# every network takes sides that are multiples of this
+# images are padded to multiples of this many pixels
 SIDE_MULTIPLE = {"deeplabv3plus": 16, "deeplabv2": 8, "segformer": 32, "upernet": 32, "mask2former": 32}
 
 
 class Segmenter(nn.Module):
-    """RGB in [0, 1] (batch, 3, height, width), any sides -> scores (batch, classes + 1, height, width).
+    """Return logits (batch, classes + 1, height, width), background first, from RGB images in [0, 1] of any size.
 
-    The scores are logits, background first. `network` is a key of SIDE_MULTIPLE, `encoder` a name that its library has.
+    Args:
+        network: A key of SIDE_MULTIPLE.
+        encoder: Name of the encoder in the network's library; ENCODERS says which.
+        classes: Number of foreground classes.
+        decoder_channels: Width of the decoder.
+    Raises:
+        SemplesError: The library does not have the encoder.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: str, encoder: str, classes: int, decoder_channels: int = 256) -> None:
         super().__init__()
@@ -29,25 +41,24 @@ class Segmenter(nn.Module):
         self.network = _build(network, encoder, classes + 1, decoder_channels)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
-        """Parameters that may start from ImageNet."""
+        """Return the parameters that may start from ImageNet."""
         return list(self.network.encoder.parameters())
 
-    def own_loss(self, images: Tensor, mask: Tensor, ignore: int) -> Tensor | None:
-        """The loss of a network that has one of its own, as Mask2Former; None where cross-entropy serves.
-
-        `images` as in `forward`, `mask` int64 (batch, height, width).
-        """
+    def own_loss(
+        self, images: Float[Tensor, "batch 3 height width"], mask: Int[Tensor, "batch height width"], ignore: int
+    ) -> Float[Tensor, ""] | None:
+        """Return the loss of a network that has one of its own (Mask2Former); None where cross-entropy serves."""
         if not isinstance(self.network, MaskClassifier):
             return None
         padding = self._padding(images)
         return self.network.loss(self._ready(images, padding), F.pad(mask, padding, value=ignore), ignore)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch outputs height width"]:
         height, width = images.shape[-2:]
         return self.network(self._ready(images, self._padding(images)))[..., :height, :width]
 
     def _ready(self, images: Tensor, padding: list[int]) -> Tensor:
-        """Normalised images, padded with the mean colour."""
+        """Normalise images and pad them with the mean colour."""
         return F.pad((images - self.mean) / self.std, padding)
 
     def _padding(self, images: Tensor) -> list[int]:
@@ -55,8 +66,8 @@ class Segmenter(nn.Module):
         return [0, -width % self.multiple, 0, -height % self.multiple]
 
 
-def _build(network: str, encoder: str, outputs: int, width: int) -> nn.Module:
-    """The bare network; an encoder that its library does not know is an error."""
+def _build(network: str, encoder: str, outputs: int, width: int) -> Any:
+    """Return the network without normalisation and padding."""
     try:
         if network == "mask2former":
             return MaskClassifier(encoder, outputs, width)
@@ -71,7 +82,7 @@ def _build(network: str, encoder: str, outputs: int, width: int) -> nn.Module:
         any_size = {"strict_img_size": False} if encoder.startswith("tu-swin") else {}
         make = {"deeplabv3plus": smp.DeepLabV3Plus, "upernet": smp.UPerNet}[network]
         return make(encoder, encoder_weights=None, decoder_channels=width, classes=outputs, **any_size)
-    except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (ImportError, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
         raise SemplesError(
             "segment.encoder", f"{encoder!r} for {network}: {error}", ENCODERS[network], "name another encoder"
         ) from error

@@ -1,9 +1,10 @@
-"""What no library has of DeepLab: version 2, and the decoder of version 3+ on a plain ViT."""
+"""Variants of DeepLab that no library has: version 2, and the decoder of version 3+ on a plain ViT."""
+
+from typing import Any
 
 import timm
 import torch.nn.functional as F
-from segmentation_models_pytorch.base import SegmentationHead
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+from jaxtyping import Float
 from torch import Tensor, nn
 
 RATES = (6, 12, 18, 24)  # ASPP-L, arXiv 1606.00915, section 3.2
@@ -12,27 +13,30 @@ RATES = (6, 12, 18, 24)  # ASPP-L, arXiv 1606.00915, section 3.2
 class DeepLabV2(nn.Module):
     """A ResNet at stride 8, and the sum of four dilated 3x3 classifiers (arXiv 1606.00915).
 
-    As published, the batch normalisation keeps its running statistics while it learns.
+    As published, the batch normalisation of the encoder keeps its running statistics while it learns.
     """
+
+    encoder: Any
 
     def __init__(self, backbone: str, outputs: int) -> None:
         super().__init__()
         self.encoder = timm.create_model(backbone, features_only=True, output_stride=8, out_indices=(4,))
         width = self.encoder.feature_info.channels()[-1]
-        self.heads = nn.ModuleList(nn.Conv2d(width, outputs, 3, padding=rate, dilation=rate) for rate in RATES)
-        for head in self.heads:
+        heads = [nn.Conv2d(width, outputs, 3, padding=rate, dilation=rate) for rate in RATES]
+        for head in heads:
             nn.init.normal_(head.weight, std=0.01)
-            nn.init.zeros_(head.bias)
+            nn.init.constant_(head.get_parameter("bias"), 0)
+        self.heads = nn.ModuleList(heads)
 
     def train(self, mode: bool = True) -> "DeepLabV2":
-        """Training mode, the encoder's batch normalisation left out."""
+        """Set the training mode, except for the encoder's batch normalisation."""
         super().train(mode)
         for part in self.encoder.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.eval()
         return self
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch outputs h w"]:
         (features,) = self.encoder(images)
         scores = sum(head(features) for head in self.heads)
         return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
@@ -41,7 +45,13 @@ class DeepLabV2(nn.Module):
 class VitDeepLab(nn.Module):
     """The DeepLabV3+ decoder on a plain ViT: deep features are its last tokens, fine ones a third of the way up."""
 
+    encoder: Any
+
     def __init__(self, backbone: str, outputs: int, decoder_channels: int) -> None:
+        # private modules: where a version lacks them, this network alone is missing
+        from segmentation_models_pytorch.base import SegmentationHead
+        from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+
         super().__init__()
         self.encoder = timm.create_model(backbone, num_classes=0, dynamic_img_size=True)
         width, fine = self.encoder.embed_dim, 64
@@ -62,7 +72,7 @@ class VitDeepLab(nn.Module):
         )
         self.head = SegmentationHead(decoder_channels, outputs, kernel_size=1, upsampling=4)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch outputs h w"]:
         last = len(self.encoder.blocks) - 1
         deep, fine = self.encoder.forward_intermediates(
             images, indices=[self.early, last], norm=True, intermediates_only=True

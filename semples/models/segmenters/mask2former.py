@@ -1,7 +1,10 @@
 """Mask2Former on a Swin (arXiv 2112.01527), by transformers: pixels are classified by masks that have classes."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
@@ -15,16 +18,18 @@ SWIN = {
 }
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 QUERIES = 100
-SMALLEST = 1e-6
+MIN_SCORE = 1e-6
 
 
 class MaskClassifier(nn.Module):
-    """Normalised images (batch, 3, h, w) -> logarithms of the semantic scores (batch, outputs, h, w).
+    """Return the logarithms of the semantic scores, whose softmax is a score's share in the sum over the outputs.
 
-    The softmax of the logarithms is the scores' share, so that scales and flips are averaged as for other networks.
+    Scales and flips are then averaged as for the networks that return logits.
     """
 
-    def __init__(self, encoder: str, outputs: int, width: int, **smaller) -> None:
+    former: Any
+
+    def __init__(self, encoder: str, outputs: int, width: int, **smaller: Any) -> None:
         super().__init__()
         transformers = import_transformers()
         embed, depths, heads, window, _ = SWIN[encoder]
@@ -42,43 +47,39 @@ class MaskClassifier(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """The Swin."""
+        """Return the Swin."""
         return self.former.model.pixel_level_module.encoder
 
-    def loss(self, images: Tensor, mask: Tensor, ignore: int) -> Tensor:
-        """Mask2Former's matched losses on `mask` int64 (batch, h, w); images of nothing but void are left out.
-
-        Elsewhere void counts as outside of every mask.
-        """
-        kept = (mask != ignore).flatten(1).any(1)
-        if not kept.any():
-            return 0 * sum(parameter.sum() for parameter in self.parameters())
-        targets = [(found, found[found != ignore].unique()) for found in mask[kept]]
+    def loss(
+        self, images: Float[Tensor, "batch 3 h w"], mask: Int[Tensor, "batch h w"], ignore: int
+    ) -> Float[Tensor, ""]:
+        """Return Mask2Former's matched losses; void lies outside of every mask, images of void alone do not count."""
+        labelled = (mask != ignore).flatten(1).any(1)
+        if not labelled.any():
+            return 0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
+        targets = [(image_mask, image_mask[image_mask != ignore].unique()) for image_mask in mask[labelled]]
         with torch.autocast(images.device.type, enabled=False):  # the matching takes float32 only
             return self.former(
-                images[kept].float(),
-                mask_labels=[(found == classes[:, None, None]).float() for found, classes in targets],
+                images[labelled].float(),
+                mask_labels=[(image_mask == classes[:, None, None]).float() for image_mask, classes in targets],
                 class_labels=[classes for _, classes in targets],
             ).loss
 
-    def forward(self, images: Tensor) -> Tensor:
-        found = self.former(images)
-        classes = found.class_queries_logits.float().softmax(-1)[..., :-1]  # the last one is "no object"
-        scores = torch.einsum("bqc,bqhw->bchw", classes, found.masks_queries_logits.float().sigmoid())
+    def forward(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch outputs h w"]:
+        output = self.former(images)
+        classes = output.class_queries_logits.float().softmax(-1)[..., :-1]  # the last one is "no object"
+        scores = torch.einsum("bqc,bqhw->bchw", classes, output.masks_queries_logits.float().sigmoid())
         scores = F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
-        return scores.clamp(min=SMALLEST).log()
+        return scores.clamp(min=MIN_SCORE).log()
 
 
-def import_transformers():
-    """The library, which is an optional extra; its matching needs SciPy."""
+def import_transformers() -> Any:
+    """Import the library, an optional extra; its matching needs SciPy."""
     try:
         import scipy.optimize  # noqa: F401
         import transformers
     except ImportError as error:
-        raise SemplesError(
-            "segment.network: mask2former",
-            f"no module {error.name!r}",
-            "the optional extra `mask2former`",
-            "pip install 'semples[mask2former]'",
-        ) from error
+        remedy = "pip install 'transformers>=5.0' scipy, or pip install '.[mask2former]' in a checkout"
+        expected = "the optional extra `mask2former`"
+        raise SemplesError("segment.network: mask2former", f"no module {error.name!r}", expected, remedy) from error
     return transformers

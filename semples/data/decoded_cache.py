@@ -1,51 +1,94 @@
-"""Decoded training images in one file that all processes of a machine map into memory: `run.cache_folder`.
-
-The file holds the pixels of all images one after the other, uint8 (height, width, 3), and a byte an image that says
-whether they are there; whoever decodes an image first writes it. Killed in between, it goes on being filled.
-"""
+"""Decoded training images: read anew each time, kept in memory, or kept in one file that all processes map."""
 
 import logging
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from semples.data.images import read_image
+from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.files import digest
 
 log = logging.getLogger(__name__)
 
 
-class DecodedImages:
-    """Images `paths` of `shapes` (height, width) in a file under `folder`, named after the images it holds."""
+def decoder(images: Manifest, memory_gb: float, folder: Path | None) -> Callable[[int], np.ndarray]:
+    """Return the function that gives image `index`, RGB uint8 (height, width, 3).
 
-    def __init__(self, folder: Path, paths: list[str], shapes: list[tuple[int, int]]) -> None:
-        self.shapes = shapes
-        lengths = np.array([3 * height * width for height, width in shapes], np.int64)
-        self.starts = len(paths) + np.concatenate([[0], lengths.cumsum()])
+    Args:
+        memory_gb: Images that need at most so many GB decoded are kept in memory, by every process that decodes.
+        folder: Larger ones are kept in a file of this folder, once for all processes; None: they are read anew.
+    Raises:
+        SemplesError: The disk of `folder` has too little space.
+    """
+    read = in_memory(partial(_read, list(images.table["image"])), images, memory_gb)
+    return read if folder is None or isinstance(read, _InMemory) else DecodedFile(folder, images)
+
+
+def in_memory(read: Callable[[int], Any], images: Manifest, memory_gb: float) -> Callable[[int], Any]:
+    """Return `read` with its results kept in memory, if all images with a mask each fit into `memory_gb`."""
+    size = 4 * sum(height * width for height, width in image_shapes(images))
+    return _InMemory(read) if size <= memory_gb * 1e9 else read
+
+
+def image_shapes(images: Manifest) -> list[tuple[int, int]]:
+    """Return (height, width) of every image in pixels."""
+    return list(zip(images.table["height"], images.table["width"], strict=True))
+
+
+def _read(paths: list[str], index: int) -> np.ndarray:
+    return read_image(Path(paths[index]))
+
+
+class _InMemory(dict):
+    """The results of `read`, each kept after its first use; a class, so that workers can be sent one."""
+
+    def __init__(self, read: Callable[[int], Any]) -> None:
+        self.read = read
+
+    def __call__(self, index: int) -> Any:
+        if index not in self:
+            self[index] = self.read(index)
+        return self[index]
+
+
+class DecodedFile:
+    """Decoded images in one file under `folder`, named after the images it holds (`run.cache_folder`).
+
+    The file holds a byte per image that says whether it is decoded, then the pixels of all images, uint8
+    (height, width, 3). The process that first asks for an image writes it, so a killed run goes on filling the file.
+    """
+
+    def __init__(self, folder: Path, images: Manifest) -> None:
+        self.paths, self.shapes = list(images.table["image"]), image_shapes(images)
+        self.starts = np.cumsum([len(self.paths), *(3 * height * width for height, width in self.shapes)])
         self.size = int(self.starts[-1])
-        stamps = [(path, (found := Path(path).stat()).st_size, found.st_mtime_ns) for path in paths]
-        self.path = Path(folder) / f"images-{digest([stamps, np.array(shapes).tolist()])}.uint8"
+        stats = [Path(path).stat() for path in self.paths]
+        stamps = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in zip(self.paths, stats, strict=True)]
+        self.path = folder / f"images-{digest([stamps, np.array(self.shapes).tolist()])}.uint8"
         self._map: np.memmap | None = None
         self._make()
 
-    def read(self, index: int) -> np.ndarray | None:
-        """RGB uint8 (height, width, 3), or None where the image is not there yet."""
-        if not self._pixels()[index]:
-            return None
-        return np.array(self._place(index))
-
-    def write(self, index: int, image: np.ndarray) -> None:
-        """Keep an image; the byte that says so comes last."""
-        self._place(index)[:] = image
-        self._pixels()[index] = 1
+    def __call__(self, index: int) -> np.ndarray:
+        """Return image `index`; decode and write it if no process has."""
+        if self._map is None:
+            self._map = np.memmap(self.path, np.uint8, "r+")
+        pixels = self._map[self.starts[index] : self.starts[index + 1]].reshape(*self.shapes[index], 3)
+        if not self._map[index]:
+            pixels[:] = _read(self.paths, index)
+            self._map[index] = 1  # last: a process that is killed before leaves the image to be decoded again
+        return np.array(pixels)
 
     def _make(self) -> None:
-        """An empty file of the whole size; it takes room on the disk as it is filled."""
+        """Make an empty file of the whole size, unless it is there; it takes room on the disk as it is filled."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        words = f"decoded images: {self.size / 1e9:.2f} GB in {self.path}"
+        log.info("decoded images: %.2f GB in %s", self.size / 1e9, self.path)
         if self.path.exists() and self.path.stat().st_size == self.size:
-            log.info("%s, there already", words)
             return
         free = shutil.disk_usage(self.path.parent).free
         if self.size > free:
@@ -55,15 +98,5 @@ class DecodedImages:
                 f"{self.size / 1e9:.2f} GB for the decoded images",
                 "name a larger disk, shrink the images with `data.max_side`, or leave `run.cache_folder` empty",
             )
-        log.info(words)
         with open(self.path, "ab") as file:
             file.truncate(self.size)
-
-    def _place(self, index: int) -> np.ndarray:
-        height, width = self.shapes[index]
-        return self._pixels()[self.starts[index] : self.starts[index + 1]].reshape(height, width, 3)
-
-    def _pixels(self) -> np.memmap:
-        if self._map is None:
-            self._map = np.memmap(self.path, np.uint8, "r+")
-        return self._map

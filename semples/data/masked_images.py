@@ -1,46 +1,46 @@
-"""Training images with their masks from a manifest: decoded, augmented together."""
+"""Training images with masks: decoded and augmented together."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from semples.data.decoded_cache import image_shapes, in_memory
 from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest
-from semples.data.training_images import Photographs
 
 
-class MaskedPhotographs(Photographs):
-    """Images with their masks, and with `confidence` how sure every pixel of the mask is.
+def mask_targets(
+    images: Manifest, memory_gb: float, masks: list[str], confidence: list[str] | None = None
+) -> Callable[[int], dict[str, Tensor]]:
+    """Return the function that gives the targets of image `index`: `mask`, and with a path of it `confidence`.
 
-    An item has `image` float (3, crop, crop) in [0, 1], `mask` int64 (crop, crop), and `confidence` float (crop, crop)
-    in [0, 1]. `masks` and `confidence` are paths in the order of the manifest.
+    Args:
+        memory_gb: Masks are kept in memory where their images are (data.decoded_cache.decoder).
+        masks, confidence: Paths in the order of the manifest.
+    Returns:
+        Of tv_tensors.Mask uint8 (height, width).
     """
+    paths = {"mask": masks} | ({} if confidence is None else {"confidence": confidence})
+    return in_memory(partial(_read_masks, paths, image_shapes(images)), images, memory_gb)
 
-    def __init__(
-        self, manifest: Manifest, transform, cache_gb: float, masks: list[str], confidence: list[str] | None = None
-    ) -> None:
-        super().__init__(manifest, transform, cache_gb)
-        self.targets = [masks] if confidence is None else [masks, confidence]
 
-    def _augmented(self, index: int) -> dict[str, Tensor]:
-        image, target = self.transform(*self._decoded(index))
-        item = {"image": image, "mask": target[0].long()}
-        if len(target) > 1:
-            item["confidence"] = target[1].float() / 255
-        return item
-
-    def _target(self, index: int, shape: tuple[int, int]) -> Tensor:
-        """Mask, and confidence where it is used: uint8 (1 or 2, h, w)."""
-        planes = [torch.from_numpy(read_mask(paths[index], shape)) for paths in self.targets]
-        return tv_tensors.Mask(torch.stack(planes))
+def _read_masks(paths: dict[str, list[str]], shapes: list[tuple[int, int]], index: int) -> dict[str, Tensor]:
+    planes = {name: read_mask(Path(files[index]), shapes[index]) for name, files in paths.items()}
+    return {name: tv_tensors.Mask(torch.from_numpy(plane)) for name, plane in planes.items()}
 
 
 class MaskTransform:
-    """Random rescaling, crop, flip and colour jitter of an image with its mask.
+    """Random rescaling, crop, flip and colour jitter of an image with its mask; mean grey and void around it.
 
-    What lies outside the image is mean grey and void. `jitter` is the strength of the changes of brightness, contrast
-    and saturation; hue changes by a quarter of it at most.
+    Args:
+        crop: Side of the square crop in pixels.
+        scale: Smallest and largest factor of the rescaling.
+        jitter: Strength of the changes of brightness, contrast and saturation; hue changes by a quarter of it at most.
     """
 
     def __init__(self, crop: int, scale: tuple[float, float], jitter: float = 0.0) -> None:
@@ -56,9 +56,15 @@ class MaskTransform:
             ]
         )
 
-    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (3, h, w) and (planes, h, w) -> float in [0, 1] (3, crop, crop) and uint8 (planes, crop, crop)."""
+    def __call__(self, image: Tensor, mask: Tensor, *confidence: Tensor) -> list[Tensor]:
+        """Augment an image uint8 (3, h, w) with its mask, and with a confidence, both uint8 (h, w).
+
+        Returns:
+            float32 (3, crop, crop) in [0, 1], int64 (crop, crop), and float32 (crop, crop) in [0, 1].
+        """
         low, high = self.scale
         factor = low + (high - low) * torch.rand(()).item()
         size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-        return self.augment(v2.functional.resize(image, size, antialias=True), v2.functional.resize(mask, size))
+        image = v2.functional.resize(image, size, antialias=True)
+        image, mask, *rest = self.augment(image, *(v2.functional.resize(plane, size) for plane in (mask, *confidence)))
+        return [image, mask.long(), *(plane.float() / 255 for plane in rest)]

@@ -1,129 +1,116 @@
-"""Training images from a manifest: decoded, augmented, batched."""
+"""Training images: decoded, augmented, batched. A batch depends on seed, epoch and position alone, not on processes."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from semples.data.cam_file import CamFile, CamFolder
-from semples.data.decoded_cache import DecodedImages
-from semples.data.images import read_image, resize_map
+from semples.data.decoded_cache import decoder, image_shapes
+from semples.data.images import resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.runtime.seeds import seed_of, seeded
 
 
-class Photographs(Dataset):
-    """Images of a manifest with their label vectors.
+def label_targets(manifest: Manifest, cams: CamFile | CamFolder | None = None) -> Callable[[int], dict[str, Tensor]]:
+    """Return the function that gives the targets of image `index`.
 
-    With `cams` an item also has the maps of its classes, cropped and flipped as the image. A set whose decoded size is
-    within `cache_gb` is kept in memory after its first epoch, by every process that decodes; a larger one in a file of
-    the folder `cache`, where there is one, for all of them. With `later` images come as they are: `augmented` does the
-    rest, wherever they then lie.
+    Returns:
+        `labels` (classes,); with `cams` also `pair_maps`, tv_tensors.Mask float32 (present, height, width), the maps of
+        the classes of the image in their order.
+    """
+    labels = torch.from_numpy(manifest.label_matrix())
+    if cams is None:
+        return partial(_labels, labels)
+    return partial(_labels_and_maps, labels, cams, list(manifest.table["id"]), image_shapes(manifest))
+
+
+def _labels(labels: Tensor, index: int) -> dict[str, Tensor]:
+    return {"labels": labels[index]}
+
+
+def _labels_and_maps(
+    labels: Tensor, cams: CamFile | CamFolder, ids: list[str], shapes: list[tuple[int, int]], index: int
+) -> dict[str, Tensor]:
+    maps = cams.read(ids[index])
+    rows = {klass: row for row, klass in enumerate(maps.classes.tolist())}
+    present = labels[index].nonzero().flatten().tolist()
+    if missing := set(present) - set(rows):
+        raise SemplesError(
+            f"{cams.path}, image {ids[index]!r}",
+            f"no map of class {min(missing)}",
+            f"maps of the classes {present}, counted from 0",
+            "export the CAMs of every label",
+        )
+    score = resize_map(maps.score[[rows[klass] for klass in present]], *shapes[index])
+    return {"labels": labels[index], "pair_maps": tv_tensors.Mask(torch.from_numpy(score))}
+
+
+class TrainingImages(Dataset):
+    """Augmented images and their targets.
+
+    An item has `image` float32 (3, size, size) in [0, 1], and what `targets` gives.
+    Args:
+        transform: Augmentation of an image uint8 (3, height, width), or of an image and the masks among its targets.
+        targets: Targets of image `index` by name; a tv_tensors.Mask is augmented with the image.
+        memory_gb, cache_folder: Where decoded images are kept (data.decoded_cache.decoder).
+        augment_on_device: Yield decoded images; call `augment_batch` after moving them.
     """
 
     def __init__(
         self,
         manifest: Manifest,
-        transform,
-        cache_gb: float,
-        cams: CamFile | CamFolder | None = None,
-        cache: Path | None = None,
-        later: bool = False,
+        transform: Callable,
+        targets: Callable[[int], dict[str, Tensor]],
+        memory_gb: float = 0.0,
+        cache_folder: Path | None = None,
+        augment_on_device: bool = False,
     ) -> None:
-        self.ids, self.cams = list(manifest.table["id"]), cams
-        self.paths = list(manifest.table["image"])
-        self.shapes = list(zip(manifest.table["height"], manifest.table["width"], strict=True))
-        self.labels = torch.from_numpy(manifest.label_matrix())
-        self.later = later
-        self.transform = transform
-        decoded = 4 * sum(h * w for h, w in self.shapes)
-        self.cache: dict[int, tuple] | None = {} if decoded <= cache_gb * 1e9 else None
-        self.file = DecodedImages(cache, self.paths, self.shapes) if cache and self.cache is None else None
+        self.decode = decoder(manifest, memory_gb, cache_folder)
+        self.length, self.transform, self.targets = len(manifest), transform, targets
+        self.augment_on_device = augment_on_device
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return self.length
 
-    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Any]:
-        """The image of an (index, seed) pair; the seed is that of its augmentation."""
-        index, seed = drawn
-        if self.later:
-            return {"raw": self._decoded(index)[0], "seed": seed, "labels": self.labels[index]}
-        with seeded(seed):
-            return self._augmented(index)
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        """Return the item of an (index, seed) pair; the seed is that of its augmentation."""
+        index, seed = key
+        image, targets = torch.from_numpy(self.decode(index)).permute(2, 0, 1), self.targets(index)
+        if self.augment_on_device:
+            return {"raw": image, "seed": seed, **targets}
+        masks = {name: target for name, target in targets.items() if isinstance(target, tv_tensors.Mask)}
+        image, *moved = self._augment(image, seed, *masks.values())
+        return {"image": image, **targets, **dict(zip(masks, moved, strict=True))}
 
-    def augmented(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """A batch of images as they are, with their augmentation done image by image where they lie."""
-        raw, seeds = batch.pop("raw", None), batch.pop("seed", None)
-        if raw is not None:
-            batch["image"] = torch.stack([self._drawn(image, seed) for image, seed in zip(raw, seeds, strict=True)])
+    def augment_batch(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the batch with its images augmented one by one on the device where they lie, if they are not yet."""
+        if "raw" in batch:
+            pairs = zip(batch.pop("raw"), batch.pop("seed"), strict=True)
+            batch["image"] = torch.stack([self._augment(image, seed)[0] for image, seed in pairs])
         return batch
 
-    def _drawn(self, image: Tensor, seed: int) -> Tensor:
+    def _augment(self, image: Tensor, seed: int, *masks: Tensor) -> Sequence[Tensor]:
         with seeded(seed):
-            return self.transform(tv_tensors.Image(image))
-
-    def _augmented(self, index: int) -> dict[str, Tensor]:
-        image, _ = self._decoded(index)
-        if self.cams is not None:
-            image, maps = self.transform(image, tv_tensors.Mask(self._maps(index)))
-            return {"image": image, "labels": self.labels[index], "pair_maps": maps}
-        return {"image": self.transform(image), "labels": self.labels[index]}
-
-    def _maps(self, index: int) -> Tensor:
-        """Maps of the image's classes, in their order, at its own size: float32 (present, h, w)."""
-        found = self.cams.read(self.ids[index])
-        order = {klass: place for place, klass in enumerate(found.classes.tolist())}
-        present = self.labels[index].nonzero().flatten().tolist()
-        if missing := set(present) - set(order):
-            raise SemplesError(
-                f"{self.cams.path}, image {self.ids[index]!r}",
-                f"no map of class {min(missing)}",
-                f"maps of the classes {present}, counted from 0",
-                "export the CAMs of every label",
-            )
-        height, width = self.shapes[index]
-        return torch.from_numpy(resize_map(found.score[[order[k] for k in present]], height, width))
-
-    def _decoded(self, index: int) -> tuple[tv_tensors.Image, Tensor | None]:
-        """The image uint8 (3, h, w) and its target, from memory where they are kept."""
-        if self.cache is not None and index in self.cache:
-            return self.cache[index]
-        pixels = self._pixels(index)
-        image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1))
-        decoded = image, self._target(index, pixels.shape[:2])
-        if self.cache is not None:
-            self.cache[index] = decoded
-        return decoded
-
-    def _target(self, index: int, shape: tuple[int, int]) -> Tensor | None:
-        """What else is decoded with an image of (height, width) `shape`: nothing here."""
-        return None
-
-    def _pixels(self, index: int) -> np.ndarray:
-        """RGB uint8 (h, w, 3)."""
-        if self.file is None:
-            return read_image(self.paths[index])
-        pixels = self.file.read(index)
-        if pixels is None:
-            pixels = read_image(self.paths[index])
-            self.file.write(index, pixels)
-        return pixels
+            moved = self.transform(tv_tensors.Image(image), *masks)
+        return moved if masks else (moved,)
 
 
 class EpochBatches(Sampler):
-    """Batches of (index, seed) pairs that depend on the seed, `epoch` and image alone, not on who asks or how often.
+    """Batches of (index, augmentation seed) pairs that depend on seed, epoch and image alone, not on who asks.
 
-    The seed of a pair is that of the image's augmentation. A last incomplete batch is left out where there is another.
-    A resumed run sets `first`, the batch it goes on with; of several processes (`ranks`) each takes its share of every
-    batch. `epoch` is an attribute and no `set_epoch`: Fabric calls that with its own count, which starts anew.
+    A last incomplete batch is left out unless it is the only one. A resumed run sets `first`, the batch it goes on
+    with; each of `ranks` processes takes its share of every batch. `epoch` is an attribute and no `set_epoch`, which
+    Fabric calls with its own count, from 0 in a resumed run.
     """
 
     def __init__(self, length: int, batch: int, seed: int) -> None:
@@ -141,40 +128,80 @@ class EpochBatches(Sampler):
             yield [(index, seed_of(self.seed, self.epoch, index)) for index in mine]
 
 
-def batches(dataset: Photographs, batch: int, seed: int, workers: int) -> DataLoader:
-    """A loader of shuffled batches."""
-    return DataLoader(
-        dataset,
-        batch_sampler=EpochBatches(len(dataset), batch, seed),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=_collate,
-        worker_init_fn=_outlive_sigterm,
-    )
+class TrainingBatches:
+    """The shuffled, augmented batches of a run: data set, sampler and loader.
+
+    A batch has `image` (batch, 3, size, size) and the stacked targets; with labels also `pair_image` and `pair_class`,
+    the pairs of `present_pairs`, and `pair_maps` (pairs, size, size) in their order.
+    """
+
+    def __init__(self, dataset: TrainingImages, batch: int, seed: int, workers: int) -> None:
+        self.dataset, self.sampler = dataset, EpochBatches(len(dataset), batch, seed)
+        self.loader = DataLoader(
+            dataset,
+            batch_sampler=self.sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=_collate,
+            worker_init_fn=_outlive_sigterm,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return len(self.sampler)
+
+    def share(self, rank: int, ranks: int) -> None:
+        """Take the share of process `rank` of `ranks` in every batch.
+
+        Raises:
+            SemplesError: A batch has fewer images than there are processes.
+        """
+        images = min(self.sampler.batch, self.sampler.length)
+        if images < ranks:
+            raise SemplesError(
+                "run.devices",
+                f"{ranks} processes for batches of {images} images",
+                "at least one image per process and step",
+                "lower `run.devices` or raise the stage's `batch`",
+            )
+        self.sampler.rank, self.sampler.ranks = rank, ranks
+
+    def start(
+        self, epoch: int, first_batch: int = 0, device: torch.device | str = "cpu"
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of an epoch from `first_batch` on, on the device."""
+        self.sampler.epoch, self.sampler.first = epoch, first_batch
+        for batch in self.loader:
+            yield self.dataset.augment_batch(move_data_to_device(batch, torch.device(device)))
 
 
 def _outlive_sigterm(_worker: int) -> None:
-    """A scheduler sends SIGTERM to all processes; the loop wants to save first, and its workers end with it."""
+    """Ignore SIGTERM, which a scheduler sends to all processes: the loop saves first, and its workers end with it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    ragged = ("pair_maps", "raw", "seed")
-    batch = {key: torch.stack([item[key] for item in items]) for key in items[0] if key not in ragged}
-    batch |= {key: [item[key] for item in items] for key in ("raw", "seed") if key in items[0]}
-    if "pair_maps" in items[0]:
-        batch["pair_maps"] = torch.cat([item["pair_maps"] for item in items])  # in the order of the pairs
-    if "labels" in batch:
-        batch["pair_image"], batch["pair_class"] = present_pairs(batch["labels"])
-    return batch
+    columns: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
+    for key in columns.keys() - {"raw", "seed"}:  # decoded images have sizes of their own
+        columns[key] = (torch.cat if key == "pair_maps" else torch.stack)(columns[key])
+    if "labels" in columns:
+        columns["pair_image"], columns["pair_class"] = present_pairs(columns["labels"])
+    return columns
 
 
 def label_transform(
     size: int, crop_scale: tuple[float, float], flip: float, randaugment: int, erasing: float
 ) -> v2.Compose:
-    """uint8 (3, h, w) -> augmented float in [0, 1] (3, size, size)."""
-    bicubic = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
+    """Return the augmentation of images with labels: uint8 (3, h, w) -> float32 (3, size, size) in [0, 1].
+
+    Args:
+        crop_scale: Least and largest share of the area that a random crop covers; (1, 1) squashes the whole image.
+        flip: Probability of a mirror image.
+        randaugment: Magnitude of RandAugment in timm's units, 0 to 10; 0: none.
+        erasing: Probability of RandomErasing.
+    """
+    bicubic: dict[str, Any] = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
     whole = tuple(crop_scale) == (1, 1)
     steps: list = [
         v2.Resize((size, size), **bicubic) if whole else v2.RandomResizedCrop(size, tuple(crop_scale), **bicubic),
@@ -189,6 +216,6 @@ def label_transform(
 
 
 def present_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Image and class index of every (image, present class) pair of `labels` (batch, classes), each (pairs,)."""
+    """Return image and class index, each (pairs,), of every present class in `labels` (batch, classes)."""
     image, klass = labels.nonzero(as_tuple=True)
     return image, klass

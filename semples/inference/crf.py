@@ -1,4 +1,4 @@
-"""The arithmetic of the dense CRF: from scores and an image to label probabilities."""
+"""The dense CRF: from scores and an image to label probabilities."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,10 @@ from semples.errors import SemplesError
 
 
 class Kernels(NamedTuple):
-    """Pairwise terms of a CRF: standard deviations in pixels (sxy) and grey levels (srgb), and weights (compat)."""
+    """Pairwise terms of a CRF: standard deviations in pixels (sxy) and grey levels (srgb), weights (compat).
+
+    `soft`: the unary term is made of the scores themselves, else of their winner (`unary_energy`).
+    """
 
     gaussian_sxy: float
     gaussian_compat: float
@@ -29,16 +32,17 @@ PRESETS = {
     "psa": Kernels(3, 3, 80, 13, 10, soft=True),
     "mini": Kernels(1, 3, 10, 13, 4, soft=False),
 }
-
-
 LABEL_CONFIDENCE = 0.7
 
 
 def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
-    """Probability of every label, float32 (labels, height, width).
+    """Return the probability of every label, float32 (labels, height, width).
 
-    `image` is the plain RGB uint8 (height, width, 3) picture; `unary` are the negative log probabilities
-    (labels, height, width), float32.
+    Args:
+        image: RGB uint8 (height, width, 3).
+        unary: Negative log probabilities, float32 (labels, height, width).
+    Raises:
+        SemplesError: pydensecrf is not installed.
     """
     try:
         from pydensecrf.densecrf import DenseCRF2D
@@ -47,7 +51,7 @@ def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations
             "pydensecrf",
             "not installed",
             "the package that computes the CRF",
-            "pip install pydensecrf2, or crf.preset: none",
+            "run `pip install pydensecrf2`, or set `crf.preset: none`",
         ) from error
     labels, height, width = unary.shape
     crf = DenseCRF2D(width, height, labels)
@@ -63,10 +67,13 @@ def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations
 
 
 def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
-    """Negative log probabilities float32 (present + 1, h, w), background first.
+    """Return negative log probabilities, float32 (present + 1, h, w), background first.
 
-    Hard: the winner of scores (present, h, w) and the background plane has probability 0.7, the others share the
-    rest. Soft: the scores and the plane, scaled to sum to one.
+    Args:
+        score: (present, h, w) in [0, 1].
+        threshold: Score of the background.
+        soft: Probabilities are the scores, background included, scaled to sum to one. Otherwise the label with the
+            highest score has probability 0.7, and the others share the rest equally.
     """
     planes = _planes(score, threshold)
     if soft:
@@ -78,7 +85,7 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
 
 
 def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
-    """Scores (present, h, w) with the threshold before them as the background's, (present + 1, h, w)."""
+    """Return the scores (present, h, w) after a background plane of the threshold: (present + 1, h, w)."""
     return np.concatenate([np.full_like(score[:1], threshold), score])
 
 
@@ -88,15 +95,15 @@ def label_margin(probability: np.ndarray) -> np.ndarray:
     return first - second
 
 
-def label_probability(maps: ImageCams, photo: Path, chosen: Crf, threshold: float) -> np.ndarray:
-    """How probable background and the present classes are, float32 (present + 1, height, width).
+def label_probability(maps: ImageCams, photo: Path, settings: Crf, threshold: float) -> np.ndarray:
+    """Return the probabilities of background and present classes, float32 (present + 1, height, width).
 
-    With the preset `none` the scores themselves, with the threshold as the background's, scaled to sum to one.
+    With the preset `none` they are the scores, background included, scaled to sum to one.
     """
     score = maps.full_size()
-    if chosen.preset == "none":
+    if settings.preset == "none":
         planes = _planes(score, threshold)
         return planes / planes.sum(axis=0, keepdims=True)
-    kernels = PRESETS[chosen.preset]
+    kernels = PRESETS[settings.preset]
     unary = unary_energy(score, threshold, kernels.soft)
-    return dense_crf(read_image(photo), unary, kernels, chosen.iterations)
+    return dense_crf(read_image(photo), unary, kernels, settings.iterations)

@@ -1,4 +1,4 @@
-"""A trained segmentation network at work: masks of photographs, and the file that such a network is."""
+"""Trained segmentation networks: load one from its file, predict masks of photographs."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from tqdm import tqdm
 
 from semples.config.load import check
@@ -19,7 +18,7 @@ from semples.errors import SemplesError
 from semples.files import require
 from semples.inference.cams import same_size_batches
 from semples.inference.crf import PRESETS, dense_crf
-from semples.inference.views import as_batch, averaged, windowed
+from semples.inference.views import as_batch, average_views, average_windows
 from semples.models.segmenters import Segmenter
 from semples.weights.module_file import load_module
 
@@ -29,25 +28,29 @@ LEAST_PROBABILITY = 1e-5
 
 @dataclass(frozen=True)
 class TrainedSegmenter:
-    """A network with what it needs to be used: its settings and its classes."""
+    """A trained network with its settings and its classes."""
 
     network: Segmenter
     settings: Segment
     classes: Classes
 
 
-def new_network(chosen: Segment, classes: int) -> Segmenter:
+def new_network(settings: Segment, classes: int) -> Segmenter:
     """Return the network that the settings name, with random weights."""
-    return Segmenter(chosen.network, chosen.encoder, classes, chosen.decoder_channels)
+    return Segmenter(settings.network, settings.encoder, classes, settings.decoder_channels)
 
 
 def describe_classes(classes: Classes) -> str:
-    """The classes as JSON, for a checkpoint's metadata."""
+    """Return the classes as JSON, for the metadata of a network's file."""
     return json.dumps([classes.names, classes.texts, classes.colours])
 
 
 def load_segmenter(path: Path) -> TrainedSegmenter:
-    """The network of a model.safetensors that `semples segment` wrote, in evaluation mode."""
+    """Load the network of a model.safetensors that `semples segment` wrote, in evaluation mode.
+
+    Raises:
+        SemplesError: The file is missing or unreadable, or has no classes or other weights than its settings say.
+    """
     expected = "a model.safetensors that `semples segment` wrote"
     try:
         with safe_open(require(path, "segment"), "pt") as file:
@@ -63,50 +66,48 @@ def load_segmenter(path: Path) -> TrainedSegmenter:
     return TrainedSegmenter(network.eval(), settings, classes)
 
 
-def probabilities(network: torch.nn.Module, images: Tensor, chosen: Segment, size: tuple[int, int]) -> Tensor:
-    """Class probabilities (batch, classes + 1, *size), float32: mean over the test scales, flips and windows.
-
-    `images` (batch, 3, h, w) in [0, 1]; `size` is (height, width).
-    """
-    return averaged(
-        lambda x: windowed(network, x, chosen.test_window, chosen.test_overlap).softmax(1),
-        images,
-        chosen.test_scales,
-        chosen.test_flip,
-        size,
-    )
-
-
 @torch.inference_mode()
-def masks_of(
-    network: torch.nn.Module, pictures: list[np.ndarray], chosen: Segment, device: torch.device
+def predict_masks(
+    network: torch.nn.Module, photos: list[np.ndarray], settings: Segment, device: torch.device
 ) -> list[np.ndarray]:
-    """Class indices uint8 (height, width) of RGB uint8 (height, width, 3) pictures of one size."""
-    shape = pictures[0].shape[:2]
-    found = probabilities(network, as_batch(pictures, device, chosen.test_size), chosen, shape).cpu().numpy()
-    if chosen.test_crf == "none":
-        return list(found.argmax(axis=1).astype(np.uint8))
-    kernels = PRESETS[chosen.test_crf]
-    energies = -np.log(np.clip(found, LEAST_PROBABILITY, 1))
-    refined = [dense_crf(picture, e, kernels, CRF_ITERATIONS) for picture, e in zip(pictures, energies, strict=True)]
-    return [probability.argmax(axis=0).astype(np.uint8) for probability in refined]
+    """Return class indices uint8 (height, width) of photographs of one size.
+
+    Args:
+        network: Maps images (batch, 3, h, w) in [0, 1] to logits (batch, classes + 1, h, w).
+        photos: RGB uint8 (height, width, 3).
+        settings: Test scales, mirror images, windows and CRF, over which class probabilities are averaged.
+    """
+    probability = average_views(
+        lambda x: average_windows(network, x, settings.test_window, settings.test_overlap).softmax(1),
+        as_batch(photos, device, settings.test_size),
+        settings.test_scales,
+        settings.test_flip,
+        photos[0].shape[:2],
+    )
+    planes = probability.cpu().numpy()
+    if settings.test_crf == "none":
+        return list(planes.argmax(axis=1).astype(np.uint8))
+    kernels = PRESETS[settings.test_crf]
+    energies = -np.log(np.clip(planes, LEAST_PROBABILITY, 1))
+    refined = [dense_crf(photo, e, kernels, CRF_ITERATIONS) for photo, e in zip(photos, energies, strict=True)]
+    return [planes.argmax(axis=0).astype(np.uint8) for planes in refined]
 
 
-def predicted(
-    network: torch.nn.Module, images: Manifest, chosen: Segment, batch: int, device: torch.device
+def predict(
+    network: torch.nn.Module, images: Manifest, settings: Segment, batch: int, device: torch.device
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Row and mask, uint8 (height, width), of every image of the manifest, those of one size together."""
+    """Yield row and mask, uint8 (height, width), of every image; images of one size follow each other."""
     for rows in same_size_batches(images, batch):
-        pictures = [read_image(images.table["image"][row]) for row in rows]
-        yield from zip(rows, masks_of(network, pictures, chosen, device), strict=True)
+        photos = [read_image(images.table["image"][row]) for row in rows]
+        yield from zip(rows, predict_masks(network, photos, settings, device), strict=True)
 
 
 def write_predictions(
-    network: torch.nn.Module, images: Manifest, chosen: Segment, batch: int, device: torch.device, folder: Path
+    network: torch.nn.Module, images: Manifest, settings: Segment, batch: int, device: torch.device, folder: Path
 ) -> None:
     """Write the palette PNG `folder`/<id>.png of every image, at its own size."""
-    found = predicted(network, images, chosen, batch, device)
-    for row, mask in tqdm(found, total=len(images), desc="predict", unit="image", mininterval=2):
+    masks = predict(network, images, settings, batch, device)
+    for row, mask in tqdm(masks, total=len(images), desc="predict", unit="image", mininterval=2):
         path = folder / f"{images.table['id'][row]}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_mask(path, mask, images.classes.palette())

@@ -1,8 +1,9 @@
-"""Maps and masks of whole images, over scales and flips."""
+"""Mean maps of whole images over scales, mirror images and windows."""
 
 from collections.abc import Callable, Sequence
 from itertools import product as pairs
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,19 +11,19 @@ from torch import Tensor
 SIDE_MULTIPLE = 16  # every network here takes sides that are multiples of this
 
 
-def averaged(
-    network: Callable[[Tensor], Tensor],
-    images: Tensor,
-    scales: Sequence[float],
-    flip: bool,
-    size: tuple[int, int],
+def average_views(
+    network: Callable[[Tensor], Tensor], images: Tensor, scales: Sequence[float], flip: bool, size: tuple[int, int]
 ) -> Tensor:
-    """Mean of a network's maps over scales, and over mirror images where `flip`.
+    """Return the mean of a network's maps over scales, and over mirror images where `flip`.
 
-    `images` (batch, 3, h, w) in [0, 1]; `network` maps images to (batch, classes, ., .); each result is brought to
-    `size` (height, width) bilinearly before the mean. Returns (batch, classes, height, width), float32.
+    Args:
+        network: Maps images to (batch, classes, ., .).
+        images: (batch, 3, h, w) in [0, 1].
+        size: (height, width) to which every map is resized bilinearly before the mean.
+    Returns:
+        float32 (batch, classes, height, width).
     """
-    total, parts = 0, 0
+    total, parts = torch.zeros((), device=images.device), 0
     for scale in scales:
         sides = [max(1, round(scale * side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in images.shape[-2:]]
         scaled = F.interpolate(images, size=sides, mode="bilinear", align_corners=False, antialias=True)
@@ -34,28 +35,32 @@ def averaged(
     return total / parts
 
 
-def windowed(network: Callable[[Tensor], Tensor], images: Tensor, side: int | None, overlap: float) -> Tensor:
-    """Mean of a network's scores over square windows that cover the images; all at once without a `side`.
+def average_windows(network: Callable[[Tensor], Tensor], images: Tensor, side: int | None, overlap: float) -> Tensor:
+    """Return the mean of a network's scores over square windows that cover the images.
 
-    `images` (batch, 3, h, w); `network` keeps height and width. Neighbouring windows share at least `overlap` of
-    their side, and the last ones end at the border. Returns (batch, classes, h, w), float32.
+    Args:
+        network: Maps images (batch, 3, h, w) to scores (batch, classes, h, w).
+        side: Side of the windows in pixels; None: the network sees the whole images.
+        overlap: Least share of their side that neighbouring windows have in common; the last ones end at the border.
+    Returns:
+        float32 (batch, classes, h, w).
     """
     height, width = images.shape[-2:]
     if side is None or (height <= side and width <= side):
         return network(images).float()
-    total, count = 0, images.new_zeros(1, 1, height, width)
+    total, count = torch.empty(0), images.new_zeros(1, 1, height, width)
     for top, left in pairs(window_starts(height, side, overlap), window_starts(width, side, overlap)):
-        here = (..., slice(top, top + side), slice(left, left + side))
-        scores = network(images[here]).float()
-        if not isinstance(total, Tensor):
+        window = (..., slice(top, top + side), slice(left, left + side))
+        scores = network(images[window]).float()
+        if not total.numel():
             total = scores.new_zeros(*scores.shape[:2], height, width)
-        total[here] += scores
-        count[here] += 1
+        total[window] += scores
+        count[window] += 1
     return total / count
 
 
 def window_starts(length: int, side: int, overlap: float) -> list[int]:
-    """First pixels of the windows along one side of an image, evenly apart."""
+    """Return the first pixels of the windows along one side of an image, evenly apart."""
     if length <= side:
         return [0]
     steps = -(-(length - side) // max(1, int(side * (1 - overlap))))
@@ -63,12 +68,12 @@ def window_starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def stored_size(height: int, width: int, stride: int) -> tuple[int, int]:
-    """Size of maps kept at a stride: the image's, divided and rounded up."""
+    """Return the (height, width) of maps that are stored at a stride: those of the image, divided and rounded up."""
     return -(-height // stride), -(-width // stride)
 
 
-def as_batch(images: list, device: torch.device, side: int | None = None) -> Tensor:
-    """uint8 arrays (h, w, 3) of one shape -> float (batch, 3, h, w) in [0, 1], squashed to `side` if given."""
+def as_batch(images: list[np.ndarray], device: torch.device, side: int | None = None) -> Tensor:
+    """Return uint8 images (h, w, 3) of one shape as float32 (batch, 3, h, w) in [0, 1], squashed to `side` if set."""
     batch = torch.stack([torch.from_numpy(image) for image in images]).to(device)
     batch = batch.permute(0, 3, 1, 2).float() / 255
     if side is not None:

@@ -1,4 +1,4 @@
-"""classify: a multi-label classifier whose maps everything starts from."""
+"""classify: a multi-label classifier, whose maps are the start of all that follows."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def run(settings: Settings, seed: int, manifest: Path, out: Path, weights: Path 
         load_weights(generator, start)
     task = ClassifyTask(generator, head_only=settings.classify.trainable == "head")
     optimizer = adamw(generator, settings.classify, generator.map_head(), settings.classify.head_lr_factor)
-    loader = job.loader(images, settings.generator.image_size)
+    batches = job.batches(images, settings.generator.image_size)
     used = used_settings(settings, "generator", "classify")
-    learn(job, task, loader, optimizer, used, {"manifest": images.digest(), **weights_digest(start)})
+    learn(job, task, batches, optimizer, used, {"manifest": images.digest(), **weights_digest(start)})
     job.finish()

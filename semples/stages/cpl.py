@@ -1,4 +1,4 @@
-"""cpl: contrastive prompt learning. One prompt a class learns what surrounds the class."""
+"""cpl: contrastive prompt learning. A prompt per class learns the background that accompanies the class."""
 
 from pathlib import Path
 
@@ -19,12 +19,12 @@ from semples.weights.generators import trained_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: Path | None, out: Path) -> None:
-    """Write `out`/prompts.safetensors, words.csv and metrics.jsonl (empty where nothing is learned).
+    """Write `out`/prompts.safetensors, words.csv and metrics.jsonl, which is empty with `cpl.source: manual`.
 
     The prompts learn from the maps of `generator`, or from the CAMs that `cpl.start` names.
-    prompts.safetensors has `embeddings` (classes, phrases, width), L2-normalised; a learned prompt is one phrase, and
-    its vectors are in `out`/model.safetensors. words.csv has the words nearest to each class's prompts by cosine, and
-    the most distinctive ones by lift (semples.models.prompts.word_cosines).
+    prompts.safetensors has `embeddings` (classes, phrases, width), L2-normalised. A learned prompt is one phrase; its
+    vectors are in `out`/model.safetensors. words.csv lists the words nearest to the prompts of every class by cosine,
+    and the most distinctive ones by lift (semples.models.prompts.word_cosines).
     """
     job = LearningJob(settings, "cpl", seed, manifest, out)
     images = job.images()
@@ -48,47 +48,47 @@ def _learned(
     generator: Path | None,
     inputs: dict[str, str],
 ) -> tuple[torch.Tensor, str]:
-    """Embeddings (classes, 1, width) of the prompts, and the digest of the maps they learned from."""
-    settings, chosen = job.settings, job.settings.cpl
+    """Train prompts; return their embeddings (classes, 1, width) and the digest of the maps they learned from."""
+    settings, cpl = job.settings, job.settings.cpl
     cams, frozen = None, None
-    if generator is None and chosen.start in ("classify", "slm"):
+    if generator is None and cpl.start in ("classify", "slm"):
         raise SemplesError(
             "cpl.start",
-            f"{chosen.start!r}, and no generator",
+            f"{cpl.start!r}, and no generator",
             "the generator of that stage, or CAMs",
             "give --generator, or a path in `cpl.start`",
         )
     if generator is None:
-        cams = open_cams(Path(chosen.start), images)
+        cams = open_cams(Path(cpl.start), images)
         origin = cams_digest(cams.path)
     else:
         frozen, origin = trained_generator(settings, len(images.classes), generator, "slm")
     torch.manual_seed(job.seed)
-    bank = new_bank(chosen, len(images.classes), model)
+    bank = new_bank(cpl, len(images.classes), model)
     task = PromptTask(
         bank,
         frozen,
         model,
         texts,
-        w_text=chosen.w_text,
-        text_term=chosen.text_term,
-        eps=chosen.eps,
-        final_period=chosen.final_period,
-        class_weights=class_weights(chosen.class_weights, images),
+        w_text=cpl.w_text,
+        text_term=cpl.text_term,
+        eps=cpl.eps,
+        final_period=cpl.final_period,
+        class_weights=class_weights(cpl.class_weights, images),
     )
-    loader = job.loader(images, settings.generator.image_size, cams)
+    batches = job.batches(images, settings.generator.image_size, cams)
     used = used_settings(settings, "guide", "generator", "cpl")
-    learn(job, task, loader, adamw(bank, chosen), used, inputs | {"start": origin})
+    learn(job, task, batches, adamw(bank, cpl), used, inputs | {"start": origin})
     with torch.no_grad():
-        return bank.cpu().encode(model.cpu(), chosen.final_period).unsqueeze(1), origin
+        return bank.cpu().encode(model.cpu(), cpl.final_period).unsqueeze(1), origin
 
 
 @torch.no_grad()
 def _manual(model: Guide, settings: Settings, classes: Classes) -> torch.Tensor:
-    """Embeddings (classes, phrases, width) of the words in the settings; a short list is repeated to the longest."""
-    chosen = settings.cpl
-    lists = [chosen.manual_by_class.get(name, chosen.manual) for name in classes.names]
-    if empty := [name for name, words in zip(classes.names, lists, strict=True) if not words]:
+    """Return embeddings (classes, phrases, width) of the words in the settings; short lists repeat to the longest."""
+    cpl = settings.cpl
+    lists = [cpl.manual_by_class.get(name, cpl.manual) for name in classes.names]
+    if empty := [name for name, phrases in zip(classes.names, lists, strict=True) if not phrases]:
         raise SemplesError(
             "cpl.manual",
             f"no word for class {empty[0]!r}",
@@ -96,5 +96,5 @@ def _manual(model: Guide, settings: Settings, classes: Classes) -> torch.Tensor:
             "fill `manual` or `manual_by_class`",
         )
     longest = max(map(len, lists))
-    phrases = [settings.guide.template.format(words[i % len(words)]) for words in lists for i in range(longest)]
+    phrases = [settings.guide.template.format(nouns[i % len(nouns)]) for nouns in lists for i in range(longest)]
     return model.encode_text(phrases).unflatten(0, (len(classes), longest))

@@ -1,4 +1,4 @@
-"""csr: class-associated semantic refinement. As slm, and away from what the prompts have learned."""
+"""csr: class-associated semantic refinement: slm with a term that leads away from the learned prompts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""joint: prompts and generator learn together, a scheme to compare with cpl before csr."""
+"""joint: prompts and generator learn together, for comparison with cpl followed by csr."""
 
 from pathlib import Path
 
@@ -18,38 +18,37 @@ from semples.weights.module_file import save_module
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:
-    """Train the generator `start` and new prompts at once; write what csr and cpl write.
+    """Train the generator `start` together with new prompts; write the outputs of csr and of cpl into `out`.
 
-    The settings of csr hold for the loop and the generator, those of cpl for the prompts and their learning rate.
+    The settings of csr apply to the loop and the generator, those of cpl to the prompts and their learning rate.
     """
     if settings.cpl.source == "manual":
         raise SemplesError("cpl.source", "'manual' with joint", "'learned'", "use csr for prompts written by hand")
     job = LearningJob(settings, "joint", seed, manifest, out)
-    images, chosen, prompts = job.images(), settings.csr, settings.cpl
+    images, csr, cpl = job.images(), settings.csr, settings.cpl
     learned_from = training_images(images, settings)
     model, texts, weights = guide_folder.open_folder(guide, settings)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
     torch.manual_seed(seed)
-    bank = new_bank(prompts, len(images.classes), model)
+    bank = new_bank(cpl, len(images.classes), model)
     task = JointTask(
         generator,
         bank,
         model,
         texts["texts"],
-        w_prompt=chosen.w_prompt,
-        prompt_terms={"w_text": prompts.w_text, "text_term": prompts.text_term},
-        final_period=prompts.final_period,
-        **mask_arguments(chosen, learned_from),
+        w_prompt=csr.w_prompt,
+        prompt_terms={"w_text": cpl.w_text, "text_term": cpl.text_term},
+        final_period=cpl.final_period,
+        **mask_arguments(csr, learned_from),
     )
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
     used = used_settings(settings, "guide", "generator", "selection", "csr", "cpl")
-    optimizer = AdamW(adamw(generator, chosen).param_groups + adamw(bank, prompts).param_groups, eps=1e-8, fused=True)
-    loader = job.loader(learned_from, settings.generator.image_size)
-    made_from = learn(
-        job, task, loader, optimizer, used, inputs, epoch_score(settings, images, generator, model, texts["texts"])
-    )
+    optimizer = AdamW(adamw(generator, csr).param_groups + adamw(bank, cpl).param_groups, eps=1e-8, fused=True)
+    batches = job.batches(learned_from, settings.generator.image_size)
+    score = epoch_score(settings, images, generator, model, texts["texts"])
+    made_from = learn(job, task, batches, optimizer, used, inputs, score)
     save_module(generator, out / "model.safetensors", made_from)
     with torch.no_grad():
-        embeddings = bank.cpu().encode(model.cpu(), prompts.final_period).unsqueeze(1)
+        embeddings = bank.cpu().encode(model.cpu(), cpl.final_period).unsqueeze(1)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
     job.finish()

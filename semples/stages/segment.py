@@ -12,12 +12,12 @@ from tqdm import tqdm
 from semples.config.settings import Segment, Settings
 from semples.data.images import IGNORE, read_mask, require_size
 from semples.data.manifest import Manifest, read_manifest
-from semples.data.masked_images import MaskedPhotographs, MaskTransform
-from semples.data.training_images import batches
+from semples.data.masked_images import MaskTransform, mask_targets
+from semples.data.training_images import TrainingBatches, TrainingImages
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, mean_iou
 from semples.files import digest, require, sha256
-from semples.inference.segmentation import describe_classes, new_network, predicted
+from semples.inference.segmentation import describe_classes, new_network, predict
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.training.job import LearningJob, adamw, learn, used_settings
@@ -45,7 +45,8 @@ def run(
     if start := weights_file(chosen, weights):
         load_backbone(backbone_of(network.network.encoder), start, "segment.weights")
     transform = MaskTransform(chosen.crop, chosen.scale, chosen.jitter)
-    dataset = MaskedPhotographs(images, transform, settings.run.cache_gb, *targets)
+    memory_gb = settings.run.cache_gb
+    dataset = TrainingImages(images, transform, mask_targets(images, memory_gb, *targets), memory_gb)
     used = used_settings(settings, "segment")
     # other masks must not resume this checkpoint
     if chosen.labels == "truth":
@@ -56,7 +57,7 @@ def run(
     learn(
         job,
         SegmentTask(network, _class_weights(chosen, targets[0], len(images.classes))),
-        batches(dataset, chosen.batch, seed, settings.run.workers),
+        TrainingBatches(dataset, chosen.batch, seed, settings.run.workers),
         _optimizer(network, chosen),
         used,
         inputs | {"classes": describe_classes(images.classes)},
@@ -137,7 +138,7 @@ def _miou(images: Manifest, settings: Settings, network: Segmenter) -> dict[str,
     quick = settings.segment.model_copy(update={"test_scales": [1.0], "test_flip": False, "test_crf": "none"})
     device, learning = next(network.parameters()).device, network.training
     total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
-    for row, mask in predicted(network.eval(), images, quick, settings.cams.batch, device):
+    for row, mask in predict(network.eval(), images, quick, settings.cams.batch, device):
         total += confusion_matrix(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
     network.train(learning)
     return {"val_miou": float(mean_iou(total))}

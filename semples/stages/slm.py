@@ -1,4 +1,4 @@
-"""slm: segment-label matching. The guide teaches the generator to find what the class name means."""
+"""slm: segment-label matching. The generator learns masks whose content the guide matches with the class name."""
 
 from pathlib import Path
 

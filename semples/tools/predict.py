@@ -15,7 +15,7 @@ from semples.data.importers.listing import image_files, image_ids
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.inference.segmentation import load_segmenter, masks_of
+from semples.inference.segmentation import load_segmenter, predict_masks
 from semples.runtime.devices import make_fabric
 
 COLUMNS = ["image", "class", "pixels", "share"]
@@ -39,7 +39,7 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
         for name, path in tqdm(found.items(), desc="predict", unit="photo", mininterval=2):
             photo = read_image(path)
             small = shrink(photo, None, max_side)[0] if max(photo.shape) > max_side else photo
-            (mask,) = masks_of(network, [small], chosen, fabric.device)
+            (mask,) = predict_masks(network, [small], chosen, fabric.device)
             mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             _write(folder, name, photo, mask, trained.classes)
             rows += _areas(name, mask, trained.classes)

@@ -1,7 +1,6 @@
-"""The training loop, once, for every stage that learns.
+"""The training loop of every stage that learns: device, precision, schedule, progress, metrics, checkpoint, resume.
 
-A stage gives it a task (semples.models.tasks) and a loader. The loop owns device, precision, schedule, progress,
-metrics, checkpoint and resume, and the guard against losses that are not finite.
+A stage gives it a task (semples.models.tasks) and the batches. Steps whose loss is not finite are skipped and counted.
 """
 
 import json
@@ -16,12 +15,14 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from semples.data.training_images import TrainingBatches
 from semples.errors import SemplesError
 from semples.runtime.cpu import quick_steps
 from semples.runtime.devices import SIGTERM_EXIT_CODE, Interruption, Precision, make_fabric, sync_batch_norm
@@ -36,7 +37,7 @@ SAVE_EVERY_S = 60
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How to train: seeds, arithmetic, schedule and where the checkpoint lies."""
+    """How to train: epochs, schedule, seed, arithmetic, and the folder of the checkpoint."""
 
     epochs: int
     schedule: Callable[[float], float]
@@ -45,7 +46,7 @@ class TrainingPlan:
     device: str
     precision: Precision
     folder: Path
-    """Checkpoint and running metrics; beside, not among, the declared outputs of a rule."""
+    """Checkpoint and running metrics."""
     fingerprint: str
     """Digest of settings and inputs: a checkpoint with another one is not resumed."""
     devices: int = 1
@@ -55,67 +56,72 @@ class TrainingPlan:
     accumulate: int = 1
     """Batches whose gradients make one step; the last step of an epoch may have fewer."""
     ema: float = 0.0
-    """Decay of a running average of the learner, which is what is watched and kept; 0: none."""
+    """Decay of a running average of the learner, which is then evaluated and kept; 0: none."""
 
 
 def cosine(share: float) -> float:
-    """From 1 to 0 along half a cosine."""
+    """Return half a cosine, from 1 at a `share` of 0 of the run to 0 at 1."""
     return 0.5 * (1 + math.cos(math.pi * share))
 
 
 def poly(share: float) -> float:
-    """`(1 - share) ** 0.9`, DeepLab's."""
+    """Return `(1 - share) ** 0.9`, the schedule of DeepLab."""
     return (1 - share) ** 0.9
 
 
 def warmed_up(schedule: Callable[[float], float], warmup: float) -> Callable[[float], float]:
-    """`schedule`, times a linear rise from 0 to 1 over the first `warmup` share of the run."""
+    """Return `schedule` times a linear rise from 0 to 1 over the first `warmup` share of the run."""
     return lambda share: schedule(share) * (min(1.0, share / warmup) if warmup else 1.0)
 
 
 def fit(
     task: nn.Module,
-    loader: DataLoader,
+    batches: TrainingBatches,
     optimizer: Optimizer,
     plan: TrainingPlan,
     score: Callable[[], float] | None = None,
     extra_metrics: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> Path:
-    """Train `task.learner`; return the path of the metrics, one JSON line an epoch.
+    """Train `task.learner`; resume from the last checkpoint of the same fingerprint, and save one on SIGTERM.
 
-    `loader` has batches of training_images.EpochBatches. Interrupted, the run goes on from its last checkpoint when
-    called again with the same fingerprint; on SIGTERM it writes one and exits. `score` scores the learner after every
-    epoch; the learner is left as it was after the epoch that scored highest, else after the last. `extra_metrics` gives
-    further numbers of the learner for the metrics, and selects nothing. The optimiser must be a fused one: those
-    skip a step whose loss is not finite without asking the device first.
-
-    With `plan.devices` > 1 the processes but the first exit when the last epoch is done.
+    With `plan.devices` > 1 all processes but the first exit after the last epoch. The checkpoint stays.
+    Args:
+        task: Maps a batch to its losses by name, each (); `loss` is minimised.
+        optimizer: A fused one: it skips a step whose loss is not finite without a wait for the device.
+        score: Scores the learner after every epoch. The learner ends as after the epoch with the highest score;
+            without `score`, as after the last epoch.
+        extra_metrics: Further numbers of the learner for the metrics; they select nothing.
+    Returns:
+        Path of the metrics, one JSON line per epoch.
+    Raises:
+        SemplesError: Too many losses are not finite, or a batch has fewer images than there are processes.
     """
     if not optimizer.defaults.get("fused"):
         raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
     fabric = make_fabric(plan.device, plan.precision, plan.devices)
-    learner, inner = task.learner, optimizer  # the wrapped optimiser holds copies that loading a state does not reach
+    first, learner = fabric.is_global_zero, task.get_submodule("learner")
     average = _average(learner, plan.ema, fabric)
-    task, optimizer = fabric.setup(_prepared(fabric, task, plan), optimizer)
-    loader = _shard_loader(fabric, loader)
-    steps = plan.epochs * -(-len(loader) // plan.accumulate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(inner, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
-    first = fabric.is_global_zero
-    parts = {"learner": learner, "optimizer": inner, "schedule": schedule}
+    # the wrapped optimiser holds copies that loading a state does not reach: schedule and checkpoint take the original
+    wrapped_task, wrapped_optimizer = fabric.setup(_prepare(fabric, task, plan), optimizer)
+    batches.share(fabric.global_rank, fabric.world_size)
+    steps = plan.epochs * -(-len(batches) // plan.accumulate)
+    schedule = LambdaLR(optimizer, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
+    parts = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
     if average is not None:
         parts["average"] = average
-        inner.register_step_post_hook(lambda *_: average.update_parameters(learner))
+        optimizer.register_step_post_hook(lambda *_: average.update_parameters(learner))
     checkpoint = Checkpoint(plan.folder, plan.fingerprint, parts, writes=first)
-    position = checkpoint.resume(plan.epochs, len(loader))
-    done = position.epoch * len(loader) + position.step
-    bar = tqdm(total=plan.epochs * len(loader), initial=done, mininterval=2, unit="batch", disable=not first)
+    position = checkpoint.resume(plan.epochs, len(batches))
+    run = _Run(fabric, wrapped_task, batches, wrapped_optimizer, schedule, position, plan)
+    done = position.epoch * len(batches) + position.step
+    bar = tqdm(total=plan.epochs * len(batches), initial=done, mininterval=2, unit="batch", disable=not first)
     with Interruption(first) as stop, bar:
-        after_step = _watch(checkpoint, position, stop, bar)
+        after_step = _after_step(checkpoint, position, stop, bar)
         while position.epoch < plan.epochs:
-            row = _epoch(fabric, task, loader, optimizer, schedule, position, plan, after_step)
+            row = run.epoch(after_step)
             if score is not None and first:
                 row["selection"] = score()
-                checkpoint.keep_best(learner, row["epoch"], row["selection"])
+                checkpoint.keep_best(learner, position.epoch + 1, row["selection"])
             if extra_metrics is not None and first:
                 row |= extra_metrics(average.module if average is not None else learner)
             checkpoint.add_line(json.dumps(row))
@@ -131,14 +137,24 @@ def fit(
 
 
 def _average(learner: nn.Module, decay: float, fabric: Fabric) -> AveragedModel | None:
-    """A running average of the learner's parameters and buffers, on the device."""
+    """Return a running average of the learner's parameters and buffers, on the device; None without a decay."""
     if not decay:
         return None
     return AveragedModel(learner, fabric.device, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
-def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: tqdm) -> Callable[[int], None]:
-    """What follows a step of some batches: the bar moves; now and then a checkpoint; on SIGTERM a last one."""
+def _prepare(fabric: Fabric, task: nn.Module, plan: TrainingPlan) -> nn.Module:
+    """Prepare the module for the device: synchronised batch norm, channels-last, torch.compile."""
+    task = sync_batch_norm(fabric, task)
+    if fabric.device.type == "cuda":
+        task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
+    if plan.compile:
+        task.compile(dynamic=True)  # the number of pairs changes from step to step
+    return task
+
+
+def _after_step(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: tqdm) -> Callable[[int], None]:
+    """Return what to call after a step of some batches: it moves the bar, and saves now and then and on SIGTERM."""
     saved = time.monotonic()
 
     def after_step(batches: int) -> None:
@@ -154,94 +170,66 @@ def _watch(checkpoint: Checkpoint, position: Position, stop: Interruption, bar: 
     return after_step
 
 
-def _prepared(fabric: Fabric, task: nn.Module, plan: TrainingPlan) -> nn.Module:
-    """The task as the device likes it."""
-    task = sync_batch_norm(fabric, task)
-    if fabric.device.type == "cuda":
-        task.to(memory_format=torch.channels_last)
-    if plan.compile:
-        task.compile(dynamic=True)  # the number of pairs changes from step to step
-    return task
+@dataclass(frozen=True)
+class _Run:
+    """The epochs and steps of one process; they move `position` on."""
+
+    fabric: Fabric
+    task: _FabricModule
+    batches: TrainingBatches
+    optimizer: _FabricOptimizer
+    schedule: LambdaLR
+    position: Position
+    plan: TrainingPlan
+
+    def epoch(self, after_step: Callable[[int], None]) -> dict[str, float]:
+        """Train the rest of an epoch; return the mean of every loss, learning rate, speed, memory, skipped batches."""
+        position, length = self.position, len(self.batches)
+        self.task.train()
+        images, start = 0, time.monotonic()
+        stream = self.batches.start(position.epoch, position.step, self.fabric.device)
+        while group := list(islice(stream, self.plan.accumulate)):
+            self._step(group)
+            self.schedule.step()
+            images += sum(len(batch["image"]) for batch in group)
+            if position.step % CHECK_EVERY < len(group) or position.step == length:
+                _check(position.skipped)
+            after_step(len(group))
+        skipped = int(position.skipped)
+        return {
+            "epoch": position.epoch + 1,
+            "step": (position.epoch + 1) * length,
+            **{name: (total / max(1, length - skipped)).item() for name, total in position.sums.items()},
+            "lr": float(self.schedule.get_last_lr()[0]),
+            "skipped": skipped,
+            "images_per_s": images * self.fabric.world_size / (time.monotonic() - start),
+            "peak_memory_mb": _peak_memory_mb(),
+        }
+
+    def _step(self, group: list[dict[str, Tensor]]) -> None:
+        """Take one step of the mean loss of some batches; add their losses to the position, without a wait."""
+        fabric, position = self.fabric, self.position
+        self.optimizer.zero_grad()
+        spoiled = torch.zeros((), device=fabric.device)
+        for number, batch in enumerate(group, start=1):
+            # what a network draws depends on the batch's position in the run alone, whatever was drawn before
+            torch.manual_seed(seed_of(self.plan.seed, position.epoch, position.step, fabric.global_rank))
+            with fabric.no_backward_sync(self.task, enabled=number < len(group)):
+                with quick_steps(fabric.device):
+                    losses = self.task(batch)
+                fabric.backward(losses["loss"] / len(group))
+            values = {name: value.detach() for name, value in losses.items()}
+            if fabric.world_size > 1:  # every process has its share of each mean
+                values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
+            finite = torch.isfinite(values["loss"])
+            spoiled += ~finite
+            position.add({name: torch.where(finite, value, 0) for name, value in values.items()}, ~finite)
+        # a fused optimiser skips the step by this number, and nobody waits to know
+        vars(self.optimizer.optimizer)["found_inf"] = (spoiled > 0).float()
+        self.optimizer.step()
 
 
-def _shard_loader(fabric: Fabric, loader: DataLoader) -> DataLoader:
-    """The loader of this process: its share of every batch."""
-    batches = loader.batch_sampler
-    if min(batches.batch, batches.length) < fabric.world_size:
-        raise SemplesError(
-            "run.devices",
-            f"{fabric.world_size} processes for batches of {min(batches.batch, batches.length)} images",
-            "an image a process and step",
-            "lower `run.devices` or raise the stage's `batch`",
-        )
-    batches.rank, batches.ranks = fabric.global_rank, fabric.world_size
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-
-
-def _epoch(
-    fabric: Fabric,
-    task: nn.Module,
-    loader: DataLoader,
-    optimizer: Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    position: Position,
-    plan: TrainingPlan,
-    after_step: Callable[[int], None],
-) -> dict[str, float]:
-    """The rest of an epoch: mean of every named loss, learning rate, speed, memory, batches skipped."""
-    task.train()
-    images, start = 0, time.monotonic()
-    loader.batch_sampler.epoch, loader.batch_sampler.first = position.epoch, position.step
-    waiting = iter(loader)
-    while batches := [loader.dataset.augmented(batch) for batch in islice(waiting, plan.accumulate)]:
-        _step(fabric, task, batches, optimizer, position, plan.seed)
-        schedule.step()
-        images += sum(len(batch["image"]) for batch in batches)
-        if position.step % CHECK_EVERY < len(batches) or position.step == len(loader):
-            _check(position.skipped)
-        after_step(len(batches))
-    skipped = int(position.skipped)
-    done = max(1, len(loader) - skipped)
-    return {
-        "epoch": position.epoch + 1,
-        "step": (position.epoch + 1) * len(loader),
-        **{name: (total / done).item() for name, total in position.sums.items()},
-        "lr": schedule.get_last_lr()[0],
-        "skipped": skipped,
-        "images_per_s": images * fabric.world_size / (time.monotonic() - start),
-        "peak_memory_mb": _peak_memory_mb(),
-    }
-
-
-def _step(
-    fabric: Fabric,
-    task: nn.Module,
-    batches: list[dict[str, Tensor]],
-    optimizer: Optimizer,
-    position: Position,
-    seed: int,
-) -> None:
-    """One step of the mean loss of `batches`, and their losses added to the position. The host waits for nothing."""
-    optimizer.zero_grad()
-    spoiled = torch.zeros((), device=fabric.device)
-    for place, batch in enumerate(batches, start=1):
-        # what a network draws depends on the batch's place in the run alone, whatever was drawn before
-        torch.manual_seed(seed_of(seed, position.epoch, position.step, fabric.global_rank))
-        with fabric.no_backward_sync(task, enabled=place < len(batches)):
-            with quick_steps(fabric.device):
-                losses = task(batch)
-            fabric.backward(losses["loss"] / len(batches))
-        values = {name: value.detach() for name, value in losses.items()}
-        if fabric.world_size > 1:  # every process has its share of each mean
-            values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
-        finite = torch.isfinite(values["loss"])
-        spoiled += ~finite
-        position.add({name: torch.where(finite, value, 0) for name, value in values.items()}, ~finite)
-    optimizer.optimizer.found_inf = (spoiled > 0).float()  # a fused optimiser skips the step, and nobody waits to know
-    optimizer.step()
-
-
-def _check(not_finite: torch.Tensor) -> None:
+def _check(not_finite: Tensor | int) -> None:
     if not_finite > NOT_FINITE_LIMIT:
         raise SemplesError(
             "training loss",

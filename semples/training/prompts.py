@@ -1,4 +1,4 @@
-"""Prompts: new ones, and the files that hold learned ones."""
+"""Untrained prompts, and the files of learned ones."""
 
 from pathlib import Path
 
@@ -12,48 +12,51 @@ from semples.files import atomic_path, require
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 
-WORDS_KEPT = 10
+WORDS_LISTED = 10
 
 
-def new_bank(chosen: Prompts, classes: int, guide: Guide) -> PromptBank:
-    """The prompts as they start."""
-    initial = guide.token_vectors(chosen.initial) if chosen.initial else None
-    return PromptBank(classes, chosen.length, guide.width, initial, chosen.shared)
+def new_bank(settings: Prompts, classes: int, guide: Guide) -> PromptBank:
+    """Return untrained prompts, one per class or one that all classes share."""
+    initial = guide.token_vectors(settings.initial) if settings.initial else None
+    return PromptBank(classes, settings.length, guide.width, initial, settings.shared)
 
 
 def write_prompts(
     embeddings: torch.Tensor,
-    words: torch.Tensor,
-    spoken: list[str],
+    vectors: torch.Tensor,
+    vocabulary: list[str],
     classes: Classes,
     made_from: dict[str, str],
     out: Path,
 ) -> None:
-    """Write `out`/prompts.safetensors and words.csv; `words` (words, width) are the embeddings of `spoken`."""
+    """Write `out`/prompts.safetensors, and `out`/words.csv: the nearest and the most distinctive words per class.
+
+    Args:
+        embeddings: (classes, phrases, width), L2-normalised.
+        vectors: Embeddings (words, width) of the `vocabulary`, L2-normalised.
+        made_from: Provenance, the metadata of prompts.safetensors.
+    """
     with atomic_path(out / "prompts.safetensors") as partial:
         save_file({"embeddings": embeddings}, partial, metadata=made_from)
-    _write_words(embeddings, words, spoken, classes, out / "words.csv")
-
-
-def _write_words(embeddings: torch.Tensor, words: torch.Tensor, spoken: list[str], classes: Classes, out: Path) -> None:
-    cosine, lift = word_cosines(torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1), words)
+    mean = torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1)
+    cosine, lift = word_cosines(mean, vectors)
     rows = [
         {
             "class": name,
             "list": title,
-            "rank": rank + 1,
-            "word": spoken[place],
-            "cosine": round(cosine[k, place].item(), 4),
-            "lift": round(lift[k, place].item(), 4),
+            "rank": rank,
+            "word": vocabulary[index],
+            "cosine": round(cosine[k, index].item(), 4),
+            "lift": round(lift[k, index].item(), 4),
         }
         for k, name in enumerate(classes.names)
         for title, measure in (("nearest", cosine), ("distinctive", lift))
-        for rank, place in enumerate(measure[k].topk(min(WORDS_KEPT, len(spoken))).indices.tolist())
+        for rank, index in enumerate(measure[k].topk(min(WORDS_LISTED, len(vocabulary))).indices.tolist(), start=1)
     ]
-    with atomic_path(out) as partial:
+    with atomic_path(out / "words.csv") as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
 
 
 def load_prompts(path: Path) -> torch.Tensor:
-    """Prompt embeddings (classes, phrases, width) that cpl wrote."""
+    """Return the prompt embeddings that cpl wrote: (classes, phrases, width), L2-normalised."""
     return load_file(require(path, "cpl"))["embeddings"]

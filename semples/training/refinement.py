@@ -1,7 +1,9 @@
 """The training that slm and csr share."""
 
 from pathlib import Path
+from typing import Any
 
+from semples.config.settings import SegmentLabel
 from semples.data.manifest import Manifest
 from semples.files import sha256
 from semples.models.tasks import MaskTask
@@ -13,38 +15,39 @@ from semples.weights.generators import trained_generator
 
 
 def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = None) -> None:
-    """The step that slm and csr share; csr gives `prompts`."""
-    settings, chosen = job.settings, job.training
+    """Train the generator `start` under the guide; write model.safetensors and metrics.jsonl into the job's folder.
+
+    Args:
+        guide: Folder that `semples guide` wrote.
+        start: model.safetensors of classify.
+        prompts: prompts.safetensors of cpl; csr learns away from them, slm has none.
+    """
+    settings, stage = job.settings, job.settings.csr if prompts else job.settings.slm
     images = job.images()
     learned_from = training_images(images, settings)
     model, texts, weights = guide_folder.open_folder(guide, settings)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
-    task = MaskTask(
-        generator,
-        model,
-        texts["texts"],
-        prompts=load_prompts(prompts) if prompts else None,
-        w_prompt=chosen.w_prompt if prompts else 0.0,
-        **mask_arguments(chosen, learned_from),
-    )
+    terms = mask_arguments(stage, learned_from)
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
     if prompts:
+        terms |= {"prompts": load_prompts(prompts), "w_prompt": settings.csr.w_prompt}
         inputs["prompts"] = sha256(prompts)
+    task = MaskTask(generator, model, texts["texts"], **terms)
     used = used_settings(settings, "guide", "generator", "selection", job.stage)
-    loader = job.loader(learned_from, settings.generator.image_size)
+    batches = job.batches(learned_from, settings.generator.image_size)
     score = epoch_score(settings, images, generator, model, texts["texts"])
-    learn(job, task, loader, adamw(generator, chosen), used, inputs, score)
+    learn(job, task, batches, adamw(generator, stage), used, inputs, score)
     job.finish()
 
 
-def mask_arguments(chosen, images: Manifest) -> dict:
-    """What the settings of slm, csr and joint say to their task."""
+def mask_arguments(settings: SegmentLabel, images: Manifest) -> dict[str, Any]:
+    """Return the arguments of MaskTask and JointTask that are settings; `images` are those that train."""
     return {
-        "w_bg": chosen.w_bg,
-        "eps": chosen.eps,
-        "head_only": chosen.trainable == "head",
-        "w_area": chosen.w_area,
-        "w_class": chosen.w_class,
-        "logit_scale": chosen.logit_scale,
-        "class_weights": class_weights(chosen.class_weights, images),
+        "w_bg": settings.w_bg,
+        "eps": settings.eps,
+        "head_only": settings.trainable == "head",
+        "w_area": settings.w_area,
+        "w_class": settings.w_class,
+        "logit_scale": settings.logit_scale,
+        "class_weights": class_weights(settings.class_weights, images),
     }

@@ -1,4 +1,4 @@
-"""Which epoch of slm, csr and joint is kept: the judges of settings `selection` (docs/method.md)."""
+"""Selection of the epoch of slm, csr and joint that is kept: the policies of settings `selection` (docs/method.md)."""
 
 from collections.abc import Callable
 
@@ -24,60 +24,67 @@ HARD = 0.5
 
 
 def training_images(images: Manifest, settings: Settings) -> Manifest:
-    """The images that train: all, or with the policy `held-out` those that are not kept out."""
+    """Return the images that train: all, or with the policy `held-out` those that are not held out."""
     if settings.selection.policy != "held-out":
         return images
-    kept_out = set(_judged(images, settings).table["id"])
-    return Manifest(images.table[~images.table["id"].isin(kept_out)].reset_index(drop=True), images.classes)
+    held_out = images.table["id"].isin(_scored_images(images, settings).table["id"])
+    return Manifest(images.table[~held_out].reset_index(drop=True), images.classes)
 
 
 def epoch_score(
     settings: Settings, images: Manifest, generator: MaskGenerator, guide: Guide, texts: torch.Tensor
 ) -> Callable[[], float] | None:
-    """A function that scores the generator as it is, higher is better; None where the last epoch is kept."""
+    """Return a function that scores the generator as it is, higher is better; None where the last epoch is kept.
+
+    Args:
+        images: Labelled images of the training split.
+        texts: Embeddings (classes, width) of the class names, L2-normalised.
+    Raises:
+        SemplesError: The policy needs masks, and no image has one.
+    """
     if settings.selection.policy == "last":
         return None
-    judged = _judged(images, settings)
+    scored = _scored_images(images, settings)
     if settings.selection.policy == "label-free":
-        return lambda: margin(generator, guide, texts, judged, settings)
-    return lambda: best_miou(generator, judged, settings)
+        return lambda: margin(generator, guide, texts, scored, settings)
+    return lambda: best_miou(generator, scored, settings)
 
 
-def _judged(images: Manifest, settings: Settings) -> Manifest:
-    chosen = settings.selection
-    if chosen.policy == "label-free":
-        return images.sample(chosen.images, SEED)
+def _scored_images(images: Manifest, settings: Settings) -> Manifest:
+    selection = settings.selection
+    if selection.policy == "label-free":
+        return images.sample(selection.images, SEED)
     masked = images.with_masks()
     if len(masked) == 0:
         raise SemplesError(
             "selection.policy",
-            f"{chosen.policy!r}, and no training image with a mask",
-            "true masks to judge by",
+            f"{selection.policy!r}, and no training image with a mask",
+            "masks to evaluate the epochs with",
             "use `last` or `label-free`",
         )
-    share = chosen.share if chosen.policy == "held-out" else 1.0
-    return masked.sample(min(chosen.images, max(1, round(share * len(masked)))), SEED)
+    share = selection.share if selection.policy == "held-out" else 1.0
+    return masked.sample(min(selection.images, max(1, round(share * len(masked)))), SEED)
 
 
 def best_miou(generator: MaskGenerator, images: Manifest, settings: Settings) -> float:
-    """CAM mIoU at the best background threshold for the true masks of `images`; one scale, no flip."""
+    """Return the CAM mIoU, in [0, 1], at the best background threshold for `images`; one scale, no flip."""
     once = settings.cams.model_copy(update={"scales": [1.0], "flip": False})
-    device, labels = next(generator.parameters()).device, images.label_matrix()
-    total = 0
+    device, labels, classes = next(generator.parameters()).device, images.label_matrix(), len(images.classes)
+    histogram = np.zeros((), np.int64)
     for rows in same_size_batches(images, once.batch):
-        for row, score, classes in scores(generator.eval(), images, labels, rows, once, device):
-            truth = cv2.resize(
-                read_mask(images.table["mask"][row]), score.shape[:0:-1], interpolation=cv2.INTER_NEAREST
-            )
-            total = total + threshold_histogram(truth, score, classes, THRESHOLDS, len(images.classes))
-    return float(mean_iou(threshold_confusions(total)).max())
+        for row, score, present in scores(generator.eval(), images, labels, rows, once, device):
+            mask = read_mask(images.table["mask"][row])
+            truth = cv2.resize(mask, score.shape[:0:-1], interpolation=cv2.INTER_NEAREST)
+            histogram = histogram + threshold_histogram(truth, score, present, THRESHOLDS, classes)
+    return float(mean_iou(threshold_confusions(histogram)).max())
 
 
 @torch.inference_mode()
 def margin(generator: MaskGenerator, guide: Guide, texts: torch.Tensor, images: Manifest, settings: Settings) -> float:
-    """How much more the guide finds the class in the foreground than in the background, by hard masks.
+    """Return how much more similar the foreground is to its class than the background is, by hard masks.
 
-    Mean over the pairs of `s(X_fg, t) - s(X_bg, t)`; a pixel is foreground where its scaled map exceeds 0.5.
+    The mean over the pairs of `s(X_fg, t) - s(X_bg, t)`, in [-2, 2]. A pixel is foreground where its scaled map
+    exceeds 0.5.
     """
     device, size = next(generator.parameters()).device, settings.generator.image_size
     labels = torch.from_numpy(images.label_matrix()).to(device)

@@ -1,7 +1,8 @@
-"""Mask generators from settings and files: new ones, trained ones, a user's own, and weights from elsewhere."""
+"""Mask generators from settings and files: untrained, trained, a user's own, and weights from elsewhere."""
 
-import importlib.util
 import pickle
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from semples.config.settings import Generator, Segment, Settings
 from semples.errors import SemplesError
 from semples.files import require, sha256
 from semples.models.generators import MaskGenerator, build_generator
-from semples.weights.module_file import expect_shapes, load_module
+from semples.weights.module_file import load_module, require_shapes
 
 
 def weights_file(section: Generator | Segment, downloaded: Path | None) -> Path | None:
@@ -38,55 +39,48 @@ def weights_digest(path: Path | None) -> dict[str, str]:
 
 
 def trained_generator(settings: Settings, classes: int, path: Path, made_by: str) -> tuple[MaskGenerator, str]:
-    """The generator as a former stage left it, and the digest of its file."""
+    """Return the generator that the stage `made_by` trained, and the digest of its file."""
     generator = bare_generator(settings.generator, classes)
     return generator, load_module(generator, path, made_by)
 
 
 def own_code(settings: Settings) -> dict[str, str]:
-    """For provenance, the digest of a user's own generator file; empty for the package's generators."""
+    """Return the digest of a user's own generator file, for provenance; empty for the generators of the package."""
     path = settings.generator.own_file()
     return {"generator": sha256(path)} if path and path.exists() else {}
 
 
-def bare_generator(chosen: Generator, classes: int) -> MaskGenerator:
-    """The generator that the settings name, a user's own too."""
-    if path := chosen.own_file():
-        return _own_class(path, chosen.name.rpartition(":")[2])(classes, **chosen.options)
-    return build_generator(
-        chosen.name,
-        classes,
-        chosen.backbone,
-        drop_path=chosen.drop_path,
-        fusion_pool=chosen.fusion_pool,
-        fusion_reduction=chosen.fusion_reduction,
-        sharpness=chosen.sharpness,
-        activation=chosen.activation,
-    )
+def bare_generator(settings: Generator, classes: int) -> MaskGenerator:
+    """Return the generator that the settings name, a user's own too, with random weights."""
+    if path := settings.own_file():
+        return _own_class(path, settings.name.rpartition(":")[2])(classes, **settings.options)
+    options = settings.model_dump(include={"drop_path", "fusion_pool", "fusion_reduction", "sharpness", "activation"})
+    return build_generator(settings.name, classes, settings.backbone, **options)
 
 
-def _own_class(path: Path, name: str) -> type[MaskGenerator]:
-    """The class `name` of a user's Python file."""
+def _own_class(path: Path, name: str) -> Callable[..., MaskGenerator]:
+    """Return the class `name` of a user's Python file."""
     expected = f"a Python file with a class {name}(MaskGenerator)"
-    if not path.exists():
-        raise SemplesError(path, "no such file", expected, "correct `generator.name`")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+    spec = spec_from_file_location(path.stem, path)
+    if not path.exists() or spec is None or spec.loader is None:
+        reason = "no Python file" if path.exists() else "no such file"
+        raise SemplesError(path, reason, expected, "correct `generator.name`")
+    module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, MaskGenerator)):
-        raise SemplesError(path, f"{name}: {found!r}", expected, "correct the file, or `generator.name`")
-    return found
+    own = getattr(module, name, None)
+    if not (isinstance(own, type) and issubclass(own, MaskGenerator)):
+        raise SemplesError(path, f"{name}: {own!r}", expected, "correct the file, or `generator.name`")
+    return own
 
 
 def load_weights(generator: MaskGenerator, path: Path) -> None:
-    """Load a backbone's weights, or a checkpoint of the whole generator; `generator.converted` tells which."""
+    """Load the weights of a backbone, which leave the head as drawn, or a checkpoint of the whole generator."""
     state, expected = generator.converted(read_weights(path, "generator.weights")), generator.state_dict()
     head = {id(tensor) for tensor in generator.map_head().state_dict(keep_vars=True).values()}
     names = {name for name, tensor in generator.state_dict(keep_vars=True).items() if id(tensor) in head}
-    if not names & set(state):  # a backbone alone: the head stays as it was drawn
+    if not names & set(state):  # a backbone alone
         expected = {name: tensor for name, tensor in expected.items() if name not in names}
-    expect_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
+    require_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
     generator.load_state_dict(state, strict=False)
 
 
@@ -96,15 +90,21 @@ def backbone_of(encoder: nn.Module) -> nn.Module:
 
 
 def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:
-    """Load timm weights into a backbone, whatever their classifier head; `key` is the setting that names `path`."""
+    """Load timm weights into a backbone, without their classifier head; `key` is the setting that names `path`."""
     heads = ("head.", "fc.", "classifier.")
     tensors = {name: value for name, value in read_weights(path, key).items() if not name.startswith(heads)}
-    expect_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
+    require_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
     backbone.load_state_dict(tensors)
 
 
 def read_weights(path: Path, key: str) -> dict[str, Tensor]:
-    """Float tensors of a safetensors file or a PyTorch checkpoint (also one that holds them as `model`)."""
+    """Return the tensors, as float32, of a safetensors file or a PyTorch checkpoint (also one with the key `model`).
+
+    Args:
+        key: Setting that names `path`.
+    Raises:
+        SemplesError: The file is missing, or holds no tensors by name.
+    """
     expected = "tensors by name, as safetensors or PyTorch checkpoint"
     if not path.exists():
         raise SemplesError(path, "no such file", expected, f"correct `{key}`")

@@ -13,7 +13,12 @@ MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
 
 def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torch.Tensor], str]:
-    """The guide that `run` wrote, its `texts` and `words`, and the digest of its weights."""
+    """Load the guide of a folder that `semples guide` wrote.
+
+    Returns:
+        The guide; its tensors by name: `texts` (classes, width) and `words` (words, width), L2-normalised, and the
+        centres where there are any; the digest of its weights.
+    """
     weights = require(folder / MODEL_FILES[1], "guide")
     guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
     texts = load_file(folder / "texts.safetensors")
@@ -22,11 +27,11 @@ def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torc
 
 
 def set_centres(guide: Guide, centres: dict[str, torch.Tensor]) -> None:
-    """Give the guide the `image_centre` and `text_centre` of `centres`, each (width,), where there are any."""
+    """Set those of `image_centre` and `text_centre`, each (width,), that `centres` has."""
     guide.image_centre = centres.get("image_centre", guide.image_centre)
     guide.text_centre = centres.get("text_centre", guide.text_centre)
 
 
 def words_of(folder: Path) -> list[str]:
-    """The words of a guide folder, in the order of their embeddings."""
+    """Return the words of a guide folder, in the order of their embeddings."""
     return require(folder / "words.txt", "guide").read_text(encoding="utf-8").splitlines()

@@ -6,8 +6,8 @@ import torch
 from torchvision import tv_tensors
 
 from semples.data.manifest import read_manifest
-from semples.data.masked_images import MaskedPhotographs, MaskTransform
-from semples.data.training_images import batches
+from semples.data.masked_images import MaskTransform, mask_targets
+from semples.data.training_images import TrainingBatches, TrainingImages
 
 
 def picture(height: int = 20, width: int = 30) -> tv_tensors.Image:
@@ -52,8 +52,9 @@ def test_confidence_is_cropped_with_its_mask(odd_photos, tmp_path):
         sure = np.where(cv2.imread(mask, cv2.IMREAD_UNCHANGED) > 0, 255, 51).astype(np.uint8)
         confidence.append(str(tmp_path / f"confidence {place}.png"))
         cv2.imwrite(confidence[-1], sure)
-    data = MaskedPhotographs(manifest, MaskTransform(24, (0.5, 2.0)), 1.0, list(manifest.table["mask"]), confidence)
-    (batch,) = batches(data, 3, seed=0, workers=0)
+    targets = mask_targets(manifest, 1.0, list(manifest.table["mask"]), confidence)
+    data = TrainingImages(manifest, MaskTransform(24, (0.5, 2.0)), targets, memory_gb=1.0)
+    (batch,) = TrainingBatches(data, 3, seed=0, workers=0).start(0)
     inside, valid = (batch["mask"] > 0) & (batch["mask"] < 255), batch["mask"] < 255
     assert batch["confidence"].shape == batch["mask"].shape == (3, 24, 24)
     assert torch.allclose(batch["confidence"][valid], torch.where(inside, 1.0, 0.2)[valid])

@@ -7,9 +7,23 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
-from semples.data.manifest import read_manifest
-from semples.data.training_images import EpochBatches, Photographs, batches, label_transform
+from semples.data.manifest import Manifest, read_manifest
+from semples.data.training_images import (
+    EpochBatches,
+    TrainingBatches,
+    TrainingImages,
+    label_targets,
+    label_transform,
+)
 from semples.errors import SemplesError
+
+
+def dataset_of(manifest: Manifest, transform, memory_gb: float = 1.0, **options) -> TrainingImages:
+    return TrainingImages(manifest, transform, label_targets(manifest), memory_gb, **options)
+
+
+def batches(dataset: TrainingImages, workers: int = 0) -> list[dict]:
+    return list(TrainingBatches(dataset, 3, seed=0, workers=workers).start(0))
 
 
 def picture(height: int = 20, width: int = 30) -> tv_tensors.Image:
@@ -36,8 +50,7 @@ def test_augmented_images_stay_in_the_unit_range():
 
 def test_a_batch_holds_images_labels_and_pairs(odd_photos):
     manifest = read_manifest(odd_photos)
-    loader = batches(Photographs(manifest, label_transform(16, (1, 1), 0.5, 0, 0), 1.0), 3, seed=0, workers=0)
-    (batch,) = loader
+    (batch,) = batches(dataset_of(manifest, label_transform(16, (1, 1), 0.5, 0, 0)))
     assert batch["image"].shape == (3, 3, 16, 16)
     assert batch["labels"].sum(1).tolist() == [1, 1, 1]
     assert torch.equal(batch["pair_class"], batch["labels"].argmax(1))
@@ -46,10 +59,10 @@ def test_a_batch_holds_images_labels_and_pairs(odd_photos):
 def test_cached_images_are_the_files_own(odd_photos):
     manifest = read_manifest(odd_photos)
     for limit in (0, 1.0):
-        dataset = Photographs(manifest, lambda image: image.clone(), limit)
+        dataset = dataset_of(manifest, lambda image: image.clone(), limit)
         first, again = dataset[1, 0]["image"], dataset[1, 0]["image"]
         assert torch.equal(first, again)
-        assert (dataset.cache is None) == (limit == 0)
+        assert isinstance(dataset.decode, dict) == (limit > 0)  # a dictionary of the images that were read
 
 
 def drawn(seed: int, epoch: int, **places: int) -> list[list[tuple[int, int]]]:
@@ -75,10 +88,10 @@ def test_ranks_share_every_batch_and_a_resumed_run_goes_on_in_the_middle():
 
 
 def test_augmentation_is_the_same_in_any_order_and_process(odd_photos):
-    dataset = Photographs(read_manifest(odd_photos), label_transform(16, (0.1, 1), 0.5, 9, 0.5), 1.0)
-    here, again = batches(dataset, 3, seed=0, workers=0), batches(dataset, 3, seed=0, workers=2)
+    dataset = dataset_of(read_manifest(odd_photos), label_transform(16, (0.1, 1), 0.5, 9, 0.5))
+    (first,) = batches(dataset)
     torch.rand(5)
-    (first,), (second,) = here, again
+    (second,) = batches(dataset, workers=2)
     assert torch.equal(first["image"], second["image"])
     state = torch.get_rng_state()
     assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
@@ -89,12 +102,12 @@ def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_p
     manifest = read_manifest(odd_photos)
 
     def items(**cache) -> list[torch.Tensor]:
-        dataset = Photographs(manifest, lambda image: image.clone(), 0, **cache)
+        dataset = dataset_of(manifest, lambda image: image.clone(), 0, **cache)
         return [dataset[index, 0]["image"] for index in (2, 0, 1)]
 
     expected = items()
     for _ in range(2):  # filled, then read
-        assert all(map(torch.equal, items(cache=tmp_path / "cache"), expected))
+        assert all(map(torch.equal, items(cache_folder=tmp_path / "cache"), expected))
     (file,) = (tmp_path / "cache").iterdir()
     assert file.stat().st_size == 3 + 3 * (40 * 50 + 33 * 64 + 48 * 31)
     assert file.read_bytes()[:3] == bytes([1, 1, 1])
@@ -103,16 +116,33 @@ def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_p
 def test_a_file_larger_than_the_disk_is_refused(odd_photos, tmp_path, monkeypatch):
     monkeypatch.setattr("semples.data.decoded_cache.shutil.disk_usage", lambda _folder: SimpleNamespace(free=10_000))
     with pytest.raises(SemplesError, match="GB free in"):
-        Photographs(read_manifest(odd_photos), None, 0, cache=tmp_path)
+        dataset_of(read_manifest(odd_photos), None, 0, cache_folder=tmp_path)
     assert not list(tmp_path.glob("*.uint8"))
 
 
 def test_augmentation_after_the_loader_is_that_of_the_loader(odd_photos):
     manifest, transform = read_manifest(odd_photos), label_transform(16, (0.1, 1), 0.5, 9, 0.5)
-    (here,) = batches(Photographs(manifest, transform, 1.0), 3, seed=0, workers=0)
-    later = Photographs(manifest, transform, 1.0, later=True)
-    (raw,) = batches(later, 3, seed=0, workers=0)
-    assert "image" not in raw
-    there = later.augmented(raw)
+    (here,) = batches(dataset_of(manifest, transform))
+    later = dataset_of(manifest, transform, augment_on_device=True)
+    assert later[0, 1].keys() == {"raw", "seed", "labels"}
+    assert later[0, 1]["raw"].dtype == torch.uint8
+    (there,) = batches(later)
     assert here.keys() == there.keys()
     assert torch.equal(here["image"], there["image"])
+
+
+def test_a_batch_with_fewer_images_than_processes_is_refused(odd_photos):
+    dataset = dataset_of(read_manifest(odd_photos), label_transform(16, (1, 1), 0.5, 0, 0))
+    shared = TrainingBatches(dataset, 8, seed=0, workers=0)
+    shared.share(2, 3)
+    (batch,) = shared.start(0)
+    assert len(batch["image"]) == 1
+    with pytest.raises(SemplesError, match="4 processes for batches of 3 images"):
+        shared.share(0, 4)
+
+
+def test_an_epoch_starts_at_any_batch(odd_photos):
+    data = TrainingBatches(dataset_of(read_manifest(odd_photos), lambda image: image[:, :16, :16]), 1, 0, workers=0)
+    whole = list(data.start(5))
+    assert len(data) == len(whole) == 3
+    assert all(map(torch.equal, [b["image"] for b in data.start(5, 1)], [b["image"] for b in whole[1:]]))

@@ -6,10 +6,10 @@ import torch
 
 from semples.inference.views import (
     as_batch,
-    averaged,
+    average_views,
+    average_windows,
     stored_size,
     window_starts,
-    windowed,
 )
 from semples.models.generators import build_generator
 
@@ -28,7 +28,7 @@ def test_average_equals_the_mean_of_its_parts():
         scaled = torch.nn.functional.interpolate(images, sides, mode="bilinear", antialias=True)
         for view, undo in ((scaled, lambda m: m), (scaled.flip(-1), lambda m: m.flip(-1))):
             parts.append(torch.nn.functional.interpolate(undo(cams(view)), size, mode="bilinear"))
-    found = averaged(cams, images, [1.0, 2.0], True, size)
+    found = average_views(cams, images, [1.0, 2.0], True, size)
     assert torch.allclose(found, torch.stack(parts).mean(0), atol=1e-6)
 
 
@@ -40,8 +40,8 @@ def test_a_batch_equals_its_images_one_by_one():
     def cams(x: torch.Tensor) -> torch.Tensor:
         return generator(x).cams
 
-    together = averaged(cams, images, [1.0], True, (10, 14))
-    alone = torch.cat([averaged(cams, image[None], [1.0], True, (10, 14)) for image in images])
+    together = average_views(cams, images, [1.0], True, (10, 14))
+    alone = torch.cat([average_views(cams, image[None], [1.0], True, (10, 14)) for image in images])
     assert torch.allclose(together, alone, atol=1e-5)
 
 
@@ -77,11 +77,11 @@ def test_windows_cover_an_image_and_end_at_its_border():
 
 def test_windows_of_a_network_that_sees_single_pixels_change_nothing():
     image = torch.rand(2, 3, 50, 70)
-    found = windowed(lambda x: 2 * x, image, side=32, overlap=0.4)
+    found = average_windows(lambda x: 2 * x, image, side=32, overlap=0.4)
     assert torch.allclose(found, 2 * image)
 
 
 def test_windows_are_seen_one_by_one():
     image, sizes = torch.rand(1, 3, 40, 30), set()
-    windowed(lambda x: sizes.add(tuple(x.shape[-2:])) or x, image, side=32, overlap=0.5)
+    average_windows(lambda x: sizes.add(tuple(x.shape[-2:])) or x, image, side=32, overlap=0.5)
     assert sizes == {(32, 30)}

@@ -105,7 +105,7 @@ def test_a_failure_after_the_training_loses_no_step(made, miniature, tmp_path, m
         patch.setattr(f"semples.stages.{stage}.write_prompts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             semples(stage, *flags, "--out", tmp_path / "broken", selection=selection)
-    monkeypatch.setattr("semples.training.loop._step", lambda *_: pytest.fail("a step was trained again"))
+    monkeypatch.setattr("semples.training.loop._Run._step", lambda *_: pytest.fail("a step was trained again"))
     assert semples(stage, *flags, "--out", tmp_path / "broken", selection=selection) == 0
     epochs = BASE[{"cpl": "cpl", "joint": "csr"}[stage]]["epochs"]
     assert f"resuming after epoch {epochs} of {epochs}, at step {3 * epochs} of {3 * epochs}" in caplog.text
@@ -178,7 +178,7 @@ def test_held_out_images_do_not_train(miniature):
 def test_a_stage_trains_on_no_image_that_is_held_out(made, miniature, tmp_path, monkeypatch, stage):
     trained = set()
     monkeypatch.setattr(
-        "semples.data.training_images.read_image", lambda path: trained.add(str(path)) or read_image(path)
+        "semples.data.decoded_cache.read_image", lambda path: trained.add(str(path)) or read_image(path)
     )
     selection = {"policy": "held-out", "share": 0.25}
     assert semples(stage, *start_flags(made, miniature), "--out", tmp_path, selection=selection) == 0
@@ -191,7 +191,7 @@ def test_a_stage_trains_on_no_image_that_is_held_out(made, miniature, tmp_path, 
 def test_the_head_of_a_classifier_learns_faster_by_its_factor(miniature, tmp_path, monkeypatch):
     rates = []
 
-    def record(_task, _loader, optimizer, *_) -> None:
+    def record(_task, _batches, optimizer, *_) -> None:
         rates.append({group["lr"] for group in optimizer.param_groups})
         raise KeyboardInterrupt
 

@@ -16,7 +16,7 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.thresholds import label_free_threshold
 from semples.inference.cams import MIN_MAX_EPS
-from semples.inference.views import averaged
+from semples.inference.views import average_views
 from semples.models.generators import build_generator
 from semples.runtime.parallel import map_threads, shard_slice
 from semples.weights.module_file import load_module, save_module
@@ -60,7 +60,7 @@ def test_cams_equal_those_of_one_image_at_a_time(cams, odd_photos, model):
         for row, labels in zip(images.table.itertuples(), images.label_matrix(), strict=True):
             photo = torch.from_numpy(read_image(row.image)).permute(2, 0, 1)[None].float() / 255
             size = (-(-row.height // 2), -(-row.width // 2))
-            maps = averaged(lambda x: generator(x).cams, photo, [1.0, 1.5], True, size)[0, np.flatnonzero(labels)]
+            maps = average_views(lambda x: generator(x).cams, photo, [1.0, 1.5], True, size)[0, np.flatnonzero(labels)]
             low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
             expected = ((maps - low) / (high - low + MIN_MAX_EPS)).numpy()
             assert np.abs(file.read(row.id).score - expected).max() < 1e-4

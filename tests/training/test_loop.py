@@ -7,9 +7,9 @@ import signal
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from semples.data.training_images import EpochBatches
+from semples.data.training_images import TrainingBatches
 from semples.errors import SemplesError
 from semples.runtime.seeds import seeded
 from semples.training import loop
@@ -27,7 +27,7 @@ class Numbers(Dataset):
         with seeded(drawn[1]):
             return {"image": torch.full((2,), drawn[0] / 12) + 0.1 * torch.rand(2)}
 
-    def augmented(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def augment_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return batch
 
 
@@ -52,9 +52,9 @@ class Line(nn.Module):
 def train(folder, epochs=4, fingerprint="same", **line) -> Line:
     torch.manual_seed(0)
     task = Line(**line)
-    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
+    batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
     plan = TrainingPlan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint)
-    fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
+    fit(task, batches, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
     return task
 
 
@@ -138,20 +138,20 @@ def test_a_skipped_step_leaves_weights_and_state_as_they_were(tmp_path, make):
     for folder, spoiled in (("whole", set()), ("spoiled", {4, 5, 6})):  # all of the second epoch of two
         torch.manual_seed(0)
         task = Line(nan_at=spoiled)
-        loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
+        batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
         plan = TrainingPlan(1 + bool(spoiled), lambda share: 1.0, 0, "cpu", "32-true", tmp_path / folder, "same")
-        fit(task, loader, make(task.learner.parameters(), lr=0.1, weight_decay=0.1, fused=True), plan)
+        fit(task, batches, make(task.learner.parameters(), lr=0.1, weight_decay=0.1, fused=True), plan)
         weights.append(task.learner.weight.detach().clone())
     assert torch.equal(*weights)
 
 
 def test_an_optimiser_that_cannot_skip_is_refused(tmp_path):
     task = Line()
-    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
+    batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
     with pytest.raises(ValueError, match="fused"):
         fit(
             task,
-            loader,
+            batches,
             torch.optim.SGD(task.parameters(), lr=1),
             TrainingPlan(1, cosine, 0, "cpu", "32-true", tmp_path, ""),
         )
@@ -162,14 +162,14 @@ def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
     weights = []
 
     def run(task: Line) -> None:
-        loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
+        batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
         plan = TrainingPlan(4, cosine, 0, "cpu", "32-true", tmp_path, "same")
 
         def score() -> float:
             weights.append(task.learner.weight.detach().clone())
             return next(scores)
 
-        fit(task, loader, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan, score)
+        fit(task, batches, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan, score)
 
     with pytest.raises(KeyboardInterrupt):
         run(Line(fail_at=8))
@@ -186,9 +186,9 @@ def test_accumulated_batches_make_the_step_of_a_large_one(tmp_path):
     for folder, size, accumulate in (("large", 4, 1), ("small", 2, 2)):
         torch.manual_seed(0)
         task = Line()
-        loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, size, seed=0))
+        batches = TrainingBatches(Numbers(), size, seed=0, workers=0)
         plan = TrainingPlan(2, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=accumulate)
-        fit(task, loader, torch.optim.SGD(task.learner.parameters(), lr=0.1, momentum=0.9, fused=True), plan)
+        fit(task, batches, torch.optim.SGD(task.learner.parameters(), lr=0.1, momentum=0.9, fused=True), plan)
         weights.append(task.learner.weight.detach().clone())
     assert torch.allclose(*weights, atol=1e-6)
 
@@ -199,9 +199,9 @@ def test_one_spoiled_batch_skips_the_whole_accumulated_step(tmp_path):
         torch.manual_seed(0)
         task = Line(nan_at=spoiled)
         before = task.learner.weight.detach().clone()
-        loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 6, seed=0))
+        batches = TrainingBatches(Numbers(), 6, seed=0, workers=0)
         plan = TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=2)
-        fit(task, loader, torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True), plan)
+        fit(task, batches, torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True), plan)
         weights += [before, task.learner.weight.detach()]
     assert all(torch.equal(weights[0], other) for other in weights)
 
@@ -210,7 +210,7 @@ def test_the_running_average_is_watched_and_kept(tmp_path):
     steps, seen = [], []
     torch.manual_seed(0)
     task = Line()
-    loader = DataLoader(Numbers(), batch_sampler=EpochBatches(12, 4, seed=0))
+    batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
     optimizer = torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True)
     optimizer.register_step_post_hook(lambda *_: steps.append(task.learner.weight.detach().clone()))
 
@@ -220,7 +220,7 @@ def test_the_running_average_is_watched_and_kept(tmp_path):
 
     fit(
         task,
-        loader,
+        batches,
         optimizer,
         TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path, "same", ema=0.5),
         extra_metrics=extra_metrics,

@@ -4,19 +4,19 @@ import pandas as pd
 import torch
 
 from semples.data.manifest import Classes
-from semples.training.prompts import WORDS_KEPT, load_prompts, write_prompts
+from semples.training.prompts import WORDS_LISTED, load_prompts, write_prompts
 
 NAMES = Classes(("dog", "cat"), ("dog", "cat"), ("#ff0000", "#00ff00"))
 
 
 def test_words_are_the_nearest_and_the_most_distinctive_ones(tmp_path):
-    spoken = [f"word {number}" for number in range(WORDS_KEPT + 4)]
+    spoken = [f"word {number}" for number in range(WORDS_LISTED + 4)]
     vectors = torch.eye(len(spoken))
     dog = 0.8 * vectors[3] + 0.6 * vectors[5]
     cat = 0.8 * vectors[3] + 0.6 * vectors[7]
     write_prompts(torch.stack([dog, cat])[:, None], vectors, spoken, NAMES, {"seed": "0"}, tmp_path)
     rows = pd.read_csv(tmp_path / "words.csv")
-    assert rows.groupby(["class", "list"]).size().tolist() == [WORDS_KEPT] * 4
+    assert rows.groupby(["class", "list"]).size().tolist() == [WORDS_LISTED] * 4
     first = {(row["class"], row["list"], row["rank"]): (row["word"], row["cosine"]) for _, row in rows.iterrows()}
     assert first["dog", "nearest", 1] == ("word 3", 0.8)
     assert first["dog", "nearest", 2] == ("word 5", 0.6)

@@ -19,15 +19,14 @@ class Command(NamedTuple):
     flags: str
     """Keys of arguments.FLAGS; `a|b` are flags of which exactly one is needed."""
     output: str = ""
-    """What --out is: a "file", a "folder", "any" of the two, a "figure" (PNG and PDF), or names of files inside it."""
+    """What --out is: a "file", a "folder", "any" of the two, a "figure" (PNG and PDF), a folder into which a "stage"
+    writes its planning.layout.OUTPUTS, or names of files in a folder."""
     gpus: str = ""
     """GPUs to reserve: "one", "all" for those of `run.devices`, or none."""
 
 
 LEARNING = "config run manifest seed out"
 PICTURES = "config manifest split cam_files figure"
-MODEL = "model.safetensors metrics.jsonl"
-PROMPTS = "prompts.safetensors words.csv metrics.jsonl"
 
 # fmt: off
 COMMANDS = (
@@ -40,20 +39,20 @@ COMMANDS = (
     Command("weights", "download the ImageNet weights of a backbone into a file", "stages.weights:run",
             "library model out", "file"),
     Command("classify", "train the classifier of the first CAMs", "stages.classify:run",
-            f"{LEARNING} weights?", MODEL, "all"),
-    Command("slm", "segment-label matching", "stages.slm:run", f"{LEARNING} guide start", MODEL, "all"),
-    Command("cpl", "contrastive prompt learning", "stages.cpl:run", f"{LEARNING} guide generator?", PROMPTS, "all"),
+            f"{LEARNING} weights?", "stage", "all"),
+    Command("slm", "segment-label matching", "stages.slm:run", f"{LEARNING} guide start", "stage", "all"),
+    Command("cpl", "contrastive prompt learning", "stages.cpl:run", f"{LEARNING} guide generator?", "stage", "all"),
     Command("csr", "class-associated semantic refinement", "stages.csr:run",
-            f"{LEARNING} guide start prompt_bank", MODEL, "all"),
+            f"{LEARNING} guide start prompt_bank", "stage", "all"),
     Command("joint", "learn prompts and generator together", "stages.joint:run",
-            f"{LEARNING} guide start", f"{MODEL} {PROMPTS}", "all"),
+            f"{LEARNING} guide start", "stage", "all"),
     Command("cams", "write the CAMs of whole images into one HDF5 file", "stages.cams:run",
             "config run manifest split generator shard out", "file", "one"),
     Command("crf", "turn CAMs into palette PNG pseudo masks with a dense CRF", "stages.crf:run",
             "config run manifest cams evaluation? shard out", "folder"),
     Command("join", "join shards of CAMs or of pseudo masks", "stages.join:run", "shards out", "any"),
     Command("segment", "train a segmentation network on pseudo masks", "stages.segment:run",
-            f"{LEARNING} masks? weights?", MODEL, "all"),
+            f"{LEARNING} masks? weights?", "stage", "all"),
     Command("segment_masks", "write the masks that a trained network predicts", "stages.segment_masks:run",
             "config run manifest checkpoint out", "folder", "one"),
     Command("evaluate", "compare CAMs or masks with the ground truth", "cli.adapters:evaluate",
@@ -66,7 +65,7 @@ COMMANDS = (
             "results.csv results.md results.html"),
     Command("tables paper", "one of the paper's tables", "stages.tables.paper:run", "rows spec tables_folder"),
     Command("tables words", "words nearest to the prompts", "stages.tables.words:run", "words_files tables_folder",
-            "words.md"),
+            "words.md words.html"),
     Command("tables cost", "hours, memory, disk per stage", "stages.tables.cost:run", "base note tables_folder",
             "table_9.csv table_9.md table_9.tex table_9.html"),
     Command("figures panel", "images, CAMs and masks", "stages.figures.panels:run_panel",

@@ -8,6 +8,7 @@ from typing import Any
 from semples.cli.commands import Command
 from semples.errors import SemplesError
 from semples.files import require_replaceable
+from semples.planning.layout import OUTPUTS
 
 
 def check_outputs(command: Command, args: argparse.Namespace, values: dict[str, Any]) -> None:
@@ -33,7 +34,8 @@ def _outputs(command: Command, out: Path) -> list[tuple[Path, bool | None]]:
         return [(out, whole[command.output])]
     if command.output == "figure":
         return [(out, False), (out.with_suffix(".pdf"), False)]
-    return [(out / name, False) for name in command.output.split()]
+    names = OUTPUTS[command.name].values() if command.output == "stage" else command.output.split()
+    return [(out / name, False) for name in names]
 
 
 def _paths(value: object) -> Iterator[Path]:

@@ -44,9 +44,17 @@ def run(checkpoint: Path, format: str, size: tuple[int, int], out: Path) -> None
 def _write_onnx(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
     """Write the graph, with the class names in its metadata."""
     onnx, _ = _import_onnx()
-    names = {"input_names": ["image"], "output_names": ["scores"]}
     try:
-        torch.onnx.export(trained.network, (image,), path, dynamo=True, external_data=False, verbose=False, **names)
+        torch.onnx.export(
+            trained.network,
+            (image,),
+            path,
+            input_names=["image"],
+            output_names=["scores"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     except torch.onnx.OnnxExporterError as error:
         problem = f"{trained.settings.network}: {str(error).splitlines()[0]}"
         expected, remedy = "a network that ONNX can express", "use --format torchscript"

@@ -14,6 +14,7 @@ from semples import files
 from semples.cli import main
 from semples.cli.arguments import FLAGS
 from semples.cli.commands import COMMANDS
+from semples.cli.outputs import _outputs
 from semples.errors import SemplesError
 from semples.files import atomic_path, remove_leftovers, require_replaceable, write_text
 
@@ -92,7 +93,7 @@ def test_a_folder_of_the_user_is_no_output(row, tmp_path, source, capsys):
 @pytest.mark.parametrize("row", WRITING, ids=lambda row: row.name)
 def test_a_file_of_the_user_is_no_output(row, tmp_path, source, capsys):
     out = tmp_path / "mine.png"
-    paths = [out] if row in WHOLE else [out / name for name in row.output.split()]
+    paths = [out] if row in WHOLE else [path for path, _ in _outputs(row, out)]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         path.write_text("precious")

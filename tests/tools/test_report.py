@@ -5,11 +5,13 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from semples.cli import main
 from semples.data.cam_file import CamWriter
+from semples.stages.tables import formats, words
 from semples.tools import report
 
 COUNT = """<script>addEventListener("load", () => {
@@ -26,8 +28,10 @@ def base(tmp_path, monkeypatch):
     base = tmp_path / "results/mini"
     for folder in ("tables", "figures"):
         (base / folder).mkdir(parents=True)
-    (base / "tables/table_3.md").write_text("## Loss <terms>\n\n| | mIoU |\n| --- | --- |\n| a | 1.0 |\n\nOne & two.\n")
-    (base / "tables/words.md").write_text("| class | words |\n| --- | --- |\n| boat | sea |\n")
+    cells = pd.DataFrame({"": ["a"], "mIoU": ["1.0"]})
+    formats.write(cells, base / "tables", "table_3", "Loss <terms>", "One & two.\nThree.\n")
+    (tmp_path / "words.csv").write_text("class,list,rank,word,cosine,lift\nboat,nearest,1,sea | <lake>,0.5,0\n")
+    words.run([("csr", 0, tmp_path / "words.csv")], base / "tables")
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
     Image.fromarray(noise).save(base / "figures/panel.png")
     Image.fromarray(noise[:40, :40]).save(base / "figures/training.png")
@@ -39,8 +43,10 @@ def test_the_page_has_tables_captions_and_commands(base):
     page = (base / "paper.html").read_text()
     for part in (
         "Table 3: Loss &lt;terms&gt;",
-        "<td>a</td><td>1.0</td>",
-        "One &amp; two.",
+        "<td>1.0</td>",
+        '<p class="legend">One &amp; two.</p><p class="legend">Three.</p></section>',
+        "<h3>words</h3>",
+        "<td>sea | &lt;lake&gt; (0.50)</td>",
         "1 prompts",
         "Images drawn at random",
         "snakemake --cores all results tables figures",

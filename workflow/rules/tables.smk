@@ -55,6 +55,7 @@ use rule results as words with:
         shown=SHOWN.paths("words"),
     output:
         markdown=TREE.table("words", "md"),
+        html=TREE.table("words", "html"),
     log:
         TREE.log("tables", "words"),
     benchmark:

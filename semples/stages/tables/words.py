@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from semples.files import write_text
-from semples.stages.tables.formats import markdown
+from semples.stages.tables.formats import html, markdown
 
 NAME = "words"
 
 
 def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
-    """Write `out`/words.md: the three nearest and the three most distinctive words of every prompt.
+    """Write `out`/words.md and .html: the three nearest and the three most distinctive words of every prompt.
 
     `words` are (variant, seed, words.csv).
     """
@@ -21,7 +21,9 @@ def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
         for name, group in pd.read_csv(path).groupby("class", sort=False):
             rows.append([variant, seed, name, _three(group, "nearest", "cosine"), _three(group, "distinctive", "lift")])
     columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
-    write_text(out / f"{NAME}.md", markdown(pd.DataFrame(rows, columns=columns)))
+    frame = pd.DataFrame(rows, columns=columns)
+    write_text(out / f"{NAME}.md", markdown(frame))
+    write_text(out / f"{NAME}.html", html(frame, "Words", ""))
 
 
 def _three(group: pd.DataFrame, title: str, by: str) -> str:

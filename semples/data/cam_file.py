@@ -106,7 +106,7 @@ class CamFile:
             self._expect_version()
             self.class_names = tuple(self.file["classes"].asstr()[:])
             attributes = self.file["provenance"].attrs
-            self.provenance = {name: as_text(attributes[name]) for name in attributes}
+            self.provenance = {name: str(as_text(attributes[name])) for name in attributes}
             names = self.file["shards"].asstr()[:, 0] if "shards" in self.file else []
         # held open, so that a link into a shard finds it open
         self.shards = [self._shard(self.path.parent / name) for name in names]

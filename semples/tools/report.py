@@ -25,7 +25,10 @@ CAPTIONS = snakefile().parent / "report"
 LARGEST = 15_000_000  # bytes of a page
 AS_JPEG = 800_000  # bytes from which on a picture is stored as JPEG
 TABLES = ("results", "table_", "words")
-FIGURES = "framework prompts heatmap comparison panel thresholds sensitivity confusion training".split()
+FIGURES = (
+    *("framework", "prompts", "heatmap", "comparison", "panel"),
+    *("thresholds", "sensitivity", "confusion", "training"),
+)
 SECTIONS = ("Tables", "Figures", "How it was made")
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;margin:0 auto;max-width:70rem;padding:1rem 1.5rem 4rem}

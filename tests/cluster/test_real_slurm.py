@@ -132,7 +132,7 @@ def test_two_shards_finish_with_no_more_gpu_jobs_than_gpus(tmp_path, gpus):
     assert "100%" in said
     assert 1 <= max(seen) <= gpus
     assert len(list((tmp_path / "results/tiny/cams/csr-learned/seed0/shards").glob("*.h5"))) == 2
-    assert (tmp_path / "results/tiny/tables/results.md").read_text().count("| csr-learned |") == 1
+    assert (tmp_path / "results/tiny/tables/results.md").read_text().count("| csr-learned ") == 1
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def test_one_photograph_of_one_class_is_enough(tmp_path):
 
 def test_tables_without_evaluations_say_so(tmp_path):
     assert plain("tables", "results", "--evaluation", "--note", "A note.", "--out", tmp_path / "t") == 0
-    assert "no image has a true mask" in (tmp_path / "t/results.md").read_text()
+    assert "no image has a ground-truth mask" in (tmp_path / "t/results.md").read_text()
     assert "variant,seed,split" in (tmp_path / "t/results.csv").read_text()
 
 

@@ -16,7 +16,7 @@ def plan(tmp_path, monkeypatch, capsys):
     def run(*arguments: str) -> tuple[int, dict[str, int], str]:
         code = main(["plan", *arguments])
         found = capsys.readouterr()
-        jobs = re.findall(r"^\| (\w+) \| (\d+) \|", found.out, flags=re.MULTILINE)
+        jobs = re.findall(r"^\| (\w+) +\| (\d+) +\|", found.out, flags=re.MULTILINE)
         return code, {rule: int(count) for rule, count in jobs}, found.out + found.err
 
     return run

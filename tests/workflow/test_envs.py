@@ -64,11 +64,17 @@ def source_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+# pandas imports these only when it is asked for such a table
+LATE_IMPORTS = {"to_markdown": "tabulate", "to_latex": "jinja2"}
+
+
 def imports_of(module: str, inside_functions: bool = True) -> set[str]:
     """Dotted names that a module of the package imports; of `from a import b` both a and a.b."""
     tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
     names = set()
     for node in ast.walk(tree) if inside_functions else tree.body:
+        if isinstance(node, ast.Attribute) and node.attr in LATE_IMPORTS:
+            names.add(LATE_IMPORTS[node.attr])
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -80,6 +86,7 @@ def third_party(stage: str) -> set[str]:
     """Top-level modules from outside that a stage's command imports, by way of whatever modules of the package."""
     # the command line imports a stage only when asked for it: what its functions import is not counted
     waiting = {"semples.cli", f"semples.stages.{stage}", f"semples.tools.{stage}"}
+    waiting |= {f"semples.stages.{stage}.{path.stem}" for path in (ROOT / "semples/stages" / stage).glob("*.py")}
     seen: set[str] = set()
     while waiting:
         module = waiting.pop()

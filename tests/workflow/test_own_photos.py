@@ -41,7 +41,7 @@ def test_odd_photographs_without_masks_from_end_to_end(tmp_path, odd_files, snak
     with Image.open(masks / "owl/8000x6000.png") as mask:
         assert mask.mode == "P"
         assert mask.size == (64, 48)
-    assert "Nothing is measured" in (base / "tables/results.md").read_text()
+    assert "Nothing was evaluated" in (base / "tables/results.md").read_text()
     assert "fox" in (base / "tables/words.md").read_text()
     assert not (base / "evaluate").exists()
     for name in ("figures/panel.png", "figures/training.png"):

@@ -1,5 +1,1 @@
-"""figures: panels of pictures, curves, words of prompts and confusions, each as PNG and as PDF with vectors."""
-
-from semples.stages.figures import confusions, curves, panels, prompts
-
-__all__ = ["confusions", "curves", "panels", "prompts"]
+"""figures: panels of images, curves, prompt words and confusion matrices, each as PNG and PDF."""

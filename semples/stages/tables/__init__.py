@@ -1,5 +1,1 @@
-"""tables: evaluations, words and benchmark files as CSV, Markdown, LaTeX and HTML."""
-
-from semples.stages.tables import cost, paper, results, words
-
-__all__ = ["cost", "paper", "results", "words"]
+"""tables: evaluations, prompt words and costs as CSV, Markdown, LaTeX and HTML."""

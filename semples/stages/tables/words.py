@@ -1,4 +1,4 @@
-"""The words nearest to the prompts."""
+"""The table of the words nearest to the prompts."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,8 @@ NAME = "words"
 def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
     """Write `out`/words.md and .html: the three nearest and the three most distinctive words of every prompt.
 
-    `words` are (variant, seed, words.csv).
+    Args:
+        words: (variant, seed, words.csv of `semples cpl`).
     """
     rows = []
     for variant, seed, path in words:
@@ -28,4 +29,4 @@ def run(words: Iterable[tuple[str, int, Path]], out: Path) -> None:
 
 def _three(group: pd.DataFrame, title: str, by: str) -> str:
     first = group[group["list"] == title].head(3)
-    return ", ".join(f"{row.word} ({getattr(row, by):.2f})" for row in first.itertuples())
+    return ", ".join(f"{word} ({value:.2f})" for word, value in zip(first["word"], first[by], strict=True))

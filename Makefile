@@ -50,6 +50,7 @@ cluster-test: env
 lint: env
 	ruff check .
 	ruff format --check .
+	mypy
 	snakefmt --check workflow
 	snakemake --lint
 

@@ -44,7 +44,7 @@ def test_settings_of_run_arrive_as_they_are(record, key):
 
 
 def test_settings_of_a_stage_arrive_as_they_are(record, tmp_path):
-    root = tmp_path / HOSTILE.replace("{wildcards.x}", "")
+    root = tmp_path / HOSTILE
     (root / "dog").mkdir(parents=True)
     (root / "dog" / "1.jpg").touch()
     words, _ = record({"preset": "photos", "data": {"root": str(root)}})

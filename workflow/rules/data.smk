@@ -55,7 +55,8 @@ rule data:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=GRAPH.settings_json("data", SHOWN.variants[0]),
+        # a function: Snakemake reads braces of a plain text as wildcards
+        settings=lambda wildcards: GRAPH.settings_json("data", SHOWN.variants[0]),
         code=code_digest("semples.stages.data"),
         out=subpath(output.manifest, parent=True),
     shell:

@@ -8,7 +8,7 @@ import torch
 from open_clip.model import CLIP
 from torch import nn
 
-from semples.models.fast_clip import PatchEmbedding, SelfAttention, encode_image, speed_up
+from semples.models.fast_clip import PatchEmbedding, SelfAttention, encode_embedded, encode_image, speed_up
 from semples.models.guide import Guide
 
 
@@ -42,6 +42,30 @@ def test_images_have_the_same_embeddings_and_gradients(pair):
         found.append((features, pixels.grad))
     for one, two in zip(*found, strict=True):
         assert torch.allclose(one, two, atol=1e-5)
+
+
+class Opaque(nn.Module):
+    """A module that hides the attributes of the one inside, as a version of open_clip with other names would."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, *args, **named):
+        return self.inside(*args, **named)
+
+
+@pytest.mark.parametrize("hidden", ["visual", "transformer", "block"])
+def test_without_a_private_attribute_open_clip_computes(pair, hidden):
+    clip = copy.deepcopy(pair[1])
+    if hidden == "block":
+        clip.transformer.resblocks[-1] = Opaque(clip.transformer.resblocks[-1])
+        clip.visual.transformer.resblocks[-1] = Opaque(clip.visual.transformer.resblocks[-1])
+    else:
+        setattr(clip, hidden, Opaque(getattr(clip, hidden)))
+    pixels, embedded = torch.randn(2, 3, 32, 32), torch.randn(2, 24, 16)
+    assert torch.allclose(encode_image(clip, pixels), encode_image(pair[1], pixels), atol=1e-5)
+    assert torch.allclose(encode_embedded(clip, embedded, 7), encode_embedded(pair[1], embedded, 7), atol=1e-5)
 
 
 def test_texts_and_all_tokens_stay_the_same(pair):

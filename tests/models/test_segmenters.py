@@ -1,6 +1,7 @@
 """Segmentation networks: shapes, parts, and clear errors."""
 
 import builtins
+import sys
 
 import pytest
 import torch
@@ -70,3 +71,11 @@ def test_without_transformers_mask2former_names_its_extra(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", lacking)
     with pytest.raises(SemplesError, match=r"pip install '\.\[mask2former\]'"):
         Segmenter("mask2former", "swin-tiny", classes=2)
+
+
+@pytest.mark.parametrize(("network", "private"), [("deeplabv3plus", "deeplabv3"), ("upernet", "upernet")])
+def test_without_a_private_decoder_only_the_networks_on_a_vit_are_missing(monkeypatch, network, private):
+    monkeypatch.setitem(sys.modules, f"segmentation_models_pytorch.decoders.{private}.decoder", None)
+    with pytest.raises(SemplesError, match=f"segment.encoder(.|\n)*{private}"):
+        Segmenter(network, "vit:vit_tiny_patch16_224", classes=2)
+    Segmenter(network, "resnet18", classes=2, decoder_channels=16)

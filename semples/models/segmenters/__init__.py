@@ -27,7 +27,7 @@ class Segmenter(nn.Module):
         classes: Number of foreground classes.
         decoder_channels: Width of the decoder.
     Raises:
-        SemplesError: The library does not have the encoder.
+        SemplesError: The library does not have the encoder, or not the parts of its decoder.
     """
 
     mean: Tensor
@@ -50,20 +50,15 @@ class Segmenter(nn.Module):
         """Return the loss of a network that has one of its own (Mask2Former); None where cross-entropy serves."""
         if not isinstance(self.network, MaskClassifier):
             return None
-        padding = self._padding(images)
-        return self.network.loss(self._ready(images, padding), F.pad(mask, padding, value=ignore), ignore)
+        return self.network.loss(self._padded((images - self.mean) / self.std), self._padded(mask, ignore), ignore)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch outputs height width"]:
         height, width = images.shape[-2:]
-        return self.network(self._ready(images, self._padding(images)))[..., :height, :width]
+        return self.network(self._padded((images - self.mean) / self.std))[..., :height, :width]
 
-    def _ready(self, images: Tensor, padding: list[int]) -> Tensor:
-        """Normalise images and pad them with the mean colour."""
-        return F.pad((images - self.mean) / self.std, padding)
-
-    def _padding(self, images: Tensor) -> list[int]:
+    def _padded(self, images: Tensor, value: int = 0) -> Tensor:
         height, width = images.shape[-2:]
-        return [0, -width % self.multiple, 0, -height % self.multiple]
+        return F.pad(images, [0, -width % self.multiple, 0, -height % self.multiple], value=value)
 
 
 def _build(network: str, encoder: str, outputs: int, width: int) -> Any:

@@ -2,10 +2,11 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
@@ -14,33 +15,29 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from semples.data.cam_file import CamFile, CamFolder
-from semples.data.decoded_cache import decoder, image_shapes
+from semples.data.decoded_cache import image_shapes
 from semples.data.images import resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.runtime.seeds import seed_of, seeded
 
 
-def label_targets(manifest: Manifest, cams: CamFile | CamFolder | None = None) -> Callable[[int], dict[str, Tensor]]:
+def label_targets(images: Manifest, cams: CamFile | CamFolder | None = None) -> Callable[[int], dict[str, Tensor]]:
     """Return the function that gives the targets of image `index`.
 
     Returns:
         `labels` (classes,); with `cams` also `pair_maps`, tv_tensors.Mask float32 (present, height, width), the maps of
         the classes of the image in their order.
     """
-    labels = torch.from_numpy(manifest.label_matrix())
-    if cams is None:
-        return partial(_labels, labels)
-    return partial(_labels_and_maps, labels, cams, list(manifest.table["id"]), image_shapes(manifest))
+    labels = torch.from_numpy(images.label_matrix())
+    return partial(_targets, labels, cams, list(images.table["id"]), image_shapes(images))
 
 
-def _labels(labels: Tensor, index: int) -> dict[str, Tensor]:
-    return {"labels": labels[index]}
-
-
-def _labels_and_maps(
-    labels: Tensor, cams: CamFile | CamFolder, ids: list[str], shapes: list[tuple[int, int]], index: int
+def _targets(
+    labels: Tensor, cams: CamFile | CamFolder | None, ids: list[str], shapes: list[tuple[int, int]], index: int
 ) -> dict[str, Tensor]:
+    if cams is None:
+        return {"labels": labels[index]}
     maps = cams.read(ids[index])
     rows = {klass: row for row, klass in enumerate(maps.classes.tolist())}
     present = labels[index].nonzero().flatten().tolist()
@@ -55,29 +52,19 @@ def _labels_and_maps(
     return {"labels": labels[index], "pair_maps": tv_tensors.Mask(torch.from_numpy(score))}
 
 
+@dataclass
 class TrainingImages(Dataset):
-    """Augmented images and their targets.
+    """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives."""
 
-    An item has `image` float32 (3, size, size) in [0, 1], and what `targets` gives.
-    Args:
-        transform: Augmentation of an image uint8 (3, height, width), or of an image and the masks among its targets.
-        targets: Targets of image `index` by name; a tv_tensors.Mask is augmented with the image.
-        memory_gb, cache_folder: Where decoded images are kept (data.decoded_cache.decoder).
-        augment_on_device: Yield decoded images; call `augment_batch` after moving them.
-    """
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        transform: Callable,
-        targets: Callable[[int], dict[str, Tensor]],
-        memory_gb: float = 0.0,
-        cache_folder: Path | None = None,
-        augment_on_device: bool = False,
-    ) -> None:
-        self.decode = decoder(manifest, memory_gb, cache_folder)
-        self.length, self.transform, self.targets = len(manifest), transform, targets
-        self.augment_on_device = augment_on_device
+    length: int
+    decode: Callable[[int], np.ndarray]
+    """Gives image `index`, RGB uint8 (height, width, 3): data.decoded_cache.decoder."""
+    targets: Callable[[int], dict[str, Tensor]]
+    """Gives the targets of image `index` by name; a tv_tensors.Mask is augmented with the image."""
+    transform: Callable
+    """Augmentation of an image uint8 (3, height, width), or of an image and the masks among its targets."""
+    augment_on_device: bool = False
+    """Yield decoded images; call `augment_batch` after moving them."""
 
     def __len__(self) -> int:
         return self.length
@@ -197,9 +184,8 @@ def label_transform(
 
     Args:
         crop_scale: Least and largest share of the area that a random crop covers; (1, 1) squashes the whole image.
-        flip: Probability of a mirror image.
-        randaugment: Magnitude of RandAugment in timm's units, 0 to 10; 0: none.
-        erasing: Probability of RandomErasing.
+        flip, erasing: Probabilities of a mirror image and of RandomErasing.
+        randaugment: Magnitude of RandAugment, 0 (none) to 10.
     """
     bicubic: dict[str, Any] = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
     whole = tuple(crop_scale) == (1, 1)

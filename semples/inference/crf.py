@@ -47,22 +47,14 @@ def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations
     try:
         from pydensecrf.densecrf import DenseCRF2D
     except ImportError as error:
-        raise SemplesError(
-            "pydensecrf",
-            "not installed",
-            "the package that computes the CRF",
-            "run `pip install pydensecrf2`, or set `crf.preset: none`",
-        ) from error
+        expected, remedy = "the package that computes the CRF", "`pip install pydensecrf2`, or set `crf.preset: none`"
+        raise SemplesError("pydensecrf", "not installed", expected, remedy) from error
     labels, height, width = unary.shape
     crf = DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(np.ascontiguousarray(unary.reshape(labels, -1), dtype=np.float32))
     crf.addPairwiseGaussian(sxy=kernels.gaussian_sxy, compat=kernels.gaussian_compat)
-    crf.addPairwiseBilateral(
-        sxy=kernels.bilateral_sxy,
-        srgb=kernels.bilateral_srgb,
-        rgbim=np.ascontiguousarray(image),
-        compat=kernels.bilateral_compat,
-    )
+    pixels, sxy, srgb = np.ascontiguousarray(image), kernels.bilateral_sxy, kernels.bilateral_srgb
+    crf.addPairwiseBilateral(sxy=sxy, srgb=srgb, rgbim=pixels, compat=kernels.bilateral_compat)
     return np.asarray(crf.inference(iterations)).reshape(labels, height, width)
 
 

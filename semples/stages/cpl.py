@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from semples.config.settings import Settings
 from semples.data.cam_file import cams_digest, open_cams
@@ -41,13 +42,8 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
 
 
 def _learned(
-    job: LearningJob,
-    images: Manifest,
-    model: Guide,
-    texts: torch.Tensor,
-    generator: Path | None,
-    inputs: dict[str, str],
-) -> tuple[torch.Tensor, str]:
+    job: LearningJob, images: Manifest, model: Guide, texts: Tensor, generator: Path | None, inputs: dict[str, str]
+) -> tuple[Tensor, str]:
     """Train prompts; return their embeddings (classes, 1, width) and the digest of the maps they learned from."""
     settings, cpl = job.settings, job.settings.cpl
     cams, frozen = None, None
@@ -65,17 +61,8 @@ def _learned(
         frozen, origin = trained_generator(settings, len(images.classes), generator, "slm")
     torch.manual_seed(job.seed)
     bank = new_bank(cpl, len(images.classes), model)
-    task = PromptTask(
-        bank,
-        frozen,
-        model,
-        texts,
-        w_text=cpl.w_text,
-        text_term=cpl.text_term,
-        eps=cpl.eps,
-        final_period=cpl.final_period,
-        class_weights=class_weights(cpl.class_weights, images),
-    )
+    terms = cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})
+    task = PromptTask(bank, frozen, model, texts, class_weights=class_weights(cpl.class_weights, images), **terms)
     batches = job.batches(images, settings.generator.image_size, cams)
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, batches, adamw(bank, cpl), used, inputs | {"start": origin})
@@ -84,7 +71,7 @@ def _learned(
 
 
 @torch.no_grad()
-def _manual(model: Guide, settings: Settings, classes: Classes) -> torch.Tensor:
+def _manual(model: Guide, settings: Settings, classes: Classes) -> Tensor:
     """Return embeddings (classes, phrases, width) of the words in the settings; short lists repeat to the longest."""
     cpl = settings.cpl
     lists = [cpl.manual_by_class.get(name, cpl.manual) for name in classes.names]

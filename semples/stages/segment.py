@@ -10,6 +10,7 @@ from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
 from semples.config.settings import Segment, Settings
+from semples.data.decoded_cache import decoder
 from semples.data.images import IGNORE, read_mask, require_size
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.masked_images import MaskTransform, mask_targets
@@ -46,7 +47,8 @@ def run(
         load_backbone(backbone_of(network.network.encoder), start, "segment.weights")
     transform = MaskTransform(chosen.crop, chosen.scale, chosen.jitter)
     memory_gb = settings.run.cache_gb
-    dataset = TrainingImages(images, transform, mask_targets(images, memory_gb, *targets), memory_gb)
+    decode = decoder(images, memory_gb, folder=None)
+    dataset = TrainingImages(len(images), decode, mask_targets(images, memory_gb, *targets), transform)
     used = used_settings(settings, "segment")
     # other masks must not resume this checkpoint
     if chosen.labels == "truth":

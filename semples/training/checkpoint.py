@@ -72,10 +72,8 @@ class Checkpoint:
                     part.load_state_dict(saved[name])
                 position = Position(**saved["position"])
                 self._truncate_metrics(position.epoch)
-                done = position.epoch * steps + position.step
-                log.info(
-                    "resuming after epoch %d of %d, at step %d of %d", position.epoch, epochs, done, epochs * steps
-                )
+                done, end = position.epoch * steps + position.step, epochs * steps
+                log.info("resuming after epoch %d of %d, at step %d of %d", position.epoch, epochs, done, end)
                 return position
             log.info("%s belongs to other settings; starting anew", path)
         self._truncate_metrics(0)

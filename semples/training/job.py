@@ -11,6 +11,7 @@ from torch.optim import AdamW, Optimizer
 
 from semples.config.settings import Segment, Settings, Training
 from semples.data.cam_file import CamFile, CamFolder
+from semples.data.decoded_cache import decoder
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.training_images import TrainingBatches, TrainingImages, label_targets, label_transform
 from semples.errors import SemplesError
@@ -70,7 +71,8 @@ class LearningJob:
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
         folder = Path(run.cache_folder) if run.cache_folder else None
         on_device = run.augment_on == "device" and cams is None  # maps are cropped with their image, as it is decoded
-        dataset = TrainingImages(images, transform, label_targets(images, cams), run.cache_gb, folder, on_device)
+        decode = decoder(images, run.cache_gb, folder)
+        dataset = TrainingImages(len(images), decode, label_targets(images, cams), transform, on_device)
         return TrainingBatches(dataset, self.training.batch, self.seed, run.workers)
 
 

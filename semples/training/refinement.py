@@ -42,12 +42,6 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
 
 def mask_arguments(settings: SegmentLabel, images: Manifest) -> dict[str, Any]:
     """Return the arguments of MaskTask and JointTask that are settings; `images` are those that train."""
-    return {
-        "w_bg": settings.w_bg,
-        "eps": settings.eps,
-        "head_only": settings.trainable == "head",
-        "w_area": settings.w_area,
-        "w_class": settings.w_class,
-        "logit_scale": settings.logit_scale,
-        "class_weights": class_weights(settings.class_weights, images),
-    }
+    terms = settings.model_dump(include={"w_bg", "eps", "w_area", "w_class", "logit_scale"})
+    weights = class_weights(settings.class_weights, images)
+    return {**terms, "head_only": settings.trainable == "head", "class_weights": weights}

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
+from semples.data.decoded_cache import decoder
 from semples.data.manifest import read_manifest
 from semples.data.masked_images import MaskTransform, mask_targets
 from semples.data.training_images import TrainingBatches, TrainingImages
@@ -53,7 +54,7 @@ def test_confidence_is_cropped_with_its_mask(odd_photos, tmp_path):
         confidence.append(str(tmp_path / f"confidence {place}.png"))
         cv2.imwrite(confidence[-1], sure)
     targets = mask_targets(manifest, 1.0, list(manifest.table["mask"]), confidence)
-    data = TrainingImages(manifest, MaskTransform(24, (0.5, 2.0)), targets, memory_gb=1.0)
+    data = TrainingImages(len(manifest), decoder(manifest, 1.0, None), targets, MaskTransform(24, (0.5, 2.0)))
     (batch,) = TrainingBatches(data, 3, seed=0, workers=0).start(0)
     inside, valid = (batch["mask"] > 0) & (batch["mask"] < 255), batch["mask"] < 255
     assert batch["confidence"].shape == batch["mask"].shape == (3, 24, 24)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
+from semples.data.decoded_cache import decoder
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.training_images import (
     EpochBatches,
@@ -18,8 +19,9 @@ from semples.data.training_images import (
 from semples.errors import SemplesError
 
 
-def dataset_of(manifest: Manifest, transform, memory_gb: float = 1.0, **options) -> TrainingImages:
-    return TrainingImages(manifest, transform, label_targets(manifest), memory_gb, **options)
+def dataset_of(manifest: Manifest, transform, memory_gb: float = 1.0, folder=None, **options) -> TrainingImages:
+    decode = decoder(manifest, memory_gb, folder)
+    return TrainingImages(len(manifest), decode, label_targets(manifest), transform, **options)
 
 
 def batches(dataset: TrainingImages, workers: int = 0) -> list[dict]:
@@ -107,7 +109,7 @@ def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_p
 
     expected = items()
     for _ in range(2):  # filled, then read
-        assert all(map(torch.equal, items(cache_folder=tmp_path / "cache"), expected))
+        assert all(map(torch.equal, items(folder=tmp_path / "cache"), expected))
     (file,) = (tmp_path / "cache").iterdir()
     assert file.stat().st_size == 3 + 3 * (40 * 50 + 33 * 64 + 48 * 31)
     assert file.read_bytes()[:3] == bytes([1, 1, 1])
@@ -116,7 +118,7 @@ def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_p
 def test_a_file_larger_than_the_disk_is_refused(odd_photos, tmp_path, monkeypatch):
     monkeypatch.setattr("semples.data.decoded_cache.shutil.disk_usage", lambda _folder: SimpleNamespace(free=10_000))
     with pytest.raises(SemplesError, match="GB free in"):
-        dataset_of(read_manifest(odd_photos), None, 0, cache_folder=tmp_path)
+        dataset_of(read_manifest(odd_photos), None, 0, folder=tmp_path)
     assert not list(tmp_path.glob("*.uint8"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from semples.config import load
 from semples.errors import SemplesError
-from semples.files import snakefile, write_text
+from semples.files import snakefile
 
 CONFIG = """\
 # Settings that differ from the preset. `semples config show` prints all settings that result from them, and
@@ -62,10 +62,11 @@ def run(folder: Path, preset: str, copy: bool) -> None:
         if path.exists():
             raise SemplesError(path, "it exists", "a path that does not exist", "name another folder, or move it away")
     skip = shutil.ignore_patterns("__pycache__", "scripts")
-    write_text(folder / "config.yaml", CONFIG.format(preset=preset))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(CONFIG.format(preset=preset), encoding="utf-8")
     if copy:
         shutil.copytree(source, folder / "workflow", ignore=skip)
         shutil.copytree(source.parent / "envs", folder / "envs", ignore=skip)
     else:
-        write_text(folder / "workflow" / "Snakefile", SNAKEFILE)
         shutil.copytree(source / "profiles", folder / "workflow" / "profiles", ignore=skip)
+        (folder / "workflow" / "Snakefile").write_text(SNAKEFILE, encoding="utf-8")

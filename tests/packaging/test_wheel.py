@@ -59,6 +59,7 @@ def test_the_settings_of_every_preset(installed, tmp_path, preset):
 @pytest.mark.parametrize("flags", [(), ("--copy",)], ids=["module", "copy"])
 def test_a_new_folder_runs_the_installed_workflow(installed, tmp_path, flags):
     run(tmp_path, installed.with_name("semples"), "init", "demo", *flags)
+    assert {path.name for path in (tmp_path / "demo").iterdir()} - {"envs"} == {"config.yaml", "workflow"}
     run(tmp_path, sys.executable, "-m", "snakefmt", "--check", "demo/workflow")
     text = run(tmp_path / "demo", installed, "-m", "snakemake", "-n", "--printshellcmds")
     assert "workflow specific profile" in text

@@ -1,10 +1,11 @@
 """Trained segmentation networks: load one from its file, predict masks of photographs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from semples.config.load import check
 from semples.config.settings import Segment
-from semples.data.images import read_image, write_mask
+from semples.data.images import read_image, shrink, write_mask
 from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import require
@@ -20,6 +21,7 @@ from semples.inference.cams import same_size_batches
 from semples.inference.crf import PRESETS, dense_crf
 from semples.inference.views import as_batch, average_views, average_windows
 from semples.models.segmenters import Segmenter
+from semples.runtime.devices import make_fabric
 from semples.weights.module_file import load_module
 
 CRF_ITERATIONS = 10
@@ -64,6 +66,49 @@ def load_segmenter(path: Path) -> TrainedSegmenter:
     network = new_network(settings, len(classes))
     load_module(network, path, "segment")
     return TrainedSegmenter(network.eval(), settings, classes)
+
+
+class Predictor:
+    """Predict the masks of photographs with a network that `semples segment` trained.
+
+    Args:
+        path: model.safetensors.
+        device: "auto", "cpu", "cuda" or "mps".
+        max_side: The network gets larger photographs downscaled to this side, in pixels.
+        scales: Test scales instead of those of the training settings, if there are any.
+    Raises:
+        SemplesError: The file is missing, unreadable or no such network.
+    """
+
+    classes: tuple[str, ...]
+    """Class names by mask value; "background" is first."""
+    palette: np.ndarray
+    """RGB uint8 (256, 3): the colour of each mask value."""
+
+    def __init__(
+        self, path: str | Path, device: str = "auto", max_side: int = 1024, scales: Sequence[float] = ()
+    ) -> None:
+        trained = load_segmenter(Path(path))
+        self.classes, self.palette = ("background", *trained.classes.names), trained.classes.palette()
+        self.max_side = max_side
+        self._settings = trained.settings.model_copy(update={"test_scales": list(scales)} if scales else {})
+        fabric = make_fabric(device, "auto")
+        self._network, self._device = fabric.setup_module(trained.network), fabric.device
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Return the class indices of a photograph: uint8 (height, width), background 0.
+
+        Args:
+            image: RGB uint8 (height, width, 3).
+        Raises:
+            SemplesError: The array has another type or shape.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            problem, remedy = f"{image.dtype} {image.shape}", "read it with PIL's Image.open(path).convert('RGB')"
+            raise SemplesError("image", problem, "RGB uint8 (height, width, 3)", remedy)
+        small = shrink(image, None, self.max_side)[0] if max(image.shape) > self.max_side else image
+        (mask,) = predict_masks(self._network, [small], self._settings, self._device)
+        return cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 
 @torch.inference_mode()

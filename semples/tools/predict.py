@@ -1,4 +1,4 @@
-"""predict: masks, overlays and areas of photographs, by a trained segmentation network."""
+"""predict: write masks, overlays and class areas of photographs by a trained segmentation network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,78 +10,73 @@ import torch
 from tqdm import tqdm
 
 from semples.config.settings import Run
-from semples.data.images import image_size, read_image, shrink, write_image, write_mask
+from semples.data.images import image_size, read_image, write_image, write_mask
 from semples.data.importers.listing import image_files, image_ids
-from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.inference.segmentation import load_segmenter, predict_masks
-from semples.runtime.devices import make_fabric
+from semples.inference.segmentation import Predictor
 
 COLUMNS = ["image", "class", "pixels", "share"]
 
 
 def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scales: Sequence[float], out: Path) -> None:
-    """Write the folder `out`: masks/<name>.png, overlays/<name>.png and areas.csv, a line for every class found.
+    """Write the folder `out`: masks/<name>.png, overlays/<name>.png, and areas.csv with a line per class of a mask.
 
-    `photos` are files and folders, which are searched. The network sees a photograph whose longer side is above
-    `max_side` pixels at that size; its mask has the photograph's own. `scales` replace those of the training settings
-    where there are any. The columns of areas.csv are image, class, pixels and share (of the image, in [0, 1]).
+    areas.csv has the columns image, class, pixels and share (of the image, in [0, 1]).
+
+    Args:
+        photos: Files, and folders that are searched for photographs.
+        max_side: The network gets larger photographs downscaled to this side, in pixels; masks have the full size.
+        scales: Test scales instead of those of the training settings, if there are any.
+    Raises:
+        SemplesError: A photograph is missing or unreadable, or two would have the same name in `out`.
     """
     torch.set_num_threads(run.threads)
-    found = _photographs(photos)
-    trained = load_segmenter(checkpoint)
-    chosen = trained.settings.model_copy(update={"test_scales": list(scales)} if scales else {})
-    fabric = make_fabric(run.device, "auto")
-    network = fabric.setup_module(trained.network)
-    rows = []
+    paths = _photographs(photos)
+    predictor = Predictor(checkpoint, run.device, max_side, scales)
+    rows: list[list] = []
     with atomic_path(out) as folder:
-        for name, path in tqdm(found.items(), desc="predict", unit="photo", mininterval=2):
+        for name, path in tqdm(paths.items(), desc="predict", unit="photo", mininterval=2):
             photo = read_image(path)
-            small = shrink(photo, None, max_side)[0] if max(photo.shape) > max_side else photo
-            (mask,) = predict_masks(network, [small], chosen, fabric.device)
-            mask = cv2.resize(mask, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-            _write(folder, name, photo, mask, trained.classes)
-            rows += _areas(name, mask, trained.classes)
+            mask = predictor.predict(photo)
+            (folder / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
+            write_mask(folder / "masks" / f"{name}.png", mask, predictor.palette)
+            write_image(folder / "overlays" / f"{name}.png", overlay(photo, mask, predictor.palette))
+            areas = zip(*np.unique(mask, return_counts=True), strict=True)
+            rows += [[name, predictor.classes[k], int(n), round(n / mask.size, 6)] for k, n in areas]
         pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "areas.csv", index=False)
-    print(f"{len(found)} photographs: {out}")
+    print(f"{len(paths)} photographs: {out}")
 
 
 def overlay(photo: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """The photograph, uint8 (height, width, 3), with its objects in their colours, half of each, under a white line."""
+    """Return a photograph whose objects are half in their class's colour, inside a white line.
+
+    Args:
+        photo: RGB uint8 (height, width, 3).
+        mask: Class indices uint8 (height, width), background 0.
+        palette: RGB uint8 (256, 3).
+    """
     coloured = np.where((mask > 0)[..., None], (0.5 * photo + 0.5 * palette[mask]).astype(np.uint8), photo)
     edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     coloured[edge] = 255
     return coloured
 
 
-def _photographs(given: Sequence[Path]) -> dict[str, Path]:
-    """Paths by the names of their outputs; every file's header is read now, not after an hour."""
-    found = []
-    for path in given:
-        if not path.exists():
-            raise SemplesError(path, "no such file or folder", "a photograph, or a folder of some", "correct the path")
-        inside = sorted(image_files(path)) if path.is_dir() else [Path(path.name)]
-        found += [(name, path / name if path.is_dir() else path) for name in inside]
-    if not found:
-        raise SemplesError(given[0], "no photograph", "JPEG, PNG, WebP, TIFF or BMP files", "name another folder")
-    for _, path in found:
+def _photographs(sources: Sequence[Path]) -> dict[str, Path]:
+    """Return paths by output name, after reading the header of each, so that a bad file is an error now."""
+    files: list[tuple[Path, Path]] = []  # name and path
+    for source in sources:
+        if not source.exists():
+            raise SemplesError(source, "no such file or folder", "photographs, or folders of them", "correct the path")
+        names = sorted(image_files(source)) if source.is_dir() else [Path(source.name)]
+        files += [(name, source / name if source.is_dir() else source) for name in names]
+    if not files:
+        expected = "JPEG, PNG, WebP, TIFF or BMP files"
+        raise SemplesError(sources[0], "no photograph", expected, "correct the path")
+    for _, path in files:
         image_size(path)
-    named = dict(zip(image_ids([name for name, _ in found]), [path for _, path in found], strict=True))
-    if len(named) < len(found):
-        raise SemplesError("photographs", "two of one name in two folders", "one a name", "predict them one by one")
-    return named
-
-
-def _write(folder: Path, name: str, photo: np.ndarray, mask: np.ndarray, classes: Classes) -> None:
-    palette, path = classes.palette(), folder / "masks" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_mask(path, mask, palette)
-    write_image(folder / "overlays" / f"{name}.png", overlay(photo, mask, palette))
-
-
-def _areas(name: str, mask: np.ndarray, classes: Classes) -> list[list]:
-    """Lines of areas.csv: the classes in the mask, background first."""
-    names = ("background", *classes.names)
-    found = zip(*np.unique(mask, return_counts=True), strict=True)
-    return [[name, names[index], int(pixels), round(pixels / mask.size, 6)] for index, pixels in found]
+    paths = dict(zip(image_ids([name for name, _ in files]), [path for _, path in files], strict=True))
+    if len(paths) < len(files):
+        expected, remedy = "different names", "predict the folders one by one"
+        raise SemplesError("photographs", "the same name in two folders", expected, remedy)
+    return paths

@@ -1,6 +1,8 @@
 """A trained network in use: predict, submission, export."""
 
 import json
+import subprocess
+import sys
 import tarfile
 from io import BytesIO
 
@@ -12,9 +14,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from semples.cli import main
-from semples.data.images import read_mask, voc_palette
+from semples.data.images import read_image, read_mask, voc_palette
 from semples.data.importers import voc
 from semples.data.manifest import read_manifest, write_manifest
+from semples.errors import SemplesError
 from semples.inference.segmentation import load_segmenter
 from semples.tools.predict import overlay
 
@@ -48,6 +51,31 @@ def test_predict_gives_what_segment_predicted(drawn, trained, tmp_path):
     assert run("predict", row["image"], *flags, "--run", '{"device": "cpu"}') == 0
     found = [read_mask(p) for p in (next((tmp_path / "out/masks").iterdir()), trained / f"predictions/{row['id']}.png")]
     assert (found[0] == found[1]).mean() > 0.99  # the stage ran in float32, predict in what the processor has
+
+
+def test_the_python_face_gives_the_masks_of_the_command(drawn, trained, tmp_path):
+    from semples import CamFile, Predictor, read_manifest  # noqa: F401
+
+    row = read_manifest(drawn / "data/manifest.csv").split("val").table.iloc[0]
+    flags = ("--checkpoint", trained / "model.safetensors", "--out", tmp_path / "out", "--max-side", 48)
+    assert run("predict", row["image"], *flags, "--run", '{"device": "cpu"}') == 0
+    predictor = Predictor(str(trained / "model.safetensors"), device="cpu", max_side=48)
+    image = read_image(row["image"])
+    mask = predictor.predict(image)
+    assert (mask.dtype, mask.shape) == (np.uint8, image.shape[:2])
+    assert np.array_equal(mask, read_mask(next((tmp_path / "out/masks").iterdir())))
+    assert predictor.classes[:2] == ("background", "boat")
+    assert predictor.palette.shape == (256, 3)
+    for wrong in (image.astype(np.float32), image[..., 0], np.dstack([image, image[..., :1]])):
+        with pytest.raises(SemplesError, match=r"expected: RGB uint8 \(height, width, 3\)"):
+            predictor.predict(wrong)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    program = "import sys, semples; sys.exit(bool({'torch', 'numpy', 'pandas', 'pydantic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    with pytest.raises(ImportError, match="Nothing"):
+        from semples import Nothing  # noqa: F401
 
 
 def test_an_overlay_leaves_the_background_and_draws_a_line():
@@ -151,7 +179,7 @@ def test_scales_of_the_command_take_the_place_of_the_trainings(trained, tmp_path
     Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
     seen = []
     monkeypatch.setattr(
-        "semples.tools.predict.masks_of",
+        "semples.inference.segmentation.predict_masks",
         lambda network, pictures, chosen, device: seen.append(chosen.test_scales) or [np.zeros((30, 40), np.uint8)],
     )
     flags = ("--checkpoint", trained / "model.safetensors", "--out", tmp_path / "out")

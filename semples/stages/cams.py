@@ -1,4 +1,4 @@
-"""cams: maps of whole images into one HDF5 file."""
+"""cams: write the CAMs of whole images into one HDF5 file."""
 
 from pathlib import Path
 
@@ -18,27 +18,22 @@ from semples.weights.generators import trained_generator
 def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Path, shard: str | None = None) -> None:
     """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`.
 
-    `shard`, such as "2-of-4", is the share of the images that this job takes; without it, all.
+    Args:
+        generator: model.safetensors of the stage `masks_from`.
+        shard: Share of the images, such as "2-of-4"; None for all.
     """
     images = read_manifest(manifest).split(split).with_labels()
-    digest = images.digest()
+    inputs = {"manifest": images.digest(), "split": split, "stride": str(settings.cams.stride)}
     images = Manifest(images.table[shard_slice(shard, len(images))].reset_index(drop=True), images.classes)
     model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
-    made_from = provenance(
-        "cams",
-        used_settings(settings, "generator", "cams"),
-        weights=weights,
-        manifest=digest,
-        split=split,
-        stride=str(settings.cams.stride),
-    )
+    made_from = provenance("cams", used_settings(settings, "generator", "cams"), weights=weights, **inputs)
     remove_leftovers(out)
     ids, names = list(images.table["id"]), images.classes.names
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
         for batch in batches_of_scores(settings, model, images):
             for row, score, classes in batch:
-                here = images.table.iloc[row]
-                writer.add(here["id"], score, classes, here["height"], here["width"])
+                image = images.table.iloc[row]
+                writer.add(image["id"], score, classes, image["height"], image["width"])
             bar.update(len(batch))
     print(f"{len(images)} images: {out}")

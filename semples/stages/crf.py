@@ -1,4 +1,4 @@
-"""crf: dense CRF turns CAMs into palette PNG pseudo masks, in parallel processes."""
+"""crf: turn CAMs into palette PNG pseudo masks with a dense CRF, in parallel processes."""
 
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,20 @@ def run(
 ) -> None:
     """Write the folder `out` with a palette PNG `<id>.png` for every image in `cams`.
 
-    `evaluation` is the JSON that `semples evaluate --cams` wrote: the threshold of the settings' policy is in it.
-    Without it (a data set without true masks) the policy must be `fixed` or `label-free`. `shard`, such as "2-of-4",
-    is the share of the images that this job takes.
+    Args:
+        evaluation: JSON of `semples evaluate --cams`, which has the threshold of the settings' policy. Without it, as
+            without ground truth, the policy must be `fixed` or `label-free`.
+        shard: Share of the images, such as "2-of-4"; None for all.
+    Raises:
+        SemplesError: The evaluation has no threshold by the policy, or it is missing and the policy needs it.
     """
     images = read_manifest(manifest)
     threshold = _threshold(settings, cams, evaluation)
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
         ids = file.ids[shard_slice(shard, len(file.ids))]
-    photos = images.table.set_index("id")["image"]
-    jobs = [(image, photos[image]) for image in ids]
+    photographs = images.table.set_index("id")["image"]
+    jobs = [(image, Path(photographs[image])) for image in ids]
     used = settings.model_dump(include={"crf"}, mode="json")
     remove_leftovers(out)
     with atomic_path(out) as folder:
@@ -45,30 +48,30 @@ def run(
 
 
 def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float:
-    chosen = settings.crf.threshold
+    threshold = settings.crf.threshold
     if evaluation is None:
         require_masks(settings, masked_splits=set())
-        return chosen.value if chosen.policy == "fixed" else label_free_threshold(settings, cams)
+        return threshold.value if threshold.policy == "fixed" else label_free_threshold(settings, cams)
     policies = read_json(evaluation, "evaluate")["policies"]
-    if chosen.policy not in policies:
+    if threshold.policy not in policies:
         expected = f"one of {', '.join(policies)}"
-        raise SemplesError(evaluation, f"no threshold by {chosen.policy!r}", expected, "raise `evaluate.held_out`")
-    return policies[chosen.policy]["threshold"]
+        raise SemplesError(evaluation, f"no threshold by {threshold.policy!r}", expected, "raise `evaluate.held_out`")
+    return policies[threshold.policy]["threshold"]
 
 
 def _write_pseudo_mask(
-    cams: Path, folder: Path, palette: np.ndarray, chosen: Crf, threshold: float, job: tuple[str, str]
+    cams: Path, folder: Path, palette: np.ndarray, settings: Crf, threshold: float, job: tuple[str, Path]
 ) -> None:
-    image, photo = job
+    image, photograph = job
     with CamFile(cams) as file:
         maps = file.read(image)
-    probability = label_probability(maps, photo, chosen, threshold)
+    probability = label_probability(maps, photograph, settings, threshold)
     mask = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)]
     path = folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if chosen.margin or chosen.confidence:
-        sure = label_margin(probability)
-        mask = np.where(sure < chosen.margin, IGNORE, mask)
+    if settings.margin or settings.confidence:
+        margin = label_margin(probability)
+        mask = np.where(margin < settings.margin, IGNORE, mask)
     write_mask(path, mask, palette)
-    if chosen.confidence:
-        write_image(folder / "confidence" / f"{image}.png", np.rint(255 * sure).astype(np.uint8))
+    if settings.confidence:
+        write_image(folder / "confidence" / f"{image}.png", np.rint(255 * margin).astype(np.uint8))

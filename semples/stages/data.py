@@ -1,4 +1,4 @@
-"""data: a data set becomes a manifest."""
+"""data: turn a data set into a manifest."""
 
 from pathlib import Path
 
@@ -11,17 +11,15 @@ from semples.data.scan import scan_images
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
-# `load(data, folder, processes)` of each gives classes and a table; it may write pictures into `folder`
-
 
 def run(settings: Settings, out: Path) -> None:
-    """Write the folder `out` with manifest.csv, classes.csv, and the pictures that an importer draws."""
+    """Write the folder `out` with manifest.csv, classes.csv, and the images that an importer draws."""
     data, processes = settings.data, settings.run.threads
     with atomic_path(out) as partial:
         partial.mkdir(parents=True)
         classes, listed = load_data_set(data, partial, processes)
         table, left_out = scan_images(listed, classes, data, partial, processes)
-        expect_splits(table, data)
+        _require_splits(table, data)
         write_manifest(partial / "manifest.csv", table, classes)
     for problem in left_out:
         print(f"left out: {problem}")
@@ -29,11 +27,10 @@ def run(settings: Settings, out: Path) -> None:
     print(f"{len(table)} images, {labelled} with labels, {len(classes)} classes: {out / 'manifest.csv'}")
 
 
-def expect_splits(table: pd.DataFrame, data: Data) -> None:
-    """An error unless the splits that train and validate have images: looked at before an hour is spent."""
+def _require_splits(table: pd.DataFrame, data: Data) -> None:
+    """Raise SemplesError unless the splits that train and validate have images."""
     counts = split_counts(table)
     for key in ("train", "val"):
         if (name := getattr(data, key)) not in counts:
-            raise SemplesError(
-                f"data.{key}", f"split {name!r} without an image", f"one of {list(counts)}", f"correct `data.{key}`"
-            )
+            where, expected = f"data.{key}", f"one of {list(counts)}"
+            raise SemplesError(where, f"split {name!r} without an image", expected, f"correct `{where}`")

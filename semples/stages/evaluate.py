@@ -1,7 +1,8 @@
-"""evaluate: CAMs or masks against the true masks of a split."""
+"""evaluate: compare CAMs or masks with the ground truth of a split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -12,132 +13,128 @@ from semples.data.cam_file import CamFile
 from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
+from semples.evaluation import metrics
 from semples.evaluation.bootstrap import BootstrapSums, confidence_interval
-from semples.evaluation.metrics import (
-    boundary_counts,
-    confusion_matrix,
-    iou,
-    mean_iou,
-    mean_iou_from_counts,
-    pseudo_mask,
-    summary,
-)
 from semples.evaluation.threshold_counts import ThresholdCounts, score_histogram
 from semples.evaluation.thresholds import otsu_index, threshold_grid
 from semples.files import read_json, write_json
 
-BUCKETS = 10_000  # of ids, to draw a share of them
+_BUCKETS = 10_000  # of ids, from which the calibration share is drawn
+
+
+class _Counts(NamedTuple):
+    """Counts of a file of CAMs."""
+
+    scores: np.ndarray
+    """Histogram of all scores, int64 (thresholds,)."""
+    calibration: ThresholdCounts
+    """Of the images that choose the threshold of the policy `held-out`."""
+    test: ThresholdCounts
+    """Of the other images."""
+    boundary: np.ndarray
+    """metrics.boundary_counts at the fixed threshold."""
 
 
 def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Path) -> None:
-    """Write the JSON `out`: the whole threshold curve, and a summary at the threshold of every policy."""
-    images = _judged(manifest, split)
-    thresholds = threshold_grid(settings)
+    """Write the JSON `out`: mIoU and IoU per class at every threshold, and a summary at the threshold of every policy.
+
+    Raises:
+        SemplesError: The split has no ground truth, or the CAMs are of none of its images.
+    """
+    images, thresholds = _images(manifest, split), threshold_grid(settings)
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
         packages = file.provenance["packages"]
-        scores, choosing, judging, boundary = _count_maps(settings, file, images, thresholds)
-    both = choosing + judging
-    curve = mean_iou(both.matrices())
+        counts = _count(settings, file, images, thresholds)
+    both = counts.calibration + counts.test
+    curve = metrics.mean_iou(both.matrices())
     fixed = int(np.abs(thresholds - settings.crf.threshold.value).argmin())
+    boundary = {"boundary_iou": float(metrics.mean_iou_from_counts(*counts.boundary))}
     policies = {
-        "fixed": _policy(both, fixed, thresholds, images) | {"boundary_iou": float(mean_iou_from_counts(*boundary))},
-        "oracle": _policy(both, int(curve.argmax()), thresholds, images),
-        "label-free": _policy(both, otsu_index(scores, thresholds), thresholds, images),
+        "fixed": _summary(both, fixed, images) | boundary,
+        "oracle": _summary(both, int(curve.argmax()), images),
+        "label-free": _summary(both, otsu_index(counts.scores, thresholds), images),
     }
-    if choosing.images and judging.images:
-        place = int(mean_iou(choosing.matrices()).argmax())
-        policies["held-out"] = _policy(judging, place, thresholds, images)
-    ious = np.where(np.isnan(classwise := iou(both.matrices())), None, classwise)
-    write_json(
-        out,
-        {
-            **_header("cams", split, both.images, packages),
-            "policies": policies,
-            "curve": {"threshold": thresholds.tolist(), "miou": curve.tolist(), "iou": ious.tolist()},
-        },
-    )
-    for name, found in policies.items():
-        print(f"CAM mIoU {found['miou']:.4f} on {split} at threshold {found['threshold']:.2f} ({name})")
+    if counts.calibration.images and counts.test.images:
+        best = int(metrics.mean_iou(counts.calibration.matrices()).argmax())
+        policies["held-out"] = _summary(counts.test, best, images)
+    ious = [[None if np.isnan(value) else value for value in row] for row in metrics.iou(both.matrices()).tolist()]
+    points = {"threshold": thresholds.tolist(), "miou": curve.tolist(), "iou": ious}
+    header = {"kind": "cams", "split": split, "images": both.images, "packages": packages}
+    write_json(out, {**header, "policies": policies, "curve": points})
+    for name, result in policies.items():
+        print(f"CAM mIoU {result['miou']:.4f} on {split} at threshold {result['threshold']:.2f} ({name})")
 
 
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:
-    """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png; `kind` says which stage made them."""
-    images = _judged(manifest, split)
+    """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png.
+
+    Args:
+        kind: Stage that wrote them, "crf" or "segment".
+    Raises:
+        SemplesError: The split has no ground truth, or the masks are of none of its images.
+    """
+    images = _images(manifest, split)
     if not masks.is_dir():
         raise SemplesError(masks, "no such folder", "a folder of masks", f"make it with `semples {kind}`")
     packages = read_json(masks / "provenance.json", kind)["packages"]
-    kept = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
+    ids = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
     classes = len(images.classes)
-    total, boundary, ignored, replicates = 0, 0, 0, BootstrapSums()
-    for row in _rows(images, kept):
+    total, boundary = np.zeros((classes + 1,) * 2, np.int64), np.zeros((3, classes + 1), np.int64)
+    ignored, sums = 0, BootstrapSums()
+    for row in _rows(images, ids):
         shape = (row.height, row.width)
-        truth, found = read_mask(row.mask, shape), read_mask(masks / f"{row.id}.png", shape)
-        matrix = confusion_matrix(truth, found, classes)
-        total, boundary = total + matrix, boundary + boundary_counts(truth, found, classes)
-        ignored += int(((found == IGNORE) & (truth != IGNORE)).sum())
-        replicates.add(row.id, {"all": [np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]})
-    result = summary(total, images.classes.names) | {
-        "boundary_iou": float(mean_iou_from_counts(*boundary)),
-        "ignored": ignored,
-        "interval": confidence_interval(mean_iou_from_counts(*np.moveaxis(replicates.sums["all"], 1, 0))),
-    }
-    write_json(out, {**_header(kind, split, len(kept), packages), **result})
-    low, high = result["interval"]
+        truth, prediction = read_mask(row.mask, shape), read_mask(masks / f"{row.id}.png", shape)
+        matrix = metrics.confusion_matrix(truth, prediction, classes)
+        total += matrix
+        boundary += metrics.boundary_counts(truth, prediction, classes)
+        ignored += int(((prediction == IGNORE) & (truth != IGNORE)).sum())
+        sums.add(row.id, {"all": np.stack([np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])})
+    low, high = confidence_interval(metrics.mean_iou_from_counts(*np.moveaxis(sums.sums["all"], 1, 0)))
+    boundary_iou = float(metrics.mean_iou_from_counts(*boundary))
+    result = metrics.summary(total, images.classes.names)
+    result |= {"boundary_iou": boundary_iou, "ignored": ignored, "interval": [low, high]}
+    write_json(out, {"kind": kind, "split": split, "images": len(ids), "packages": packages, **result})
     print(f"{kind} mIoU {result['miou']:.4f} (95 %: {low:.4f} to {high:.4f}) on {split}")
 
 
-def _count_maps(
-    settings: Settings, file: CamFile, images: Manifest, thresholds: np.ndarray
-) -> tuple[np.ndarray, ThresholdCounts, ThresholdCounts, np.ndarray]:
-    """One pass over the store: all scores, the counts of the images that choose `held-out` and of those that judge it,
-    and the boundary counts at the fixed threshold."""
+def _count(settings: Settings, file: CamFile, images: Manifest, thresholds: np.ndarray) -> _Counts:
+    """Count in one pass over the file."""
     classes = len(images.classes)
-    parts, scores = [ThresholdCounts(thresholds, classes), ThresholdCounts(thresholds, classes)], 0
-    boundary = np.zeros((3, classes + 1), np.int64)
-    kept = set(file.ids)
-    for row in _rows(images, kept):
+    scores, boundary = np.zeros(len(thresholds), np.int64), np.zeros((3, classes + 1), np.int64)
+    counts = _Counts(scores, ThresholdCounts(thresholds, classes), ThresholdCounts(thresholds, classes), boundary)
+    for row in _rows(images, set(file.ids)):
         maps = file.read(row.id)
         truth, score = read_mask(row.mask, (row.height, row.width)), maps.full_size()
-        parts[not _chooses(row.id, settings.evaluate.held_out)].add(row.id, truth, score, maps.classes)
-        mask = pseudo_mask(score, maps.classes, settings.crf.threshold.value)
-        boundary += boundary_counts(truth, mask, classes)
-        scores = scores + score_histogram(maps.score, thresholds)
-    for image in kept - set(images.table["id"]):  # without a mask, but with scores
-        scores = scores + score_histogram(file.read(image).score, thresholds)
-    return scores, *parts, boundary
+        # the id alone decides, so that every variant and shard has the same share
+        calibrates = crc32(f"held-out {row.id}".encode()) % _BUCKETS < settings.evaluate.held_out * _BUCKETS
+        (counts.calibration if calibrates else counts.test).add(row.id, truth, score, maps.classes)
+        mask = metrics.pseudo_mask(score, maps.classes, settings.crf.threshold.value)
+        boundary += metrics.boundary_counts(truth, mask, classes)
+        scores += score_histogram(maps.score, thresholds)
+    for image in set(file.ids) - set(images.table["id"]):  # no ground truth, but scores
+        scores += score_histogram(file.read(image).score, thresholds)
+    return counts
 
 
-def _chooses(image: str, share: float) -> bool:
-    """Whether an image is of the share that chooses a threshold; its id alone decides."""
-    return crc32(f"held-out {image}".encode()) % BUCKETS < share * BUCKETS
-
-
-def _policy(counts: ThresholdCounts, place: int, thresholds: np.ndarray, images: Manifest) -> dict:
+def _summary(counts: ThresholdCounts, index: int, images: Manifest) -> dict:
+    """Return the summary at the threshold of this index."""
     return {
-        "threshold": float(thresholds[place]),
-        **summary(counts.matrices()[place], images.classes.names),
-        "images": counts.images,
-        "ignored": 0,
-        "interval": confidence_interval(counts.bootstrap_miou(place)),
+        "threshold": float(counts.thresholds[index]),
+        **metrics.summary(counts.matrices()[index], images.classes.names),
+        **{"images": counts.images, "ignored": 0, "interval": confidence_interval(counts.bootstrap_miou(index))},
     }
 
 
-def _judged(manifest: Path, split: str) -> Manifest:
+def _images(manifest: Path, split: str) -> Manifest:
     images = read_manifest(manifest).split(split).with_masks()
     if len(images) == 0:
-        raise SemplesError(manifest, f"no mask in split {split!r}", "true masks to judge by", "name a split with masks")
+        raise SemplesError(manifest, f"no mask in split {split!r}", "ground truth", "name a split with masks")
     return images
 
 
-def _rows(images: Manifest, kept: set[str]) -> Iterator:
-    rows = [row for row in images.table.itertuples() if row.id in kept]
+def _rows(images: Manifest, ids: set[str]) -> Iterable[Any]:
+    rows = [row for row in images.table.itertuples() if row.id in ids]
     if not rows:
-        raise SemplesError(
-            "evaluate", "no image in common", "results of this split", "name the split they were made of"
-        )
+        raise SemplesError("evaluate", "no image in common", "results of this split", "name the split they are of")
     return tqdm(rows, desc="evaluate", unit="image", mininterval=2)
-
-
-def _header(kind: str, split: str, images: int, packages: str) -> dict:
-    return {"kind": kind, "split": split, "images": images, "packages": packages}

@@ -1,9 +1,10 @@
-"""guide: the frozen image-text model, made local, with the embeddings of class names and words."""
+"""guide: save the frozen image-text model with the embeddings of class names and words."""
 
 import json
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -22,121 +23,112 @@ from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
 from semples.weights.guide_folder import MODEL_FILES, set_centres
 
-CENTRE_IMAGES = 1000
+_CENTRE_IMAGES = 1000
+_LOCAL, _HUB = "local-dir:", "hf-hub:"
 
 
 def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None = None) -> None:
     """Write the folder `out`: the model in open_clip's layout, texts.safetensors and words.txt.
 
     texts.safetensors has `texts` (classes, width) and `words` (words, width), float32, L2-normalised. As `guide.centre`
-    says, there are the mean embeddings, `image_centre` of the manifest's training images and `text_centre` of the
-    words, each (width,), and with the latter texts and words are centred.
+    says, it has the mean embeddings `image_centre` of training images and `text_centre` of the words, each (width,),
+    which are subtracted from texts and words before the final L2 normalisation.
+
+    Args:
+        manifest: Needed for `guide.centre`.
+    Raises:
+        SemplesError: An empty name, no weights for the model, or weights of another digest than `guide.sha256`.
     """
-    chosen = settings.guide
-    name = f"local-dir:{GUIDE_WEIGHTS}" if chosen.model == "mini" else chosen.model
-    classes, words = read_classes(classes_file), _words(chosen)
-    _expect_names(classes_file, classes.texts, words)
-    guide = _fetched(name, chosen)
+    section = settings.guide
+    name = f"{_LOCAL}{GUIDE_WEIGHTS}" if section.model == "mini" else section.model
+    classes, words = read_classes(classes_file), _words(section)
+    _check_names(classes_file, classes.texts, words)
+    guide = _load(name, section)
     with torch.no_grad(), atomic_path(out) as partial:
         partial.mkdir(parents=True)
         _export(name, guide, partial)
-        sentences, centres = [chosen.template.format(word) for word in words], {}
-        if chosen.centre != "none":
-            centres["image_centre"] = _mean_embedding(guide, _training_images(manifest, settings.data.train))
-        if chosen.centre == "both":
+        sentences, centres = [section.template.format(word) for word in words], {}
+        if section.centre != "none":
+            centres["image_centre"] = _mean_embedding(guide, manifest, settings.data.train)
+        if section.centre == "both":
             centres["text_centre"] = guide.encode_text(sentences).mean(dim=0)
         set_centres(guide, centres)
-        texts = guide.encode_classes(list(classes.texts), chosen.templates or [chosen.template])
-        spoken = guide.encode_text(sentences)
-        save_file({"texts": texts, "words": spoken, **centres}, partial / "texts.safetensors")
+        texts = guide.encode_classes(list(classes.texts), section.templates or [section.template])
+        tensors = {"texts": texts, "words": guide.encode_text(sentences), **centres}
+        save_file(tensors, partial / "texts.safetensors")
         write_text(partial / "words.txt", "".join(f"{word}\n" for word in words))
-    print(f"guide {chosen.model}, {len(classes)} classes, {len(words)} words: {out}")
+    print(f"guide {section.model}, {len(classes)} classes, {len(words)} words: {out}")
 
 
-def _training_images(manifest: Path | None, split: str) -> list[str]:
-    """Files of the split, at most CENTRE_IMAGES of them, evenly spaced."""
+def _mean_embedding(guide: Guide, manifest: Path | None, split: str) -> torch.Tensor:
+    """Return the mean embedding (width,) of the split's images, of at most _CENTRE_IMAGES that are evenly spaced."""
     if manifest is None:
         raise SemplesError("guide.centre", "no manifest", "the images to take the mean of", "give --manifest")
     images = read_manifest(manifest).split(split).table["image"].tolist()
-    return images[:: -(-len(images) // CENTRE_IMAGES)]
-
-
-def _mean_embedding(guide: Guide, images: list[str]) -> torch.Tensor:
-    """Mean of the images' embeddings, (width,)."""
-    total = 0
+    images = images[:: -(-len(images) // _CENTRE_IMAGES)]
+    total = torch.zeros(guide.width)
     for path in tqdm(images, desc="mean embedding", mininterval=2):
-        pixels = as_batch([read_image(path)], torch.device("cpu"), guide.image_size)
+        pixels = as_batch([read_image(Path(path))], torch.device("cpu"), guide.image_size)
         total = total + guide.encode_image(guide.normalise(pixels))[0]
     return total / len(images)
 
 
-def _words(chosen: GuideSettings) -> list[str]:
-    if chosen.words:
-        return chosen.words
-    if chosen.model == "mini":
-        return list(WORDS)
+def _words(section: GuideSettings) -> list[str]:
+    if section.words or section.model == "mini":
+        return section.words or list(WORDS)
     return files("semples.config").joinpath("words.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
 
-def _expect_names(classes_file: Path, texts: tuple[str, ...], words: list[str]) -> None:
+def _check_names(classes_file: Path, texts: tuple[str, ...], words: list[str]) -> None:
     if not texts:
-        raise SemplesError(classes_file, "no class", "a line a class: name, text, colour", "list the classes")
+        raise SemplesError(classes_file, "no class", "a line per class: name, text, colour", "list the classes")
     for where, names in ((classes_file, texts), ("guide.words", words)):
         if not all(name.strip() for name in names):
-            raise SemplesError(where, "an empty name", "words that a prompt can hold", "fill it or take it out")
+            raise SemplesError(where, "an empty name", "names for prompts", "fill it in or remove it")
 
 
-def _fetched(name: str, chosen: GuideSettings) -> Guide:
-    """The guide, its weights fetched if need be; an error where it has none, or others than `guide.sha256` says."""
-    if name in open_clip.list_models() and not chosen.pretrained:
-        known = open_clip.list_pretrained_tags_by_model(name)
+def _load(name: str, section: GuideSettings) -> Guide:
+    """Return the guide, after a download if need be."""
+    if name in open_clip.list_models() and not section.pretrained:
+        tags = open_clip.list_pretrained_tags_by_model(name)
         raise SemplesError(
             "guide.pretrained",
             f"none for {name!r}, which would be random weights",
-            f"one of {known}, or the path of a file" if known else "an open_clip model name that has weights",
+            f"one of {tags}, or the path of a file" if tags else "an open_clip model name that has weights",
             "set `guide.pretrained`, or correct `guide.model`",
         )
-    guide = load_guide(name, chosen.pretrained, chosen.normalisation, chosen.fill)
-    if chosen.sha256:
-        _expect_digest(name, chosen)
+    guide = load_guide(name, section.pretrained, section.normalisation, section.fill)
+    if section.sha256 and (digest := sha256(path := _weights(name, section))) != section.sha256.lower():
+        remedy = "delete the file and download it again, or correct `guide.sha256`"
+        raise SemplesError(path, f"sha256 {digest}", f"sha256 {section.sha256}", remedy)
     return guide
 
 
-def _expect_digest(name: str, chosen: GuideSettings) -> None:
-    if name.startswith("local-dir:"):
-        path = require(Path(name.removeprefix("local-dir:")) / MODEL_FILES[1], "guide")
-    elif name.startswith("hf-hub:"):
-        path = Path(download_pretrained_from_hf(name.removeprefix("hf-hub:")))
-    else:
-        fetched = download_pretrained(get_pretrained_cfg(name, chosen.pretrained or ""))
-        path = Path(fetched) if fetched else require(Path(chosen.pretrained or "no weights"), "guide")
-    if (found := sha256(path)) != chosen.sha256.lower():
-        raise SemplesError(
-            path,
-            f"sha256 {found}",
-            f"sha256 {chosen.sha256}",
-            "delete the file and fetch it again, or correct `guide.sha256`",
-        )
+def _weights(name: str, section: GuideSettings) -> Path:
+    """Return the file of weights that open_clip has loaded."""
+    if name.startswith(_LOCAL):
+        return require(Path(name.removeprefix(_LOCAL)) / MODEL_FILES[1], "guide")
+    if name.startswith(_HUB):
+        return Path(download_pretrained_from_hf(name.removeprefix(_HUB)))
+    downloaded = download_pretrained(get_pretrained_cfg(name, section.pretrained or ""))
+    return Path(downloaded) if downloaded else require(Path(section.pretrained or "no weights"), "guide")
 
 
 def _export(name: str, guide: Guide, folder: Path) -> None:
-    """The model as open_clip's configuration and safetensors; a local folder's two files are copied."""
-    if name.startswith("local-dir:"):
+    """Write the model as open_clip's configuration and safetensors; copy the two files of a local folder."""
+    config = folder / MODEL_FILES[0]
+    if name.startswith(_LOCAL):
         for file in MODEL_FILES:
-            source = Path(name.removeprefix("local-dir:")) / file
+            source = Path(name.removeprefix(_LOCAL)) / file
             if not source.exists():
                 raise SemplesError(source, "no such file", f"the files {MODEL_FILES}", "complete the guide's folder")
             shutil.copyfile(source, folder / file)
         return
-    if name.startswith("hf-hub:"):
-        shutil.copyfile(
-            download_pretrained_from_hf(name.removeprefix("hf-hub:"), filename=MODEL_FILES[0]), folder / MODEL_FILES[0]
-        )
+    if name.startswith(_HUB):
+        shutil.copyfile(download_pretrained_from_hf(name.removeprefix(_HUB), filename=MODEL_FILES[0]), config)
     else:
-        visual = guide.clip.visual
-        config = {
-            "model_cfg": open_clip.get_model_config(name),
-            "preprocess_cfg": {"mean": visual.image_mean, "std": visual.image_std},
-        }
-        write_text(folder / MODEL_FILES[0], json.dumps(config, indent=2))
+        visual: Any = guide.clip.visual
+        preprocessing = {"mean": visual.image_mean, "std": visual.image_std}
+        values = {"model_cfg": open_clip.get_model_config(name), "preprocess_cfg": preprocessing}
+        write_text(config, json.dumps(values, indent=2))
     save_file({key: value.contiguous() for key, value in guide.clip.state_dict().items()}, folder / MODEL_FILES[1])

@@ -1,4 +1,4 @@
-"""heatmap: where in a picture the guide sees a text or a prompt, as PNG and PDF."""
+"""heatmap: draw where in an image the guide sees a text or a prompt, as PNG and PDF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from semples.models.guide import Guide
 from semples.training.prompts import load_prompts
 from semples.weights import guide_folder
 
-NAME = "name of the class"
+_NAME = "name of the class"
 
 
 def run(
@@ -29,39 +29,40 @@ def run(
     names: bool,
     out: Path,
 ) -> None:
-    """Write the PNG `out` and a PDF: a row an image; columns image, a heat map for each of `texts` and `prompts`.
+    """Draw a row per image: the image, and a heat map for each of `texts` and `prompts`.
 
-    `prompts` are (title, prompts.safetensors), of which the prompt of the image's first class is looked for; with
-    `names` its name is, too. The images are drawn as for a panel. Every heat map is stretched to its own lowest and
-    highest cosine.
+    The images are those of a panel. Every heat map is stretched to its own lowest and highest cosine.
+
+    Args:
+        prompts: (title, prompts.safetensors); the heat map is of the prompt of the image's first class.
+        names: Also draw the heat map of that class's name.
     """
     if not (prompts or texts or names):
-        raise SemplesError("heatmap", "nothing to look for", "words, or prompts", "give --text or --prompts")
+        raise SemplesError("heatmap", "no text", "texts or prompts to look for", "give --text, --names or --prompts")
     images = read_manifest(manifest).split(split).with_labels()
     images = images.sample(settings.figures.images, settings.figures.seed)
     model, classes, _ = guide_folder.open_folder(guide, settings)
     learned = {title: load_prompts(path).mean(dim=1) for title, path in prompts}  # classes, width
-    banks = ({NAME: classes["texts"]} if names else {}) | learned
+    banks = ({_NAME: classes["texts"]} if names else {}) | learned
     with torch.inference_mode():
         sentences = [settings.guide.template.format(text) for text in texts]
-        spoken = [model.encode_text(sentences)] if texts else []
-    rows, shown = [], [int(labels.argmax()) for labels in images.label_matrix()]
-    for path, klass in zip(images.table["image"], shown, strict=True):
-        photo = read_image(path)
-        heats = heat_maps(model, photo, torch.cat([*spoken, *(bank[klass : klass + 1] for bank in banks.values())]))
-        pictures = {title: heat_overlay(photo, heat) for title, heat in zip([*texts, *banks], heats, strict=True)}
-        rows.append({"image": photo} | pictures)
-    save_grid(rows, out, [images.classes.names[klass] for klass in shown])
+        embeddings = [model.encode_text(sentences)] if texts else []
+    rows, indices = [], [int(labels.argmax()) for labels in images.label_matrix()]
+    for path, k in zip(images.table["image"], indices, strict=True):
+        image = read_image(Path(path))
+        heats = _heat_maps(model, image, torch.cat([*embeddings, *(bank[k : k + 1] for bank in banks.values())]))
+        overlays = {title: heat_overlay(image, heat) for title, heat in zip([*texts, *banks], heats, strict=True)}
+        rows.append({"image": image} | overlays)
+    save_grid(rows, out, [images.classes.names[k] for k in indices])
 
 
 @torch.inference_mode()
-def heat_maps(guide: Guide, photo: np.ndarray, embeddings: torch.Tensor) -> np.ndarray:
-    """How near the guide's patch tokens are to L2-normalised embeddings (n, width), each map stretched to [0, 1].
+def _heat_maps(guide: Guide, image: np.ndarray, embeddings: torch.Tensor) -> np.ndarray:
+    """Return the cosine of patches and L2-normalised embeddings (n, width), each map stretched to [0, 1].
 
-    `photo` is uint8 RGB (height, width, 3). Returns float32 (n, height, width).
+    `image` is uint8 RGB (height, width, 3); the maps are float32 (n, height, width).
     """
-    pixels = guide.normalise(as_batch([photo], guide.mean.device))
+    pixels = guide.normalise(as_batch([image], guide.mean.device))
     cosines = guide.patch_cosines(pixels, embeddings)[0]
     low, high = cosines.amin(dim=(1, 2), keepdim=True), cosines.amax(dim=(1, 2), keepdim=True)
-    stretched = ((cosines - low) / (high - low).clamp(min=1e-8)).numpy()
-    return resize_map(stretched, *photo.shape[:2])
+    return resize_map(((cosines - low) / (high - low).clamp(min=1e-8)).numpy(), *image.shape[:2])

@@ -1,4 +1,4 @@
-"""join: the shards of cams or of crf become one."""
+"""join: join the shards of cams or of crf."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from semples.files import IGNORED, atomic_path, link_or_copy, read_json
 
 
 def run(shards: list[Path], out: Path) -> None:
-    """Write `out`: an index of HDF5 files, or one folder of the files of folders."""
+    """Write `out`: an index through which HDF5 files read as one, or one folder with the files of all folders."""
     with atomic_path(out) as partial:
         if shards[0].is_dir():
             _join_folders(shards, partial)
@@ -18,13 +18,13 @@ def run(shards: list[Path], out: Path) -> None:
 
 
 def _join_folders(shards: list[Path], out: Path) -> None:
-    """The files of all folders, as links where the file system has them."""
+    """Link the files of all folders into one; copy them where the file system has no links."""
     first = read_json(shards[0] / "provenance.json", "crf")
     for shard in shards:
         if read_json(shard / "provenance.json", "crf") != first:
             raise SemplesError(shard, "a shard of another run", f"one like {shards[0]}", "make it again")
         for path in sorted(path for path in shard.rglob("*") if path.is_file() and path.name not in IGNORED):
-            place = out / path.relative_to(shard)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.exists():
-                link_or_copy(path, place)
+            target = out / path.relative_to(shard)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                link_or_copy(path, target)

@@ -37,78 +37,72 @@ def run(
         weights: File of `semples weights`, from which the encoder starts with `segment.weights: imagenet`.
     """
     job = LearningJob(settings, "segment", seed, manifest, out)
-    images, chosen = job.images(), settings.segment
-    if chosen.labels == "truth":
-        images = images.with_masks()
+    images, segment = job.images(), settings.segment
+    if segment.labels == "truth":
+        images, masks = images.with_masks(), None
     targets = _targets(images, masks, settings)
     torch.manual_seed(seed)
-    network = new_network(chosen, len(images.classes))
-    if start := weights_file(chosen, weights):
+    network = new_network(segment, len(images.classes))
+    if start := weights_file(segment, weights):
         load_backbone(backbone_of(network.network.encoder), start, "segment.weights")
-    transform = MaskTransform(chosen.crop, chosen.scale, chosen.jitter)
+    transform = MaskTransform(segment.crop, segment.scale, segment.jitter)
     memory_gb = settings.run.cache_gb
     decode = decoder(images, memory_gb, folder=None)
     dataset = TrainingImages(len(images), decode, mask_targets(images, memory_gb, *targets), transform)
-    used = used_settings(settings, "segment")
-    # other masks must not resume this checkpoint
-    if chosen.labels == "truth":
-        made_of = digest(list(map(sha256, targets[0])))
-    else:
-        made_of = sha256(require(masks / "provenance.json", "crf"))
-    inputs = {"manifest": images.digest(), "masks": made_of, **weights_digest(start)}
+    inputs = {"manifest": images.digest(), "masks": _digest(masks, targets[0]), **weights_digest(start)}
     learn(
         job,
-        SegmentTask(network, _class_weights(chosen, targets[0], len(images.classes))),
-        TrainingBatches(dataset, chosen.batch, seed, settings.run.workers),
-        _optimizer(network, chosen),
-        used,
+        SegmentTask(network, _class_weights(segment, targets[0], len(images.classes))),
+        TrainingBatches(dataset, segment.batch, seed, settings.run.workers),
+        _optimizer(network, segment),
+        used_settings(settings, "segment"),
         inputs | {"classes": describe_classes(images.classes)},
         extra_metrics=_curve(read_manifest(manifest).split(settings.data.val), settings),
-        schedule=warmed_up(poly, chosen.warmup),
-        accumulate=chosen.accumulate,
-        ema=chosen.ema,
+        schedule=warmed_up(poly, segment.warmup),
+        accumulate=segment.accumulate,
+        ema=segment.ema,
     )
     job.finish()
 
 
 def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[list[str]]:
-    """Paths of a mask for every image, and of its confidence where that is used.
+    """Return the path of every image's mask and, with `segment.confidence`, that of its confidence.
 
-    Each has its image's size: looked at before an hour is spent.
+    Raises:
+        SemplesError: A file is missing or has another size than its image.
     """
-    if settings.segment.labels == "truth":
-        if len(images) == 0:
-            split = f"split {settings.data.train!r}"
-            raise SemplesError("segment.labels: truth", f"no mask in {split}", "true masks", "set `labels: pseudo`")
-        folders, paths = [], [list(images.table["mask"])]
-    else:
-        if masks is None:
-            raise SemplesError("--masks", "nothing", "a folder of pseudo masks", "make it with `semples crf`")
-        folders, paths = [masks], []
-    if settings.segment.confidence:
-        folders.append(_confidence_folder(masks))
-    paths += [[str(require(folder / f"{name}.png", "crf")) for name in images.table["id"]] for folder in folders]
+    truth = settings.segment.labels == "truth"
+    if truth and not len(images):
+        split = f"split {settings.data.train!r}"
+        raise SemplesError("segment.labels: truth", f"no mask in {split}", "ground truth", "set `labels: pseudo`")
+    if not truth and masks is None:
+        raise SemplesError("--masks", "nothing", "a folder of pseudo masks", "make it with `semples crf`")
+    paths = [list(images.table["mask"]) if masks is None else _files(masks, images)]
+    if masks is not None and settings.segment.confidence:
+        if not (masks / "confidence").is_dir():
+            remedy = "set `crf.confidence: true`, or `segment.confidence: false`"
+            raise SemplesError(masks / "confidence", "no such folder", "a PNG for every pseudo mask", remedy)
+        paths.append(_files(masks / "confidence", images))
     sizes = list(zip(images.table["width"], images.table["height"], strict=True))
-    for row in paths:
-        for path, size in zip(row, sizes, strict=True):
+    for column in paths:
+        for path, size in zip(column, sizes, strict=True):
             require_size(Path(path), size)
     return paths
 
 
-def _confidence_folder(masks: Path) -> Path:
-    folder = masks / "confidence"
-    if not folder.is_dir():
-        raise SemplesError(
-            folder,
-            "no such folder",
-            "a confidence PNG for every pseudo mask",
-            "set `crf.confidence: true`, or `segment.confidence: false`",
-        )
-    return folder
+def _files(folder: Path, images: Manifest) -> list[str]:
+    return [str(require(folder / f"{name}.png", "crf")) for name in images.table["id"]]
 
 
-def _class_weights(chosen: Segment, masks: list[str], classes: int) -> torch.Tensor | None:
-    if chosen.class_weights == "equal":
+def _digest(masks: Path | None, paths: list[str]) -> str:
+    """Return a digest of what the network learns from: a training on other masks must not resume this checkpoint."""
+    if masks is None:
+        return digest([sha256(Path(path)) for path in paths])
+    return sha256(require(masks / "provenance.json", "crf"))
+
+
+def _class_weights(segment: Segment, masks: list[str], classes: int) -> torch.Tensor | None:
+    if segment.class_weights == "equal":
         return None
     pixels = torch.zeros(IGNORE + 1, dtype=torch.int64)
     for path in tqdm(masks, desc="counting pixels", unit="mask", mininterval=2):
@@ -116,31 +110,29 @@ def _class_weights(chosen: Segment, masks: list[str], classes: int) -> torch.Ten
     return median_frequency_weights(pixels[: classes + 1])
 
 
-def _optimizer(network: Segmenter, chosen: Segment) -> Optimizer:
-    """The encoder learns at `lr`, everything else `head_lr_factor` times faster."""
+def _optimizer(network: Segmenter, segment: Segment) -> Optimizer:
+    """Return the optimiser; the encoder learns at `lr`, all else `head_lr_factor` times faster."""
     encoder = network.encoder_parameters()
     inside = {id(parameter) for parameter in encoder}
     decoder = [parameter for parameter in network.parameters() if id(parameter) not in inside]
-    if chosen.optimizer == "adamw":
-        return adamw(network, chosen, torch.nn.ParameterList(decoder), chosen.head_lr_factor)
-    groups = [
-        {"params": encoder, "lr": chosen.lr},
-        {"params": decoder, "lr": chosen.lr * chosen.head_lr_factor},
-    ]
-    return SGD(groups, momentum=0.9, weight_decay=chosen.weight_decay, fused=True)
+    if segment.optimizer == "adamw":
+        return adamw(network, segment, torch.nn.ParameterList(decoder), segment.head_lr_factor)
+    groups = [{"params": encoder, "lr": segment.lr}, {"params": decoder, "lr": segment.lr * segment.head_lr_factor}]
+    return SGD(groups, momentum=0.9, weight_decay=segment.weight_decay, fused=True)
 
 
-def _curve(judged: Manifest, settings: Settings) -> Callable[[torch.nn.Module], dict[str, float]] | None:
-    """mIoU on some validation images after every epoch, at one scale without flip: to be looked at, no more."""
-    some = judged.with_masks().sample(settings.segment.curve_images, seed=0)
-    return partial(_miou, some, settings) if len(some) else None
+def _curve(images: Manifest, settings: Settings) -> Callable[[torch.nn.Module], dict[str, float]] | None:
+    """Return a function that gives the mIoU of a network on some of the images, None where none has a mask."""
+    sample = images.with_masks().sample(settings.segment.curve_images, seed=0)
+    return partial(_miou, sample, settings) if len(sample) else None
 
 
-def _miou(images: Manifest, settings: Settings, network: Segmenter) -> dict[str, float]:
+def _miou(images: Manifest, settings: Settings, network: torch.nn.Module) -> dict[str, float]:
+    """Return mIoU at one scale and without mirror images, which is fast."""
     quick = settings.segment.model_copy(update={"test_scales": [1.0], "test_flip": False, "test_crf": "none"})
-    device, learning = next(network.parameters()).device, network.training
+    device, training = next(network.parameters()).device, network.training
     total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
     for row, mask in predict(network.eval(), images, quick, settings.cams.batch, device):
         total += confusion_matrix(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
-    network.train(learning)
+    network.train(training)
     return {"val_miou": float(mean_iou(total))}

@@ -29,7 +29,7 @@ def run(settings: Settings, manifest: Path, checkpoint: Path, out: Path) -> None
     images = Manifest(table.drop_duplicates("id", ignore_index=True), everything.classes)
     fabric = make_fabric(settings.run.device, settings.precision)
     if fabric.device.type == "cuda":
-        network.to(memory_format=torch.channels_last)  # as in training
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in training
     module = fabric.setup_module(network)
     remove_leftovers(out)
     with atomic_path(out) as folder:

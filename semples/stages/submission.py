@@ -1,4 +1,4 @@
-"""submission: masks of a split without true ones, as the tar that the PASCAL VOC test server takes."""
+"""submission: write the masks of a split without ground truth as the tar that the PASCAL VOC test server takes."""
 
 import tarfile
 from pathlib import Path
@@ -12,25 +12,25 @@ from semples.files import atomic_path
 from semples.inference.segmentation import load_segmenter, write_predictions
 from semples.runtime.devices import make_fabric
 
-LAYOUT = "results/VOC2012/Segmentation/comp6_test_cls"  # "comp6": trained on more than VOC's own masks
-BATCH = 8
+_LAYOUT = "results/VOC2012/Segmentation/comp6_test_cls"  # "comp6": trained on more than VOC's own masks
+_BATCH = 8
 
 
 def run(run: Run, checkpoint: Path, manifest: Path, split: str, out: Path) -> None:
-    """Write the tar `out` with LAYOUT/<id>.png for every image of `split`; equal inputs give equal bytes."""
+    """Write the tar `out` with the palette PNG <id>.png for every image of `split`; equal inputs give equal bytes."""
     torch.set_num_threads(run.threads)
     trained, images = load_segmenter(checkpoint), read_manifest(manifest).split(split)
     fabric = make_fabric(run.device, "auto")
     network = fabric.setup_module(trained.network)
     with TemporaryDirectory() as folder, atomic_path(out) as partial, tarfile.open(partial, "w") as tar:
-        write_predictions(network, images, trained.settings, BATCH, fabric.device, Path(folder))
+        write_predictions(network, images, trained.settings, _BATCH, fabric.device, Path(folder))
         for image in sorted(images.table["id"]):
-            tar.add(Path(folder) / f"{image}.png", f"{LAYOUT}/{image}.png", filter=_anonymous)
+            tar.add(Path(folder) / f"{image}.png", f"{_LAYOUT}/{image}.png", filter=_anonymous)
     print(f"{len(images)} masks: {out}")
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without owner and time, as another day's file."""
+    """Return the entry without owner and time, which would make equal inputs give other bytes."""
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = ""
     return entry

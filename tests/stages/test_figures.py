@@ -46,7 +46,7 @@ def test_a_comparison_names_its_rule_at_every_row(miniature, cams, tmp_path, mon
     config = json.dumps({"figures": {"images": 6}})
     assert main(["figures", "comparison", "--config", config, *flags, "--out", str(tmp_path / "c.png")]) == 0
     assert [name.split(",")[0] for name in drawn["names"]] == ["random"] * 2 + ["best"] * 2 + ["worst"] * 2
-    assert list(drawn["rows"][0]) == ["image", "truth", "a", "b"]
+    assert list(drawn["rows"][0]) == ["image", "ground truth", "a", "b"]
 
 
 def test_masks_that_are_the_truth_confuse_nothing(miniature, tmp_path, monkeypatch):

@@ -122,11 +122,11 @@ def test_evaluations_say_what_they_judged(run):
     assert (segment["split"], segment["images"]) == ("val", 4)
     assert "torch" in segment["packages"]
     assert {"fixed", "oracle", "label-free"} <= set(cams["policies"]) <= {"fixed", "oracle", "label-free", "held-out"}
-    for judged in (*cams["policies"].values(), segment):
-        low, high = judged["interval"]
+    for result in (*cams["policies"].values(), segment):
+        low, high = result["interval"]
         assert 0 <= low <= high <= 1
-        assert judged["ignored"] == 0
-        assert {"iou", "precision", "recall"} <= set(judged["classes"]["background"])
+        assert result["ignored"] == 0
+        assert {"iou", "precision", "recall"} <= set(result["classes"]["background"])
     assert 0 <= segment["boundary_iou"] <= 1
     assert cams["policies"]["oracle"]["miou"] == max(cams["curve"]["miou"]) >= cams["policies"]["fixed"]["miou"]
 

@@ -51,9 +51,9 @@ def test_four_images_are_learned_by_heart(drawn, segment_settings, tmp_path):
     settings["data"]["val"] = "train"
     assert main(flags(drawn, json.dumps(settings), tmp_path, masks=False)) == 0
     assert predict(drawn / "data/manifest.csv", json.dumps(settings), tmp_path) == 0
-    judged = ("--manifest", drawn / "data/manifest.csv", "--split", "train", "--masks", tmp_path / "predictions")
+    paths = ("--manifest", drawn / "data/manifest.csv", "--split", "train", "--masks", tmp_path / "predictions")
     out = tmp_path / "found.json"
-    assert main(["evaluate", *map(str, judged), "--kind", "segment", "--config", "{}", "--out", str(out)]) == 0
+    assert main(["evaluate", *map(str, paths), "--kind", "segment", "--config", "{}", "--out", str(out)]) == 0
     assert json.loads(out.read_text())["miou"] > 0.95
 
 

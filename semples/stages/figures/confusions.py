@@ -1,4 +1,4 @@
-"""The confusion matrix of masks."""
+"""Draw the confusion matrix of masks."""
 
 from pathlib import Path
 
@@ -11,32 +11,32 @@ from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix
 from semples.figure_style import COLUMN, PAGE, save_figure
 
-NUMBERS_UP_TO = 10  # classes whose cells have room for a number
+_NUMBERS_UP_TO = 10  # classes whose cells have room for a number
 
 
 def run(manifest: Path, split: str, masks: Path, out: Path) -> None:
-    """Draw which share of every true class's pixels the masks `masks`/<id>.png of a split give to which class."""
+    """Draw the shares of each true class's pixels that the masks `masks`/<id>.png of a split assign to each class."""
     images = read_manifest(manifest).split(split).with_masks()
     total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
-    for row in images.table.itertuples():
-        if (found := masks / f"{row.id}.png").exists():
-            total += confusion_matrix(read_mask(row.mask), read_mask(found), len(images.classes))
+    for image, truth in zip(images.table["id"], images.table["mask"], strict=True):
+        if (mask := masks / f"{image}.png").exists():
+            total += confusion_matrix(read_mask(truth), read_mask(mask), len(images.classes))
     if not total.any():
         raise SemplesError(masks, f"no mask of split {split!r}", "masks of its images", "name the split they are of")
     _draw(total / np.maximum(total.sum(axis=1, keepdims=True), 1), ("background", *images.classes.names), out)
 
 
 def _draw(share: np.ndarray, names: tuple[str, ...], out: Path) -> None:
-    few = len(names) <= NUMBERS_UP_TO
+    few = len(names) <= _NUMBERS_UP_TO
     side = COLUMN if few else PAGE
     figure, axis = plt.subplots(figsize=(side, side * 0.92), layout="constrained")
     shown = axis.imshow(share, vmin=0, vmax=1, cmap="cividis")
     axis.set_xticks(range(len(names)), names, rotation=90)
     axis.set_yticks(range(len(names)), names)
     axis.spines[:].set_visible(False)
-    axis.set(xlabel="given class", ylabel="true class")
-    for (row, column), value in np.ndenumerate(share):
-        if few:
+    axis.set(xlabel="predicted class", ylabel="true class")
+    if few:
+        for (row, column), value in np.ndenumerate(share):
             colour = "white" if value < 0.5 else "black"
             axis.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(shown, shrink=0.7, label="share of the true class's pixels")

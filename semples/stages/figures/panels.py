@@ -1,7 +1,8 @@
-"""Panels of pictures: some images under all variants, the framework's stages on one, the best and the worst."""
+"""Panels of images: under all variants, at the stages of the method, and of the best and worst CAMs."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,71 +17,75 @@ from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.figure_style import PAGE, save_figure, save_grid, show_image, wrap_title
 
-Named = Iterable[tuple[str, Path]]
-STAGE_WORDS = 3  # of the prompt, under the framework's background
+Titled = Iterable[tuple[str, Path]]
+_WORDS = 3  # of the prompt, in the framework's title
 
 
-def run_panel(settings: Settings, manifest: Path, split: str, cams: Named, masks: Named, out: Path) -> None:
-    """Draw a row an image; columns image, truth, a heat map for each of `cams`, then each of `masks`.
+def run_panel(settings: Settings, manifest: Path, split: str, cams: Titled, masks: Titled, out: Path) -> None:
+    """Draw a row per image: image, ground truth where any image has it, a heat map per file of CAMs, the masks.
 
-    The column of truth is there if any image has one, and white for those that have none.
+    The images are a random sample, by the seed of the settings, of the labelled ones; a heat map shows the first class.
 
-    `cams` are (title, HDF5 file), `masks` (title, folder of PNGs). The images are drawn at random with the settings'
-    seed among the labelled ones of `split`; a heat map shows the image's first class.
+    Args:
+        cams: (title, HDF5 file).
+        masks: (title, folder of PNGs).
     """
-    images = _drawn(settings, manifest, split)
-    rows = [_row_pictures(images, row, list(cams), list(masks)) for row in range(len(images))]
+    images = _sample(settings, manifest, split)
+    rows = [_row(images, row, list(cams), list(masks)) for row in range(len(images))]
     save_grid(rows, out, [_first_class(images, row) for row in range(len(images))])
 
 
-def run_comparison(settings: Settings, manifest: Path, split: str, cams: Named, threshold: float, out: Path) -> None:
-    """Draw the CAMs of all variants on images chosen by a rule: at random, the best, the worst, a third each.
+def run_comparison(settings: Settings, manifest: Path, split: str, cams: Titled, threshold: float, out: Path) -> None:
+    """Draw the CAMs of all variants on random, best and worst images, a third each; all random without ground truth.
 
-    Best and worst are by the last variant's mean IoU over the image's classes, background left out, of its CAM at
-    `threshold`. Without true masks all are random.
+    Args:
+        cams: (variant, HDF5 file); the last variant ranks the images.
+        threshold: Background threshold of the mean IoU over an image's classes, background left out, that ranks.
     """
     variants = list(cams)
     images = read_manifest(manifest).split(split).with_labels()
     third = -(-settings.figures.images // 3)
     scores = _scores(images, variants[-1][1], threshold)
     random = images.sample(third if len(scores) else settings.figures.images, settings.figures.seed)
-    chosen = [("random", image) for image in random.table["id"]]
+    selection = [("random", image) for image in random.table["id"]]
     if len(scores):
         order = scores.sort_values(ascending=False, kind="stable").index
-        chosen += [("best", image) for image in order[:third]] + [("worst", image) for image in order[-third:]]
-    place = {image: row for row, image in enumerate(images.table["id"])}
+        selection += [("best", image) for image in order[:third]] + [("worst", image) for image in order[-third:]]
+    index = {image: row for row, image in enumerate(images.table["id"])}
     rows, names = [], []
-    for rule, image in chosen:
-        rows.append(_row_pictures(images, place[image], variants, []))
-        judged = f", IoU {100 * scores[image]:.0f}" if image in scores else ""
-        names.append(f"{rule}{judged}\n{_first_class(images, place[image])}")
+    for rule, image in selection:
+        rows.append(_row(images, index[image], variants, []))
+        score = f", IoU {100 * scores[image]:.0f}" if image in scores else ""
+        names.append(f"{rule}{score}\n{_first_class(images, index[image])}")
     save_grid(rows, out, names)
 
 
 def run_framework(
-    settings: Settings, manifest: Path, split: str, cams: Named, masks: Named, words: Path, out: Path
+    settings: Settings, manifest: Path, split: str, cams: Titled, masks: Titled, words: Path, out: Path
 ) -> None:
-    """Draw the stages of the method on one image, the first of those that a panel draws, for its first class.
+    """Draw the stages of the method for the first class of a panel's first image.
 
-    `cams` are (stage, HDF5 file) in the order of the stages, the one named slm shows the background that the prompt
-    learns from; `words` is the words.csv of that prompt; `masks` are (title, folder of PNGs).
+    Args:
+        cams: (stage, HDF5 file) in the order of the stages; the one named slm shows the background for the prompt.
+        masks: (title, folder of PNGs).
+        words: words.csv of the prompt.
     """
-    images = _drawn(settings, manifest, split)
-    here, name = images.table.iloc[0], _first_class(images, 0)
-    photo = read_image(here["image"])
-    tiles = {f"image, labelled {here['labels'].replace(';', ', ')}": photo}
+    images = _sample(settings, manifest, split)
+    image, name, palette = images.table.iloc[0], _first_class(images, 0), images.classes.palette()
+    photograph = read_image(Path(image["image"]))
+    tiles = {f"image, labelled {image['labels'].replace(';', ', ')}": photograph}
     for stage, path in cams:
-        with CamFile(path) as file:
-            score = file.read(here["id"]).full_size()[0]
-        tiles[f"{stage}: map of {name}"] = heat_overlay(photo, score)
+        score = _first_map(path, image["id"])
+        tiles[f"{stage}: map of {name}"] = heat_overlay(photograph, score)
         if stage == "slm":
-            tiles[_prompt_title(words, name)] = (photo * (1 - score[..., None]) + 128 * score[..., None]).astype(
-                np.uint8
-            )
+            frame = pd.read_csv(words)
+            nearest = frame[(frame["class"] == name) & (frame["list"] == "nearest")]["word"].head(_WORDS)
+            background = photograph * (1 - score[..., None]) + 128 * score[..., None]
+            tiles[f"cpl: the prompt learns the background: {', '.join(nearest)}"] = background.astype(np.uint8)
     for title, folder in masks:
-        tiles[title] = colour_mask(read_mask(folder / f"{here['id']}.png"), images.classes.palette())
-    if here["mask"]:
-        tiles["truth (judges, trains nothing)"] = colour_mask(read_mask(here["mask"]), images.classes.palette())
+        tiles[title] = colour_mask(read_mask(folder / f"{image['id']}.png"), palette)
+    if image["mask"]:
+        tiles["ground truth (for evaluation only)"] = colour_mask(read_mask(image["mask"]), palette)
     _draw_tiles(tiles, out)
 
 
@@ -98,49 +103,49 @@ def _draw_tiles(tiles: dict[str, np.ndarray], out: Path) -> None:
     save_figure(figure, out)
 
 
-def _prompt_title(words: Path, name: str) -> str:
-    frame = pd.read_csv(words)
-    nearest = frame[(frame["class"] == name) & (frame["list"] == "nearest")]["word"].head(STAGE_WORDS)
-    return f"cpl: what slm leaves; the prompt learns it: {', '.join(nearest)}"
-
-
-def _drawn(settings: Settings, manifest: Path, split: str) -> Manifest:
+def _sample(settings: Settings, manifest: Path, split: str) -> Manifest:
     images = read_manifest(manifest).split(split).with_labels()
     return images.sample(settings.figures.images, settings.figures.seed)
 
 
 def _first_class(images: Manifest, row: int) -> str:
-    """The class that an image's heat maps show, the first in the order of the classes."""
+    """Return the class that an image's heat maps show, the first in the order of the classes."""
     return images.classes.names[int(images.label_matrix()[row].argmax())]
 
 
+def _first_map(path: Path, image: str) -> np.ndarray:
+    with CamFile(path) as file:
+        return file.read(image).full_size()[0]
+
+
 def _scores(images: Manifest, cams: Path, threshold: float) -> pd.Series:
-    """Mean IoU over the classes of every image with a mask, background left out, by image."""
-    judged, found = images.with_masks(), {}
+    """Return the mean IoU over the classes, background left out, of every image with ground truth, by its id."""
+    rows: list[Any] = list(images.with_masks().table.itertuples())
+    scores = {}
     with CamFile(cams) as file:
-        for row in tqdm(list(judged.table.itertuples()), desc="choosing", unit="image", mininterval=2):
+        for row in tqdm(rows, desc="ranking", unit="image", mininterval=2):
             maps = file.read(row.id)
             mask = pseudo_mask(maps.full_size(), maps.classes, threshold)
             values = iou(confusion_matrix(read_mask(row.mask), mask, len(images.classes)))[1:]
             if np.isfinite(values).any():
-                found[row.id] = float(np.nanmean(values))
-    return pd.Series(found, dtype=float)
+                scores[row.id] = float(np.nanmean(values))
+    return pd.Series(scores, dtype=float)
 
 
-def _row_pictures(
+def _row(
     images: Manifest, row: int, cams: list[tuple[str, Path]], masks: list[tuple[str, Path]]
 ) -> dict[str, np.ndarray]:
-    here, palette = images.table.iloc[row], images.classes.palette()
-    photo = read_image(here["image"])
-    pictures = {"image": photo}
+    image, palette = images.table.iloc[row], images.classes.palette()
+    photograph = read_image(Path(image["image"]))
+    pictures = {"image": photograph}
     if (images.table["mask"] != "").any():
-        pictures["truth"] = colour_mask(read_mask(here["mask"]), palette) if here["mask"] else np.full_like(photo, 255)
+        white = np.full_like(photograph, 255)
+        pictures["ground truth"] = colour_mask(read_mask(image["mask"]), palette) if image["mask"] else white
     for title, path in cams:
-        with CamFile(path) as file:
-            pictures[title] = heat_overlay(photo, file.read(here["id"]).full_size()[0])
+        pictures[title] = heat_overlay(photograph, _first_map(path, image["id"]))
     for title, folder in masks:
-        path = folder / f"{here['id']}.png"
+        path = folder / f"{image['id']}.png"
         if not path.exists():
-            raise SemplesError(path, "no such mask", "a mask of every drawn image", "make the masks of this split")
+            raise SemplesError(path, "no such mask", "a mask of every image shown", "make the masks of this split")
         pictures[title] = colour_mask(read_mask(path), palette)
     return pictures

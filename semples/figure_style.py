@@ -1,45 +1,41 @@
-"""How all figures look: widths of a page, a palette for the colour-blind, and writing PNG and PDF together."""
+"""Common style of the figures: page widths, a palette for colour-blind readers, PNG and PDF output."""
 
 import logging
+import textwrap
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from semples.files import atomic_path
 
-COLUMN, PAGE = 3.4, 7.0  # widths in inches of a column and of a page
+COLUMN, PAGE = 3.4, 7.0  # inches, widths of a column and of a page
+MAX_HEIGHT = 9.5  # inches
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")  # Okabe and Ito
 LINE_STYLES = ("-", "--", "-.", ":")
-TALLEST = 9.5  # inches of a page
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every glyph that goes into a PDF
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF
 plt.rcParams.update(
     {
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.labelsize": 8,
-        "xtick.labelsize": 7,
-        "ytick.labelsize": 7,
-        "legend.fontsize": 7,
+        **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
         "legend.frameon": False,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+        "axes.prop_cycle": plt.cycler(color=COLOURS),
         "pdf.fonttype": 42,
     }
 )
 
 
 def save_figure(figure: plt.Figure, out: Path) -> None:
-    """Write the PNG `out`, 200 dots an inch, and the PDF beside it; neither has a date in it."""
-    for path, kind, metadata in (
-        (out.with_suffix(".pdf"), "pdf", {"CreationDate": None}),
-        (out, "png", {"Software": None}),
-    ):
+    """Write the PNG `out` at 200 dots per inch, and a PDF beside it, both without a date; close the figure."""
+    formats = ((out.with_suffix(".pdf"), "pdf", {"CreationDate": None}), (out, "png", {"Software": None}))
+    for path, kind, metadata in formats:
         with atomic_path(path) as partial:
             figure.savefig(partial, format=kind, dpi=200, metadata=metadata)
     plt.close(figure)
@@ -47,15 +43,21 @@ def save_figure(figure: plt.Figure, out: Path) -> None:
 
 
 def save_grid(rows: list[dict[str, np.ndarray]], out: Path, names: list[str] | None = None) -> None:
-    """Write a row of pictures by title, uint8 (height, width, 3), for each of `rows`, named at its left by `names`."""
+    """Write a grid of images.
+
+    Args:
+        rows: Images RGB uint8 (height, width, 3) by title; all rows have the same titles.
+        out: PNG; a PDF is written beside it.
+        names: Label at the left of each row.
+    """
     titles = list(rows[0])
-    side = min(PAGE / max(len(titles), 4), TALLEST / len(rows))
+    side = min(PAGE / max(len(titles), 4), MAX_HEIGHT / len(rows))
     size = (side * len(titles) + 0.3 * bool(names), side * len(rows) + 0.35)
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-    for line, pictures in zip(axes, rows, strict=True):
-        for axis, picture in zip(line, pictures.values(), strict=True):
-            show_image(axis, picture)
+    layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout=layout)
+    for line, images in zip(axes, rows, strict=True):
+        for axis, image in zip(line, images.values(), strict=True):
+            show_image(axis, image)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(wrap_title(title, side), fontsize=7)
     for axis, name in zip(axes[:, 0], names or [], strict=False):
@@ -63,27 +65,20 @@ def save_grid(rows: list[dict[str, np.ndarray]], out: Path, names: list[str] | N
     save_figure(figure, out)
 
 
-def show_image(axis: plt.Axes, picture: np.ndarray) -> None:
-    """A picture without ticks and frame; its label at the left stays."""
-    axis.imshow(picture, interpolation="nearest")
+def show_image(axis: plt.Axes, image: np.ndarray) -> None:
+    """Draw an image without ticks and frame; the label at its left stays."""
+    axis.imshow(image, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
 def wrap_title(title: str, width: float) -> str:
-    """A title in lines that fit `width` inches at seven points."""
-    lines = [""]
-    for word in title.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if len(longer) * 0.056 > width and lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return "\n".join(lines)
+    """Break a title into lines that fit `width` inches at seven points."""
+    return textwrap.fill(title, max(1, int(width / 0.056)), break_long_words=False, break_on_hyphens=False)
 
 
 def small_multiples(count: int, columns: int, height: float = 1.5) -> tuple[plt.Figure, list[plt.Axes]]:
-    """A figure of `count` axes, `columns` a row, each `height` inches high."""
+    """Return a figure of `count` axes in at most `columns` columns, each `height` inches high."""
     columns = min(columns, count)
     lines = -(-count // columns)
     size = (max(PAGE * columns / 4, COLUMN), height * lines)

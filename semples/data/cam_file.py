@@ -1,15 +1,13 @@
-"""The HDF5 file of CAMs, format version 1 (docs/hdf5.md).
+"""Read and write the HDF5 file of CAMs, format version 1, which docs/hdf5.md specifies.
 
-/                 attrs NX_class="NXroot", format="semples.cams", format_version=1, default="images"
-/classes          class names, UTF-8
-/ids              image ids in manifest order, UTF-8
-/images/<id>      attrs NX_class="NXdata", signal="score", classes, height, width; in an index a link into a shard
+/                 NX_class="NXroot", format="semples.cams", format_version=1, default="images"
+/classes, /ids    UTF-8: class names, and image ids in the order of the manifest
+/images/<id>      NX_class="NXdata", signal="score", classes, height, width; in an index a link into a shard
     score         (present classes, h, w) in [0, 1]
-/provenance       attrs: what the file was made from
-/shards           of an index alone: names and SHA-256 of the files it reads as one
+/provenance       command, settings and digests of the inputs
+/shards           in an index only: names and SHA-256 of its files
 
-All that a reader needs is under a checksum: scores and names by fletcher32, numbers and links by HDF5's own (their
-text has a fixed length, for HDF5 keeps other text in a heap without checksum).
+A checksum covers all that a reader needs. Strings have a fixed length, because HDF5 stores others without checksum.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -33,27 +32,32 @@ BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py r
 
 @dataclass(frozen=True)
 class ImageCams:
-    """The maps of one image."""
+    """The class activation maps of one image."""
 
     score: np.ndarray
     """float32 (present classes, h, w) in [0, 1], at the stored resolution."""
     classes: np.ndarray
     """int64 (present classes,): index of each map's class, from 0."""
     height: int
-    """Height of the image in pixels."""
     width: int
-    """Width of the image in pixels."""
+    """Size of the image in pixels."""
 
     def full_size(self) -> np.ndarray:
-        """float32 (present classes, height, width), bilinear."""
+        """Return the maps resized bilinearly to the image: float32 (present classes, height, width)."""
         return resize_map(self.score, self.height, self.width)
 
 
 class CamWriter:
-    """Writes a new file; equal inputs give equal bytes. Use it inside `files.atomic_path`."""
+    """Writer of a new file; equal inputs give equal bytes. Use it inside `files.atomic_path`.
+
+    Args:
+        class_names, ids: Those of the manifest, in its order.
+        dtype: uint8, float16 or float32, the type of the stored scores.
+        provenance: Command, settings and digests of the inputs.
+    """
 
     def __init__(
-        self, path: Path, class_names: Sequence[str], ids: Sequence[str], dtype: str, made_from: dict[str, str]
+        self, path: Path, class_names: Sequence[str], ids: Sequence[str], dtype: str, provenance: dict[str, str]
     ) -> None:
         self.file = h5py.File(path, "w", libver="latest", track_order=False)
         self.dtype = dtype
@@ -63,28 +67,27 @@ class CamWriter:
         self.write_texts("ids", ids)
         images = self.file.create_group("images")
         _describe(images, NX_class="NXcollection", default=_key(ids[0]))
-        _describe(self.file.create_group("provenance"), **made_from)
+        _describe(self.file.create_group("provenance"), **provenance)
 
-    def write_texts(self, name: str, texts: Sequence[str]) -> None:
-        """A dataset of UTF-8 strings, in one checksummed chunk."""
-        data = _fixed(texts)
+    def write_texts(self, name: str, texts: Sequence[str] | Sequence[Sequence[str]]) -> None:
+        """Write a dataset of UTF-8 strings as one chunk with a checksum."""
+        data = _fixed_length(texts)
         self.file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
 
     def add(self, image: str, score: np.ndarray, classes: np.ndarray, height: int, width: int) -> None:
-        """Store the maps (present classes, h, w) of one image, in one compressed, checksummed chunk."""
+        """Write the maps of one image as one compressed chunk with a checksum.
+
+        Args:
+            image: Id.
+            score, classes, height, width: As in `ImageCams`; `score` may be of any float type.
+        """
         group = self.file["images"].create_group(_key(image))
         _describe(group, NX_class="NXdata", signal="score", axes=[".", ".", "."])
         group.attrs.update({"classes": classes.astype(np.int64), "height": height, "width": width})
         stored = np.rint(score * UINT8_SCALE) if self.dtype == "uint8" else score
-        dataset = group.create_dataset(
-            "score",
-            data=stored.astype(self.dtype),
-            chunks=score.shape,
-            compression="gzip",
-            shuffle=True,
-            fletcher32=True,
-            track_times=False,
-        )
+        filters = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+        data = stored.astype(self.dtype)
+        dataset = group.create_dataset("score", data=data, chunks=score.shape, track_times=False, **filters)
         if self.dtype == "uint8":
             dataset.attrs["scale_factor"] = 1 / UINT8_SCALE
 
@@ -96,65 +99,70 @@ class CamWriter:
 
 
 class CamFile:
-    """Reads a file of CAMs or an index of shards, any image by its id."""
+    """Reader of a file of CAMs or an index of shards; `read` returns the maps of an image by its id.
+
+    Raises:
+        SemplesError: The file is missing, damaged or of another version, or a shard is of another run.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.shards = require(Path(path), "cams"), []
-        with self._whole():
+        self.path = require(Path(path), "cams")
+        with self._clear_errors():
             self.file = h5py.File(path, "r")
-        with self._whole():
-            self._expect_version()
-            self.class_names = tuple(self.file["classes"].asstr()[:])
+        with self._clear_errors():
+            self._require_version()
+            self.class_names: tuple[str, ...] = tuple(self.file["classes"].asstr()[:])
             attributes = self.file["provenance"].attrs
-            self.provenance = {name: str(as_text(attributes[name])) for name in attributes}
+            self.provenance: dict[str, str] = {name: as_text(attributes[name]) for name in attributes}
             names = self.file["shards"].asstr()[:, 0] if "shards" in self.file else []
-        # held open, so that a link into a shard finds it open
-        self.shards = [self._shard(self.path.parent / name) for name in names]
+        # shards stay open, so that links into them need not open them again
+        self.shards = [self._open_shard(self.path.parent / name) for name in names]
 
     @cached_property
     def ids(self) -> list[str]:
-        """All image ids, in the order of the manifest; read when asked for, as one image needs no other."""
-        with self._whole():
+        """All image ids, in the order of the manifest; read when first needed."""
+        with self._clear_errors():
             return list(self.file["ids"].asstr()[:])
 
     def read(self, image: str) -> ImageCams:
-        """The maps of one image."""
+        """Return the maps of one image; raise SemplesError if the file does not have it."""
         key = _key(image)
-        with self._whole():
+        with self._clear_errors():
             if key not in self.file["images"] and image not in self.ids:
-                known = f"one of its {len(self.ids)} ids"
-                raise SemplesError(self.path, f"no image {image!r}", known, "export the CAMs of this split")
+                expected = f"one of its {len(self.ids)} ids"
+                raise SemplesError(self.path, f"no image {image!r}", expected, "run `semples cams` on this split")
             group = self.file["images"][key]
             score = group["score"][:]
             score = score / np.float32(UINT8_SCALE) if score.dtype == np.uint8 else score.astype(np.float32)
             return ImageCams(score, group.attrs["classes"], int(group.attrs["height"]), int(group.attrs["width"]))
 
     def require_classes(self, names: tuple[str, ...]) -> None:
-        """An error unless the file's classes are the manifest's."""
+        """Raise SemplesError unless the file's classes are the manifest's."""
         if self.class_names != tuple(names):
-            found, expected = f"classes {self.class_names}", f"the manifest's {names}"
-            raise SemplesError(self.path, found, expected, "export the CAMs again")
+            problem, expected = f"classes {self.class_names}", f"the manifest's {names}"
+            raise SemplesError(self.path, problem, expected, "run `semples cams` again")
 
-    def _expect_version(self) -> None:
-        found = (as_text(self.file.attrs.get("format")), self.file.attrs.get("format_version"))
-        if found != (FORMAT, VERSION):
+    def _require_version(self) -> None:
+        name, version = as_text(self.file.attrs.get("format")), self.file.attrs.get("format_version")
+        if (name, version) != (FORMAT, VERSION):
             self.file.close()
-            words, expected = f"format {found[0]!r} version {found[1]}", f"{FORMAT!r} version {VERSION}"
-            raise SemplesError(self.path, words, expected, "export the CAMs again")
+            problem, expected = f"format {name!r} version {version}", f"{FORMAT!r} version {VERSION}"
+            raise SemplesError(self.path, problem, expected, "run `semples cams` again")
 
-    def _shard(self, path: Path) -> "CamFile":
+    def _open_shard(self, path: Path) -> "CamFile":
         shard = CamFile(path)
         if shard.provenance != self.provenance:
-            raise SemplesError(path, "a shard of another run", f"one that {self.path.name} was made of", "export again")
+            expected = f"a shard of the run that wrote {self.path.name}"
+            raise SemplesError(path, "a shard of another run", expected, "run `semples cams` again for all shards")
         return shard
 
     @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """What h5py says of a damaged file, as the one error."""
+    def _clear_errors(self) -> Iterator[None]:
+        """Turn h5py's errors about a damaged file into SemplesError."""
         try:
             yield
         except BROKEN as error:
-            remedy = "delete it and export it again"
+            remedy = "delete it and run `semples cams` again"
             raise SemplesError(self.path, f"unreadable: {error}", "a whole HDF5 file", remedy) from error
 
     def close(self) -> None:
@@ -170,7 +178,7 @@ class CamFile:
 
 
 def join_shards(shards: Sequence[Path], out: Path) -> None:
-    """Write the index `out` by which `shards`, files of one run, read as one; they stay where they are, beside it."""
+    """Write the index `out` that reads `shards`, files of one run, as one; they must lie in its folder or below."""
     files = [CamFile(path) for path in shards]
     first = files[0]
     ids = [image for file in files for image in file.ids]
@@ -185,32 +193,32 @@ def join_shards(shards: Sequence[Path], out: Path) -> None:
 
 
 class CamFolder:
-    """Another method's CAMs: a folder with <id>.npy, float (present classes, h, w) or (all classes, h, w).
+    """Reader of another method's CAMs: a folder of <id>.npy, float (present classes, h, w) or (all classes, h, w).
 
-    The maps of present classes are in class order; `labels` are the class indices of every image, by id. Pickled
-    arrays are not read: they can run code.
+    Maps are in class order; `labels` are the class indices of each image, by id: int (present classes,), from 0.
+    Pickled arrays are refused, because they can run code.
     """
 
     def __init__(self, path: Path, labels: dict[str, np.ndarray], classes: int) -> None:
         self.path, self.labels, self.classes = require(Path(path), "cams"), labels, classes
 
     def read(self, image: str) -> ImageCams:
-        """The maps of one image; its size in pixels is that of the maps."""
+        """Return the maps of one image; `height` and `width` are those of the maps."""
         path, present = require(self.path / f"{image}.npy", "cams"), self.labels[image]
         try:
             score = np.load(path, allow_pickle=False).astype(np.float32)
         except (ValueError, OSError, EOFError) as error:
-            remedy = "save it with numpy.save"
-            raise SemplesError(path, f"unreadable: {error}", "a plain float array", remedy) from error
+            message = f"unreadable: {error}"
+            raise SemplesError(path, message, "a plain float array", "save it with numpy.save") from error
         if score.ndim != 3 or len(score) not in (len(present), self.classes):
             expected = f"({len(present)} present classes or all {self.classes}, height, width)"
             raise SemplesError(path, f"an array of shape {score.shape}", expected, "save a map for every label")
-        found = present if len(score) == len(present) else np.arange(self.classes)
-        return ImageCams(score, found, *score.shape[1:])
+        classes = present if len(score) == len(present) else np.arange(self.classes)
+        return ImageCams(score, classes, *score.shape[1:])
 
 
 def open_cams(path: Path, images: Manifest) -> CamFile | CamFolder:
-    """CAMs of another method: the project's HDF5 file, or a folder of arrays."""
+    """Open the CAMs of the images: an HDF5 file of this format, or another method's folder of arrays."""
     if not Path(path).is_dir():
         file = CamFile(path)
         file.require_classes(images.classes.names)
@@ -220,28 +228,28 @@ def open_cams(path: Path, images: Manifest) -> CamFile | CamFolder:
 
 
 def cams_digest(path: Path) -> str:
-    """Digest of an HDF5 file of CAMs, or of all arrays of a folder."""
+    """Return the digest of an HDF5 file of CAMs, or of all arrays of a folder."""
     files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
     return digest([[file.name, sha256(file)] for file in files])
 
 
 def _key(image: str) -> str:
-    """An image id as the name of an HDF5 group: '/' would nest groups."""
+    """Return the group name of an image id, in which '/' is escaped, because it would nest groups."""
     return image.replace("%", "%25").replace("/", "%2F")
 
 
-def _fixed(texts: Sequence) -> np.ndarray:
-    """Strings, nested as they come, as UTF-8 of one fixed length."""
+def _fixed_length(texts: str | Sequence) -> np.ndarray:
+    """Encode a string, or nested sequences of strings, as UTF-8 of one fixed length."""
     encoded = np.char.encode(np.asarray(texts, dtype=str), "utf-8")
     return encoded.astype(h5py.string_dtype("utf-8", max(1, encoded.dtype.itemsize)))
 
 
 def _describe(group: h5py.Group, **attributes: str | list[str]) -> None:
     for name, text in attributes.items():
-        data = _fixed(text)
+        data = _fixed_length(text)
         group.attrs.create(name, data, dtype=data.dtype)
 
 
-def as_text(value: object) -> object:
-    """A string attribute as text; anything else as it is."""
+def as_text(value: Any) -> Any:
+    """Decode a string attribute; return anything else unchanged."""
     return value.decode() if isinstance(value, bytes) else value

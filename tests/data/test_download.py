@@ -86,12 +86,13 @@ def server():
 
 
 @pytest.fixture
-def get(server, tmp_path):
+def get(server, tmp_path, monkeypatch):
     """A function that fetches by the names of troubles; it returns the path."""
+
+    monkeypatch.setattr("semples.data.download.fetch.PAUSE", 0.001)
 
     def call(*troubles: str, digest: str | None = DIGEST, size: int | None = len(CONTENT), **options) -> Path:
         urls = [f"{server.url}/{name}.bin" for name in troubles]
-        options = {"attempts": 5, "pause": 0.001} | options
         fetch(urls, tmp_path / "file.bin", digest, size, **options)
         return tmp_path / "file.bin"
 
@@ -152,9 +153,10 @@ def test_without_a_length_nobody_knows_whether_it_is_whole(get, tmp_path):
     assert not (tmp_path / "file.bin").exists()
 
 
-def test_nobody_answers(tmp_path):
+def test_nobody_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr("semples.data.download.fetch.PAUSE", 0.001)
     with pytest.raises(SemplesError, match=r"127\.0\.0\.1"):
-        fetch(["http://127.0.0.1:9/file.bin"], tmp_path / "file.bin", attempts=2, pause=0.001)
+        fetch(["http://127.0.0.1:9/file.bin"], tmp_path / "file.bin", attempts=2)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import requests
@@ -18,6 +17,7 @@ from semples.errors import SemplesError
 
 TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
 CHUNK = 1 << 16  # bytes; a broken connection loses the bytes of an incomplete chunk
+PAUSE = 2.0  # seconds before the second attempt; each further pause is twice as long
 TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -30,23 +30,15 @@ class TransientError(Exception):
 
 
 def fetch(
-    urls: Sequence[str],
-    path: Path,
-    digest: str | None = None,
-    size: int | None = None,
-    attempts: int = 5,
-    pause: float = 2.0,
-    reserve: int = 0,
+    urls: list[str], path: Path, digest: str | None = None, size: int | None = None, attempts: int = 5, reserve: int = 0
 ) -> None:
     """Download `path` from the first of `urls` that gives it.
 
     Args:
         urls: Addresses in order of preference.
-        path: Output file.
         digest: `<algorithm>:<hex digits>`; None is not checked.
         size: Bytes; None is not checked.
         attempts: Requests per address, while it fails by transient errors.
-        pause: Seconds before the second attempt; each further pause is twice as long.
         reserve: Bytes of disk that must stay free.
     Raises:
         SemplesError: No address gives the file, or the disk is too small.
@@ -55,17 +47,11 @@ def fetch(
     failures = []
     for url in urls:
         try:
-            _fetch_from(url, path, digest, size, attempts, pause, reserve)
+            return _fetch_from(url, path, digest, size, attempts, reserve)
         except PermanentError as failure:
             failures.append(f"{url}: {failure}")
-        else:
-            return
-    raise SemplesError(
-        path,
-        "; ".join(failures) or "no address",
-        "one source that gives the whole file",
-        "try again later (the partial file is resumed), or add another address to `download.mirrors`",
-    )
+    remedy = "try again later (the partial file is resumed), or add another address to `download.mirrors`"
+    raise SemplesError(path, "; ".join(failures) or "no address", "one source that gives the whole file", remedy)
 
 
 def require_room(folder: Path, needed: int, purpose: str) -> None:
@@ -75,21 +61,18 @@ def require_room(folder: Path, needed: int, purpose: str) -> None:
         raise SemplesError(folder, f"{free / 1e9:.1f} GB free", expected, "free some space, or use another disk")
 
 
-def _fetch_from(
-    url: str, path: Path, digest: str | None, size: int | None, attempts: int, pause: float, reserve: int
-) -> None:
+def _fetch_from(url: str, path: Path, digest: str | None, size: int | None, attempts: int, reserve: int) -> None:
     part, reason = path.with_name(f"{path.name}.part"), ""
     for attempt in range(attempts):
         if attempt:
-            time.sleep(pause * 2 ** (attempt - 1))
+            time.sleep(PAUSE * 2 ** (attempt - 1))
         try:
             resumed = _receive(url, part, digest, size, reserve)
         except (TransientError, requests.RequestException, OSError) as error:
             reason = str(error)
             continue
         if digest is None or _digest(part, digest) == digest:
-            _promote(part, path)
-            return
+            return _promote(part, path)
         _discard_partial(part)
         reason = f"the file does not have the digest {digest}"
         if not resumed:  # a file received in one piece will be the same next time

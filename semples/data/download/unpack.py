@@ -20,8 +20,7 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
     """Unpack `folder` of a .tar, .tgz or .zip to `root`/`folder`, which appears whole or not at all.
 
     Raises:
-        SemplesError: The archive is damaged, lacks the folder, has a name that leads outside or, in the folder, a link
-            or a device, or needs more disk space than is free.
+        SemplesError: The archive is damaged or unsafe, lacks the folder, or needs more disk space than is free.
     """
     extract = _unzip if archive.suffix == ".zip" else _untar
     remedy = "delete it and download it again"

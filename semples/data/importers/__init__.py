@@ -1,1 +1,1 @@
-"""One importer a kind of data set: from its own layout to a manifest's table and classes."""
+"""Importers: each turns one kind of data set into the table and the classes of a manifest."""

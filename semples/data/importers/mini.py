@@ -1,4 +1,4 @@
-"""The miniature world as a data set: pictures and masks drawn into a folder."""
+"""The miniature world as a data set: draw its images and masks into a folder."""
 
 from pathlib import Path
 
@@ -8,50 +8,32 @@ from tqdm import tqdm
 
 from semples.config.settings import Data
 from semples.data.images import write_image, write_mask
-from semples.data.manifest import Classes
+from semples.data.manifest import COLUMNS, Classes
 from semples.mini.world import CLASSES, draw_scene
 
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#f0e442",
-    "#56b4e9",
-    "#cc79a7",
-    "#e69f00",
-)  # told apart by colour-blind eyes
+COLOURS = ("#0072b2", "#d55e00", "#f0e442", "#56b4e9", "#cc79a7", "#e69f00")  # distinct to colour-blind readers
 
 
 def classes() -> Classes:
-    """The six classes of the miniature."""
+    """Return the six classes of the miniature."""
     return Classes(CLASSES, CLASSES, COLOURS)
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
-    """The miniature, drawn into `folder`."""
+    """Draw the miniature into `folder`; return its classes and its table."""
     return classes(), table(folder, data.scenes, data.seed)
 
 
 def table(folder: Path, scenes: dict[str, int], seed: int) -> pd.DataFrame:
-    """Draw `scenes` pictures of every split into `folder`/images and /masks; paths are relative to `folder`."""
-    palette = classes().palette()
+    """Draw `scenes` images per split into `folder`/images and /masks; return the manifest's table, paths relative."""
+    palette, rows = classes().palette(), []
     (folder / "masks").mkdir(parents=True)
-    rows = []
-    for place, (split, count) in enumerate(scenes.items()):
-        rng = np.random.default_rng([seed, place])
+    for index, (split, count) in enumerate(scenes.items()):
+        rng = np.random.default_rng([seed, index])
         for number in tqdm(range(count), desc=f"drawing {split}", mininterval=2):
             scene, name = draw_scene(rng), f"{split}_{number:05d}"
-            write_image(folder / "images" / f"{name}.png", scene.image)
-            write_mask(folder / "masks" / f"{name}.png", scene.mask, palette)
-            height, width = scene.mask.shape
-            rows.append(
-                {
-                    "id": name,
-                    "image": f"images/{name}.png",
-                    "mask": f"masks/{name}.png",
-                    "split": split,
-                    "width": width,
-                    "height": height,
-                    "labels": ";".join(scene.objects),
-                }
-            )
-    return pd.DataFrame(rows)
+            image, mask = f"images/{name}.png", f"masks/{name}.png"
+            write_image(folder / image, scene.image)
+            write_mask(folder / mask, scene.mask, palette)
+            rows.append([name, image, mask, split, *scene.mask.shape[::-1], ";".join(scene.objects)])
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,13 +1,14 @@
-"""Photographs of your own: a table of labels, a folder with labels.csv, or a folder a class."""
+"""Your own photographs: a table of labels, a folder with labels.csv, or one folder per class."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
 
 from semples.config.settings import Data
 from semples.data.images import class_colours
-from semples.data.importers.listing import list_images
+from semples.data.importers.listing import classes_file, list_images
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 
@@ -15,43 +16,31 @@ COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
-    """The classes and the images that `data.root` has; nothing is opened but tables."""
+    """Return classes and table of `data.root` without opening an image."""
     table = pd.DataFrame(list_images(data))
-    found = sorted({label for cell in table["labels"] for label in cell.split(";") if label})
-    if not found:
+    labels = sorted({label for cell in table["labels"] for label in cell.split(";") if label})
+    if not labels:
         raise SemplesError(data.root, "no label on any image", "image-level labels", "label some images")
-    classes = _classes(_classes_file(data), found)
-    order = {name: place for place, name in enumerate(classes.names)}
-    table["labels"] = [
-        ";".join(sorted(filter(None, cell.split(";")), key=lambda name: order.get(name, -1)))
-        for cell in table["labels"]
-    ]
+    if data.classes and not Path(data.classes).is_file():
+        raise SemplesError(data.classes, "no such file", "a classes file", "correct `data.classes`")
+    classes = _classes(classes_file(data), labels)
+    order = defaultdict(lambda: -1, {name: index for index, name in enumerate(classes.names)})
+    cells = [sorted(filter(None, cell.split(";")), key=order.__getitem__) for cell in table["labels"]]
+    table["labels"] = [";".join(cell) for cell in cells]
     return classes, table
 
 
-def _classes_file(data: Data) -> Path | None:
-    """The file that the settings name, or classes.csv beside the table."""
-    if data.classes:
-        if not Path(data.classes).is_file():
-            raise SemplesError(data.classes, "no such file", "a classes file", "correct `data.classes`")
-        return Path(data.classes)
-    root = Path(data.root)
-    beside = (root.parent if root.is_file() else root) / "classes.csv"
-    return beside if beside.is_file() else None
-
-
-def _classes(path: Path | None, found: list[str]) -> Classes:
-    """Classes of a file, or the labels found; texts and colours are made up where the file gives none."""
-    frame = pd.DataFrame({"name": found}) if path is None else pd.read_csv(path, dtype=str, keep_default_na=False)
+def _classes(path: Path, labels: list[str]) -> Classes:
+    """Read the classes from a file, or take the labels where there is none; texts and colours have defaults."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else pd.DataFrame({"name": labels})
     if "name" not in frame:
         raise SemplesError(path, f"columns {list(frame.columns)}", "the column 'name'", "add it")
     names = tuple(frame["name"])
     if wrong := [colour for colour in frame.get("colour", ()) if colour and not COLOUR.fullmatch(colour)]:
         raise SemplesError(path, f"colour {wrong[0]!r}", "#rrggbb, or nothing", "correct it")
-    texts = frame.get("text", pd.Series([""] * len(names)))
-    colours = frame.get("colour", pd.Series([""] * len(names)))
+    texts, colours = (frame.get(column, [""] * len(names)) for column in ("text", "colour"))
     return Classes(
         names,
         tuple(text or name.replace("_", " ") for name, text in zip(names, texts, strict=True)),
-        tuple(colour or made_up for colour, made_up in zip(colours, class_colours(len(names)), strict=True)),
+        tuple(colour or default for colour, default in zip(colours, class_colours(len(names)), strict=True)),
     )

@@ -1,7 +1,8 @@
-"""The importers by name, and the data set that the settings name."""
+"""The importers by name."""
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
@@ -10,28 +11,25 @@ from semples.data.importers import coco, mini, photos, voc
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 
-IMPORTERS = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}
+IMPORTERS: dict[str, ModuleType] = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}
 
 
 def load_data_set(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
-    """Classes and table (id, image, mask, split, labels) of the data set; what the importer draws goes to `folder`."""
+    """Run the importer that the settings name.
+
+    Args:
+        folder: Folder for masks and images that the importer writes, by `processes` processes.
+    Returns:
+        Classes, and a table with the columns id, image, mask, split and labels; paths may be relative to `folder`.
+    Raises:
+        SemplesError: `data.root` does not exist, `data.texts` names an unknown class, or the data set is broken.
+    """
     if data.source != "mini" and not (data.root and Path(data.root).exists()):
-        raise SemplesError(
-            "data.root",
-            repr(data.root),
-            "where the data set lies",
-            "set `data.root` in config.yaml" + (", or run `semples download`" if data.source != "photos" else ""),
-        )
+        remedy = "set `data.root` in config.yaml" + (", or run `semples download`" if data.source != "photos" else "")
+        raise SemplesError("data.root", repr(data.root), "the path of the data set", remedy)
     classes, table = IMPORTERS[data.source].load(data, folder, processes)
-    return _renamed(classes, data.texts), table
-
-
-def _renamed(classes: Classes, texts: dict[str, str]) -> Classes:
-    if unknown := set(texts) - set(classes.names):
-        raise SemplesError(
-            "data.texts",
-            f"class {sorted(unknown)[0]!r}",
-            f"one of {', '.join(classes.names)}",
-            "correct the name",
-        )
-    return replace(classes, texts=tuple(texts.get(n, t) for n, t in zip(classes.names, classes.texts, strict=True)))
+    if unknown := set(data.texts) - set(classes.names):
+        expected = f"one of {', '.join(classes.names)}"
+        raise SemplesError("data.texts", f"class {sorted(unknown)[0]!r}", expected, "correct the name")
+    texts = tuple(data.texts.get(name, text) for name, text in zip(classes.names, classes.texts, strict=True))
+    return replace(classes, texts=texts), table

@@ -1,5 +1,6 @@
-"""PASCAL VOC 2012: labels from the XML objects, masks from SegmentationClass, those of train_aug from
-SegmentationClassAug, or from the .mat files of SBD (Hariharan et al., ICCV 2011).
+"""PASCAL VOC 2012: labels from the XML annotations, masks from SegmentationClass.
+
+Masks of train_aug come from SegmentationClassAug, or from the .mat files of SBD (Hariharan et al., ICCV 2011).
 """
 
 import xml.etree.ElementTree as ET
@@ -18,57 +19,38 @@ from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.runtime.parallel import map_processes
 
-NAMES = [
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-]
-TEXTS = {
-    "diningtable": "dining table",
-    "person": "player",
-    "pottedplant": "potted plant",
-    "tvmonitor": "tv monitor",
-}  # method of the published code: `player` names people better than `person`
+NAMES = (  # noqa: SIM905
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
+    "sofa train tvmonitor"
+).split()
+# the published code writes "player" in prompts
+TEXTS = {"diningtable": "dining table", "person": "player", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
 
 
 def classes() -> Classes:
-    """The twenty classes in the official order, with the official colours."""
+    """Return the twenty classes in the official order, with the official colours."""
     return Classes(tuple(NAMES), tuple(TEXTS.get(name, name) for name in NAMES), class_colours(len(NAMES)))
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
-    """The devkit at `data.root`; masks that SBD has as .mat are written into `folder`/masks."""
-    found = table(Path(data.root), data.difficult, data.sbd)
-    mat = found["mask"].str.endswith(".mat")
-    jobs = list(found.loc[mat, ["mask", "id"]].itertuples(index=False, name=None))
+    """Return classes and table of the devkit at `data.root`; write SBD's .mat masks as PNG into `folder`/masks."""
+    images = table(Path(data.root), data.difficult, data.sbd)
+    mat = images["mask"].str.endswith(".mat")
+    jobs = list(images.loc[mat, ["mask", "id"]].itertuples(index=False, name=None))
     if jobs:
         (folder / "masks").mkdir(parents=True)
         work = partial(_write_sbd_mask, folder, classes().palette())
-        found.loc[mat, "mask"] = list(map_processes(work, jobs, processes, "masks of SBD", len(jobs)))
-    return classes(), found
+        images.loc[mat, "mask"] = list(map_processes(work, jobs, processes, "masks of SBD", len(jobs)))
+    return classes(), images
 
 
 def table(root: Path, difficult: str = "included", sbd: str = "") -> pd.DataFrame:
-    """id, image, mask, split and labels of the devkit at `root` (the folder VOC2012, or one that holds it).
+    """Return id, image, mask, split and labels of a devkit, without opening an image.
 
-    A mask may be a .mat file of SBD. No image is opened.
+    Args:
+        root: The folder VOC2012, or one that holds it.
+        difficult: `included` or `excluded`: whether objects marked difficult give labels.
+        sbd: Folder of SBD, or empty; a mask may be one of its .mat files.
     """
     devkit = _devkit(root)
     extra = _extra_masks(devkit, root, sbd)
@@ -79,57 +61,48 @@ def table(root: Path, difficult: str = "included", sbd: str = "") -> pd.DataFram
     splits = official | {"train_aug": train_aug, "test": _read_split(devkit, "test")}
     ids = sorted(set().union(*splits.values()))
     if not ids:
-        raise SemplesError(
-            devkit / "ImageSets/Segmentation", "no split list", "train.txt and val.txt", "complete the devkit"
-        )
-    rows, with_difficult = [], difficult == "included"
+        lists = devkit / "ImageSets/Segmentation"
+        raise SemplesError(lists, "no split list", "train.txt and val.txt", "complete the devkit")
+    rows, official_ids = [], official["train"] | official["val"]
     for image in tqdm(ids, desc="reading annotations", mininterval=2):
-        own = devkit / "SegmentationClass" / f"{image}.png"
-        judged = image in official["train"] or image in official["val"]
-        unknown = image in splits["test"]  # the server alone knows what it shows
-        mask = (own if own.exists() else "") if judged else extra.get(image, "")
-        rows.append(
-            {
-                "id": image,
-                "image": str(devkit / "JPEGImages" / f"{image}.jpg"),
-                "mask": str(mask),
-                "split": ";".join(name for name in splits if image in splits[name]),
-                "labels": "" if unknown else ";".join(_labels(devkit / "Annotations" / f"{image}.xml", with_difficult)),
-            }
-        )
-    return pd.DataFrame(rows)
+        mask: Path | str = devkit / "SegmentationClass" / f"{image}.png"
+        if image not in official_ids:
+            mask = extra.get(image, "")
+        elif not Path(mask).exists():
+            mask = ""
+        labels = [] if image in splits["test"] else _labels(devkit, image, difficult == "included")
+        names = [name for name in splits if image in splits[name]]
+        photo = devkit / "JPEGImages" / f"{image}.jpg"
+        rows.append([image, str(photo), str(mask), ";".join(names), ";".join(labels)])
+    return pd.DataFrame(rows, columns=["id", "image", "mask", "split", "labels"])
 
 
 def _devkit(root: Path) -> Path:
     for folder in (root, root / "VOC2012", root / "VOCdevkit" / "VOC2012"):
         if (folder / "JPEGImages").is_dir():
             return folder.resolve()
-    raise SemplesError(
-        root,
-        "no folder JPEGImages",
-        "a PASCAL VOC 2012 devkit (JPEGImages, Annotations, SegmentationClass, ImageSets)",
-        "set `data.root` to the folder VOCdevkit or VOC2012",
-    )
+    expected = "a PASCAL VOC 2012 devkit (JPEGImages, Annotations, SegmentationClass, ImageSets)"
+    raise SemplesError(root, "no folder JPEGImages", expected, "set `data.root` to the folder VOCdevkit or VOC2012")
 
 
 def _extra_masks(devkit: Path, root: Path, sbd: str) -> dict[str, Path]:
-    """Masks of the images outside train and val, by id: SegmentationClassAug, or the .mat files of SBD."""
-    drawn = {path.stem: path for path in (devkit / "SegmentationClassAug").glob("*.png")}
-    if drawn and not sbd:
-        return drawn
-    given = Path(sbd) if sbd else root / "benchmark_RELEASE" / "dataset"
-    found = {path.stem: path for folder in (given, given / "cls") for path in folder.glob("*.mat")}
-    if sbd and not found:
+    """Return the masks of images outside train and val by id: of SegmentationClassAug, or the .mat files of SBD."""
+    masks = {path.stem: path for path in (devkit / "SegmentationClassAug").glob("*.png")}
+    if masks and not sbd:
+        return masks
+    dataset = Path(sbd) if sbd else root / "benchmark_RELEASE" / "dataset"
+    files = {path.stem: path for folder in (dataset, dataset / "cls") for path in folder.glob("*.mat")}
+    if sbd and not files:
         raise SemplesError(sbd, "no .mat file", "the folder cls of SBD, or the one that holds it", "correct `data.sbd`")
-    return {name: path.resolve() for name, path in found.items()}
+    return {name: path.resolve() for name, path in files.items()}
 
 
 def _write_sbd_mask(folder: Path, palette: np.ndarray, job: tuple[str, str]) -> str:
-    """Write the class indices of one .mat as palette PNG; its path relative to `folder`."""
+    """Write the class indices of a .mat file as palette PNG; return its path relative to `folder`."""
     path, image = job
     try:
         mask = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
-    except Exception as error:  # loadmat raises whatever the bytes make it stumble over
+    except Exception as error:  # loadmat raises errors of any kind on damaged files
         raise SemplesError(path, f"unreadable: {error}", "a class annotation of SBD", "restore the file") from error
     with atomic_path(folder / "masks" / f"{image}.png") as partial_file:
         write_mask(partial_file, mask, palette)
@@ -141,15 +114,16 @@ def _read_split(devkit: Path, name: str) -> set[str]:
     return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
 
 
-def _labels(path: Path, difficult: bool) -> list[str]:
-    """Names of the objects in an annotation in class order, those marked difficult only if `difficult`."""
+def _labels(devkit: Path, image: str, difficult: bool) -> list[str]:
+    """Return the names of an image's objects in class order, those marked difficult only if `difficult`."""
+    path = devkit / "Annotations" / f"{image}.xml"
     try:
         objects = ET.parse(path).findall("object")
     except FileNotFoundError as error:
         raise SemplesError(path, "no such file", "an annotation for every image", "complete the devkit") from error
     except ET.ParseError as error:
         raise SemplesError(path, f"no XML: {error}", "a VOC annotation", "replace the file") from error
-    names = {found.findtext("name", "") for found in objects if difficult or found.findtext("difficult") != "1"}
+    names = {entry.findtext("name", "") for entry in objects if difficult or entry.findtext("difficult") != "1"}
     if unknown := names - set(NAMES):
         raise SemplesError(path, f"object {sorted(unknown)[0]!r}", f"one of {NAMES}", "correct the annotation")
     return [name for name in NAMES if name in names]

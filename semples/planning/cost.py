@@ -1,47 +1,29 @@
-"""What a run will take, before it starts: hours, GPU memory and disk, as an estimate.
+"""What a job takes before it starts: hours, GPU memory and disk, as an estimate.
 
-The networks of the settings are built without weights and their floating-point operations counted; calibration.json
-says how fast the stages got through them where they were measured, and where that was. Memory is counted, not measured.
+A network's floating-point operations and sizes come from network_counts.json, or for a network in hand from
+network_counts.py. calibration.json says how fast the stages got through them where they were measured, and where that
+was. Snakemake asks this module while it plans: it imports neither numpy nor torch.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import open_clip
-import pandas as pd
-import torch
-from open_clip.model import CLIP
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from semples.config.settings import Config, Generator, Settings
-from semples.mini import GUIDE_WEIGHTS
-from semples.models.segmenters import Segmenter
-from semples.planning.targets import Targets
-from semples.weights.generators import bare_generator
+from semples.config.settings import Settings
+from semples.planning.size import Size
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
+COUNTS = Path(__file__).with_name("network_counts.json")
 LIVE_ACTIVATIONS = 3  # layers' outputs that inference holds at a time: input, output, a branch
-FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
+ITEM_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
+SHORTEST, MARGIN = 60, 3  # minutes that a job asks for at least, and how many times its estimate
+UNKNOWN = 720  # minutes that a job asks for where nobody knows the size of the data set yet
+SHARDED = ("cams", "crf")
 
 
-@dataclass(frozen=True)
-class Size:
-    """What a data set weighs: images, pixels an image and labels an image, of the splits that train and validate."""
-
-    train: int
-    val: int
-    pixels: float
-    labels: float
-    classes: int
-
-
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """One forward pass of one image."""
 
     gflop: float
@@ -53,144 +35,117 @@ class Network:
     """Millions of numbers that the largest layer puts out; inference holds a few such at a time."""
 
 
-def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
-    """A row a stage that runs: jobs, hours of all its jobs one after the other, GB of memory on a GPU, GB of disk.
+Count = Callable[[str, Settings, int], Network]
+"""A function that counts the `generator`, `segmenter` or `guide` of settings, for a number of classes."""
 
-    The hours are those of `device`, `cpu` or `cuda`; `targets` are those of Targets.jobs. Outputs that variants share
-    are counted once.
+
+class Cost(NamedTuple):
+    """Estimate of one job."""
+
+    hours: float
+    memory: float
+    """GB on a GPU."""
+    disk: float
+    """GB."""
+
+
+def runtime_minutes(stage: str, settings: Settings, size: Size | None) -> int:
+    """Return the minutes that a job asks the scheduler for: three times its estimate, at least an hour."""
+    if size is None:
+        return UNKNOWN
+    device = "cpu" if settings.run.device == "cpu" else "cuda"
+    shards = settings.run.shards if stage in SHARDED else 1
+    hours = job_cost(stage, settings, size, device, known_network).hours
+    return max(SHORTEST, math.ceil(60 * MARGIN * hours / shards))
+
+
+def network_key(kind: str, settings: Settings) -> str:
+    """Return the key in network_counts.json of the `generator`, `segmenter` or `guide` of settings."""
+    generator, segment = settings.generator, settings.segment
+    if kind == "guide":
+        return settings.guide.model
+    if kind == "generator":
+        return f"{generator.name} {generator.backbone} {generator.image_size} {generator.fusion_reduction}"
+    return f"{segment.network} {segment.encoder} {segment.decoder_channels} {segment.crop}"
+
+
+def known_network(kind: str, settings: Settings, _classes: int = 0) -> Network:
+    """Return the stored counts, which are for the 80 classes of COCO; fewer classes cost a little less.
+
+    A network without counts of its own gets those of the largest of its kind: time that is asked for in vain costs
+    less than a job that is stopped before its end.
     """
-    planned = Targets(config)
+    known = json.loads(COUNTS.read_text(encoding="utf-8"))[kind]
+    return Network(*known.get(network_key(kind, settings), max(known.values())))
+
+
+def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Count) -> Cost:
+    """Return the estimate of one job of a stage on `device`, `cpu` or `cuda`; a stage that learns nothing costs 0."""
     speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
-    jobs = planned.jobs(targets)
-    rows = []
-    for stage in ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks"):
-        if not jobs[stage]:
-            continue
-        costs = [_cost(stage, planned.graph.runs[job.variant], size, speed, device) for job in jobs[stage]]
-        hours, memory, disk = np.array(costs).T
-        rows.append([stage, len(costs), hours.sum(), memory.max(), disk.sum()])
-    return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
-
-
-def _cost(stage: str, settings: Settings, size: Size, speed: dict, device: str) -> tuple[float, float, float]:
-    """Hours, GB of GPU memory and GB of disk of one job."""
-    gflop, megabytes = _work(stage, settings, size)
+    gflop, megabytes = _work(stage, settings, size, count)
     rates = speed["gflop_per_second"][device]
     seconds = speed["start_seconds"] + gflop / rates.get(stage.removesuffix("_masks"), rates["all"])
     if stage == "crf" and settings.crf.preset != "none":
         pixels = size.train * size.pixels * (1 + size.labels) * settings.crf.iterations
         seconds += pixels / speed["crf_pixels_per_second"] / settings.run.threads
-    return seconds / 3600, megabytes / 1e3, _disk(stage, settings, size, speed)
+    return Cost(seconds / 3600, megabytes / 1e3, _disk(stage, settings, size, speed, count))
 
 
-def _work(stage: str, settings: Settings, size: Size) -> tuple[float, float]:
+def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[float, float]:
     """GFLOP and MB of GPU memory of a job. A backward pass counts as two forward ones, a trained number as 16 bytes."""
     if stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
         return 0.0, 0.0
     width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
-    generator = _generator(settings, size)
+    if stage == "segment_masks":
+        segment, network = settings.segment, count("segmenter", settings, size.classes)
+        share = (segment.test_size**2 if segment.test_size else size.pixels) / segment.crop**2
+        work = size.val * share * (1 + segment.test_flip), segment.test_scales
+        return _inference(*work, settings.cams.batch * share, network, width)
+    if stage == "segment":
+        segment, network = settings.segment, count("segmenter", settings, size.classes)
+        memory = 16 * network.parameters + segment.batch * network.outputs * width
+        return 3 * size.train * segment.epochs * network.gflop, memory
+    generator = count("generator", settings, size.classes)
     if stage == "cams":
         side = settings.cams.resize
-        shown = (side**2 if side else size.pixels) / settings.generator.image_size**2
-        passes = sum(scale**2 for scale in settings.cams.scales) * (1 + settings.cams.flip)
-        gflop = size.train * shown * passes * generator.gflop
-        held = settings.cams.batch * shown * max(settings.cams.scales) ** 2 * LIVE_ACTIVATIONS * generator.largest
-        return gflop, 4 * generator.parameters + held * width
-    if stage == "segment_masks":
-        chosen, segmenter = settings.segment, _segmenter(settings, size)
-        shown = (chosen.test_size**2 if chosen.test_size else size.pixels) / chosen.crop**2
-        gflop = size.val * shown * (1 + chosen.test_flip) * sum(s**2 for s in chosen.test_scales) * segmenter.gflop
-        held = settings.cams.batch * shown * max(chosen.test_scales) ** 2 * LIVE_ACTIVATIONS * segmenter.largest
-        return gflop, 4 * segmenter.parameters + held * width
-    of = settings.csr if stage == "joint" else getattr(settings, stage)
-    if stage == "segment":
-        segmenter = _segmenter(settings, size)
-        memory = 16 * segmenter.parameters + of.batch * segmenter.outputs * width
-        return 3 * size.train * of.epochs * segmenter.gflop, memory
-    whole = stage != "cpl" and of.trainable == "all"
+        share = (side**2 if side else size.pixels) / settings.generator.image_size**2
+        work = size.train * share * (1 + settings.cams.flip), settings.cams.scales
+        return _inference(*work, settings.cams.batch * share, generator, width)
+    training = settings.csr if stage == "joint" else getattr(settings, stage)
+    whole = stage != "cpl" and training.trainable == "all"
     image = (3 if whole else 1) * generator.gflop
     learned = generator.parameters if whole else 0.0
+    frozen, outputs = generator.parameters, generator.outputs
     if stage == "classify":
-        frozen = 4 * (generator.parameters - learned)
-        return size.train * of.epochs * image, 16 * learned + frozen + of.batch * generator.outputs * width
-    guide = _guide(settings.guide.model)
-    # of every label the background goes through the guide; in slm and csr the object too, and gradients to the pixels
-    image += (1 if stage == "cpl" else 4) * size.labels * guide.gflop
-    outputs = generator.outputs + 2 * size.labels * guide.outputs
-    frozen = 4 * (guide.parameters + generator.parameters)
-    return size.train * of.epochs * image, 16 * learned + frozen + of.batch * outputs * width
+        frozen -= learned
+    else:
+        guide = count("guide", settings, size.classes)
+        # of every label the background goes through the guide; in slm and csr the object too, and gradients to pixels
+        image += (1 if stage == "cpl" else 4) * size.labels * guide.gflop
+        outputs += 2 * size.labels * guide.outputs
+        frozen += guide.parameters
+    return size.train * training.epochs * image, 16 * learned + 4 * frozen + training.batch * outputs * width
 
 
-def _disk(stage: str, settings: Settings, size: Size, speed: dict) -> float:
+def _inference(passes: float, scales: list[float], batch: float, network: Network, width: int) -> tuple[float, float]:
+    """GFLOP and MB of a network that is shown images at several scales; passes and batch count training crops."""
+    live = batch * max(scales) ** 2 * LIVE_ACTIVATIONS * network.largest
+    return passes * sum(scale**2 for scale in scales) * network.gflop, 4 * network.parameters + live * width
+
+
+def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count) -> float:
     """GB that a job leaves."""
-    if stage == "guide":
-        return 4e-3 * _guide(settings.guide.model).parameters
-    if stage in ("classify", "slm", "csr", "joint"):
-        return 4e-3 * _generator(settings, size).parameters
+    kinds = {
+        "guide": "guide",
+        "segment": "segmenter",
+        **dict.fromkeys(("classify", "slm", "csr", "joint"), "generator"),
+    }
+    if stage in kinds:
+        return 4e-3 * count(kinds[stage], settings, size.classes).parameters
     masks = size.pixels * speed["mask_bytes_per_pixel"] / 1e9
-    if stage == "crf":
-        return size.train * masks
-    if stage == "segment":
-        return 4e-3 * _segmenter(settings, size).parameters
-    if stage == "segment_masks":
-        return size.val * masks
+    if stage in ("crf", "segment_masks"):
+        return masks * (size.train if stage == "crf" else size.val)
     if stage == "cams":
-        stored = size.pixels / settings.cams.stride**2 * size.labels * np.dtype(settings.cams.dtype).itemsize
+        stored = size.pixels / settings.cams.stride**2 * size.labels * ITEM_BYTES[settings.cams.dtype]
         return size.train * stored * speed["cam_compression"] / 1e9
     return 0.0
-
-
-def _generator(settings: Settings, size: Size) -> Network:
-    chosen = settings.generator
-    return _counted_generator(chosen.model_dump_json(), size.classes)
-
-
-def _segmenter(settings: Settings, size: Size) -> Network:
-    chosen = settings.segment
-    side = -(-chosen.crop // 32) * 32
-    return _counted_segmenter(chosen.network, chosen.encoder, chosen.decoder_channels, size.classes, side)
-
-
-@cache
-def _counted_generator(chosen: str, classes: int) -> Network:
-    """Count the generator of these settings, given as JSON, on its training crop."""
-    settings = Generator.model_validate_json(chosen)
-    with torch.device("meta"):
-        return _counted(bare_generator(settings, classes), settings.image_size)
-
-
-@cache
-def _counted_segmenter(network: str, encoder: str, width: int, classes: int, side: int) -> Network:
-    """Count the segmentation network on a square crop."""
-    made = Segmenter(network, encoder, classes, width).to("meta")  # some cannot be made there
-    with torch.device("meta"):
-        return _counted(made, side)
-
-
-@cache
-def _guide(model: str) -> Network:
-    """Count the image tower of the guide at its own input size."""
-    folder = GUIDE_WEIGHTS if model == "mini" else Path(model.removeprefix("local-dir:"))
-    if (folder / "open_clip_config.json").is_file():
-        config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
-    else:
-        config = open_clip.get_model_config(model) or open_clip.get_model_config(FALLBACK_GUIDE)
-    with torch.device("meta"):
-        clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
-        return _counted(clip.visual, config["vision_cfg"]["image_size"])
-
-
-def _counted(module: nn.Module, side: int) -> Network:
-    numbers = []
-
-    def note(_module: nn.Module, _inputs: tuple, output: object) -> None:
-        if isinstance(output, torch.Tensor):
-            numbers.append(output.numel())
-
-    for part in module.modules():
-        if not list(part.children()):
-            part.register_forward_hook(note)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module.eval()(torch.zeros(1, 3, side, side))
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Network(counter.get_total_flops() / 1e9, parameters / 1e6, sum(numbers) / 1e6, max(numbers) / 1e6)

@@ -1,43 +1,61 @@
-"""How large a data set is, as estimates need it: from its manifest, or before there is one from what is known of it."""
+"""How large a data set is: from its manifest, or before there is one from its listing or its known numbers."""
 
+import csv
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from semples.config.settings import Config, Data
-from semples.data.manifest import Manifest, read_manifest, split_counts
+from semples.data.importers import listing
 from semples.errors import SemplesError
-from semples.planning.cost import Size
+from semples.planning.layout import Layout
 
-# VOC 2012 with SBD and COCO 2014: images of a split, mean pixels and labels of an image, classes
+# VOC 2012 with SBD, COCO 2014 and the miniature: images of a split, mean pixels and labels of an image, classes
 KNOWN = {
     "voc": ({"train": 1464, "train_aug": 10582, "val": 1449, "trainval": 2913}, 182_000.0, 1.5, 20),
     "coco": ({"train": 82081, "val": 40137}, 277_000.0, 2.9, 80),
+    "mini": ({}, 64.0**2, 1.5, 6),  # `data.scenes` has the splits
 }
-MINI = (64.0**2, 1.5, 6)
+UNKNOWN_SIDE = 1024  # pixels along the longer side of a photograph that nobody has opened yet
+
+
+@dataclass(frozen=True)
+class Size:
+    """Images of the splits that train and validate, mean pixels and labels of an image, and classes."""
+
+    train: int
+    val: int
+    pixels: float
+    labels: float
+    classes: int
 
 
 def size_of(config: Config) -> Size:
-    """The size of the data set that `config` names: of its manifest in results/, or of the whole VOC, COCO or mini."""
-    manifest = Path("results", config.name, "data", "manifest.csv")
+    """Return the size of the data set that `config` names.
+
+    Raises:
+        SemplesError: The data set is somebody's own, and is not there.
+    """
+    manifest, data = Path(Layout.of(config.name).path("data", "manifest")), config.data
     if manifest.exists():
-        return _measured(read_manifest(manifest), config.data)
-    if config.data.source == "mini":
-        counts, numbers = config.data.scenes, MINI
-    elif config.data.source in KNOWN:
-        counts, *numbers = KNOWN[config.data.source]
-    else:
-        raise SemplesError(
-            manifest, "no such file", "a manifest, which says how many images there are", "run `snakemake data` first"
-        )
-    return Size(counts.get(config.data.train, 0), counts.get(config.data.val, 0), *numbers)
+        with open(manifest, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        areas = [float(row["width"]) * float(row["height"]) for row in rows]
+        lines = manifest.with_name("classes.csv").read_text(encoding="utf-8").splitlines()
+        return _measured(rows, data, sum(areas) / len(areas), len(lines) - 1)
+    if data.source in KNOWN:
+        counts, *numbers = KNOWN[data.source]
+        counts = counts or data.scenes
+        return Size(counts.get(data.train, 0), counts.get(data.val, 0), *numbers)
+    if not data.root or not Path(data.root).exists():
+        remedy = "run `snakemake data` first"
+        raise SemplesError(manifest, "no such file", "a manifest, which says how many images there are", remedy)
+    rows = listing.list_images(data)
+    classes = {name for row in rows for name in row["labels"].split(";") if name}
+    return _measured(rows, data, 0.75 * (data.max_side or UNKNOWN_SIDE) ** 2, len(classes))
 
 
-def _measured(images: Manifest, data: Data) -> Size:
-    table = images.table
-    counts = split_counts(table)
-    labels = images.label_matrix().sum(axis=1)
-    pixels = table["width"].astype(float) * table["height"].astype(float)
-    mean = float(np.mean(labels[labels > 0])) if labels.any() else 0.0
-    train, val = (counts.get(split, 0) for split in (data.train, data.val))
-    return Size(train, val, float(pixels.mean()), mean, len(images.classes))
+def _measured(rows: list[dict[str, str]], data: Data, pixels: float, classes: int) -> Size:
+    counts = Counter(name for row in rows for name in row["split"].split(";"))
+    labels = [len(row["labels"].split(";")) for row in rows if row["labels"]]
+    return Size(counts[data.train], counts[data.val], pixels, sum(labels) / max(len(labels), 1), classes)

@@ -2,11 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from semples.config import published, variants
 from semples.config.settings import Config
 from semples.data.importers.listing import masked_splits
+from semples.errors import SemplesError
+from semples.planning.cost import runtime_minutes
 from semples.planning.graph import (
     LEARNING,
     MASKS,
@@ -17,6 +20,7 @@ from semples.planning.graph import (
     require_masks,
     stages_of,
 )
+from semples.planning.size import Size, size_of
 
 COLUMNS = tuple(STAGE_OF_COLUMN)
 
@@ -134,6 +138,18 @@ class Targets:
                     name = self.graph.output_of(output.stage, output.variant)
                     jobs["evaluate_masks"].add(StageJob(f"{name}/{output.stage}", output.seed))
         return jobs
+
+    def minutes(self, stage: str, name: str) -> int:
+        """Return the minutes that a job of a stage asks for, for a variant."""
+        return runtime_minutes(stage, self.graph.runs[name], self._size)
+
+    @cached_property
+    def _size(self) -> Size | None:
+        """The size of the data set; None where nobody knows it yet."""
+        try:
+            return size_of(self.config)
+        except SemplesError:
+            return None
 
     def _output(self, label: str, stage: str, output: str, name: str, seed: int | None = None) -> Shown:
         seed = self.seed if seed is None else seed

@@ -59,13 +59,3 @@ def planned(folder: Path, target: str) -> dict[str, int]:
     assert done.returncode == 0, done.stderr
     jobs = re.findall(r"^(\w+)\s+(\d+)$", f"{done.stdout}\n{done.stderr}", flags=re.MULTILINE)
     return {rule: int(n) for rule, n in jobs if rule in (*STAGES, "evaluate_cams", "evaluate_masks")}
-
-
-def test_planning_needs_neither_numpy_nor_torch():
-    heavy = "numpy", "pandas", "torch", "cv2"
-    code = f"""
-import sys
-sys.modules.update(dict.fromkeys({heavy!r}))
-import semples.planning.graph, semples.planning.layout, semples.planning.targets
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,9 +16,9 @@ GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "segment", "segment_masks"
 ASKED = {
     "data": (3, 4000, 240),
     "guide": (1, 6000, 60),
-    **dict.fromkeys(GPU_RULES, (3, 12000, 720)),
+    **dict.fromkeys(GPU_RULES, (3, 12000, 60)),
     "evaluate_cams": (1, 4000, 240),
-    "crf": (3, 8000, 720),
+    "crf": (3, 8000, 60),
     "evaluate_masks": (1, 4000, 240),
     **dict.fromkeys(("results", "words"), (1, 2000, 30)),
     **dict.fromkeys(("panel", "thresholds", "training"), (1, 4000, 60)),

@@ -148,6 +148,11 @@ def test_a_finished_workflow_has_nothing_to_do(finished, run):
     assert "Nothing to be done" in run(finished, "--dry-run", "all", "tables", "figures")
 
 
+def test_another_runtime_reruns_nothing(finished, run):
+    text = run(finished, "--dry-run", "all", "--set-resources", "slm:runtime=999", "crf:runtime=999")
+    assert "Nothing to be done" in text
+
+
 def test_a_sweep_shares_the_value_that_is_the_base(finished):
     lines = (finished / "results/tiny/tables/swept.md").read_text().splitlines()
     assert [line[2:].partition(" |")[0].strip() for line in lines[4:6]] == ["csr.w_prompt = 0", "csr.w_prompt = 1"]

@@ -113,6 +113,16 @@ def input_of(stage, role):
     )
 
 
+def minutes(stage):
+    """Return a resource function: the minutes that a job of a stage asks for, by the estimate of semples plan."""
+    return lambda wildcards: SHOWN.minutes(stage, wildcards.variant)
+
+
+def learner(stage):
+    """Return the resources of a job that trains on the GPUs of `run.devices`."""
+    return {"gpu": GPUS, "mem_mb": 12000, "runtime": minutes(stage)}
+
+
 def arguments(*inputs, shown=None, **options):
     """Return a params function: flags for some inputs, further options, and what a table or figure shows.
 

@@ -21,9 +21,7 @@ rule classify:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPUS,
-        mem_mb=12000,
-        runtime=720,
+        **learner("classify"),
     params:
         stage="classify",
         settings=settings_of("classify"),
@@ -55,6 +53,8 @@ use rule classify as slm with:
         TREE.log("slm"),
     benchmark:
         TREE.benchmark("slm")
+    resources:
+        **learner("slm"),
     params:
         stage="slm",
         settings=settings_of("slm"),
@@ -78,6 +78,8 @@ use rule classify as cpl with:
         TREE.log("cpl"),
     benchmark:
         TREE.benchmark("cpl")
+    resources:
+        **learner("cpl"),
     params:
         stage="cpl",
         settings=settings_of("cpl"),
@@ -100,6 +102,8 @@ use rule classify as csr with:
         TREE.log("csr"),
     benchmark:
         TREE.benchmark("csr")
+    resources:
+        **learner("csr"),
     params:
         stage="csr",
         settings=settings_of("csr"),
@@ -123,6 +127,8 @@ use rule classify as joint with:
         TREE.log("joint"),
     benchmark:
         TREE.benchmark("joint")
+    resources:
+        **learner("joint"),
     params:
         stage="joint",
         settings=settings_of("joint"),

@@ -21,7 +21,7 @@ rule cams:
     resources:
         gpu=GPU,
         mem_mb=12000,
-        runtime=720,
+        runtime=minutes("cams"),
     params:
         settings=settings_of("cams"),
         split=CONFIG.data.train,
@@ -92,7 +92,7 @@ rule crf:
     threads: CONFIG.run.threads
     resources:
         mem_mb=8000,
-        runtime=720,
+        runtime=minutes("crf"),
     params:
         settings=settings_of("crf"),
         shard=["--shard", PART] if SHARDED else [],
@@ -173,9 +173,7 @@ rule segment:
         "../../envs/torch.yaml"
     threads: CONFIG.run.threads
     resources:
-        gpu=GPUS,
-        mem_mb=12000,
-        runtime=720,
+        **learner("segment"),
     params:
         settings=settings_of("segment"),
         code=code_digest("semples.stages.segment"),
@@ -209,7 +207,7 @@ rule segment_masks:
     resources:
         gpu=GPU,
         mem_mb=12000,
-        runtime=720,
+        runtime=minutes("segment_masks"),
     params:
         settings=settings_of("segment_masks"),
         code=code_digest("semples.stages.segment_masks"),
@@ -240,7 +238,7 @@ rule submission:
     resources:
         gpu=GPU,
         mem_mb=12000,
-        runtime=720,
+        runtime=minutes("segment_masks"),
     params:
         split=CONFIG.data.test,
         code=code_digest("semples.stages.submission"),

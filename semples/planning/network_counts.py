@@ -1,0 +1,95 @@
+"""Count the networks of settings, which are built without weights, and estimate a whole run by them."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import open_clip
+import pandas as pd
+import torch
+from open_clip.model import CLIP
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from semples.config.settings import Config, Generator, Settings
+from semples.mini import GUIDE_WEIGHTS
+from semples.models.segmenters import Segmenter
+from semples.planning.cost import Network, job_cost
+from semples.planning.size import Size
+from semples.planning.targets import Targets
+from semples.weights.generators import bare_generator
+
+STAGES = ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
+FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
+
+
+def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
+    """Return a row per stage: stage, jobs, hours of all its jobs in turn, GPU GB of the largest, disk GB.
+
+    Args:
+        device: `cpu` or `cuda`.
+        targets: Those of Targets.jobs. An output that variants share counts once.
+    """
+    planned = Targets(config)
+    jobs, runs = planned.jobs(targets), planned.graph.runs
+    rows = []
+    for stage in filter(jobs.get, STAGES):
+        costs = [job_cost(stage, runs[job.variant], size, device, count_network) for job in jobs[stage]]
+        hours, memory, disk = zip(*costs, strict=True)
+        rows.append([stage, len(costs), sum(hours), max(memory), sum(disk)])
+    return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
+
+
+def count_network(kind: str, settings: Settings, classes: int) -> Network:
+    """Count the `generator` or `segmenter` of settings on a training crop, or the image tower of the `guide`."""
+    if kind == "guide":
+        return _guide(settings.guide.model)
+    if kind == "generator":
+        return _generator(settings.generator.model_dump_json(), classes)
+    segment = settings.segment
+    side = -(-segment.crop // 32) * 32
+    return _segmenter(segment.network, segment.encoder, segment.decoder_channels, classes, side)
+
+
+@cache
+def _generator(settings_json: str, classes: int) -> Network:
+    settings = Generator.model_validate_json(settings_json)
+    with torch.device("meta"):
+        return _count(bare_generator(settings, classes), settings.image_size)
+
+
+@cache
+def _segmenter(network: str, encoder: str, width: int, classes: int, side: int) -> Network:
+    segmenter = Segmenter(network, encoder, classes, width).to("meta")  # some cannot be made there
+    with torch.device("meta"):
+        return _count(segmenter, side)
+
+
+@cache
+def _guide(model: str) -> Network:
+    file = (GUIDE_WEIGHTS if model == "mini" else Path(model.removeprefix("local-dir:"))) / "open_clip_config.json"
+    if file.is_file():
+        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+    else:
+        config = open_clip.get_model_config(model) or open_clip.get_model_config(FALLBACK_GUIDE)
+    with torch.device("meta"):
+        clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
+        return _count(clip.visual, config["vision_cfg"]["image_size"])
+
+
+def _count(module: nn.Module, side: int) -> Network:
+    """Count one forward pass of a square image with this side."""
+    outputs: list[int] = []
+
+    def add_size(_module: nn.Module, _inputs: tuple, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            outputs.append(output.numel())
+
+    for part in module.modules():
+        if not list(part.children()):
+            part.register_forward_hook(add_size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.eval()(torch.zeros(1, 3, side, side))
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return Network(counter.get_total_flops() / 1e9, parameters / 1e6, sum(outputs) / 1e6, max(outputs) / 1e6)

@@ -1,0 +1,82 @@
+"""Jobs ask for the time that the estimate says, which Snakemake can afford to ask for while it plans."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+from semples.config.load import load
+from semples.planning.cost import COUNTS, known_network, network_key, runtime_minutes
+from semples.planning.network_counts import count_network, estimate
+from semples.planning.size import Size, size_of
+from semples.planning.targets import Targets
+
+PRESETS = ("mini", "voc12", "coco14", "photos")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("kind", ["generator", "segmenter", "guide"])
+def test_stored_counts_are_those_of_the_networks(preset, kind):
+    variants = {network_key(kind, s): s for s in Targets(load({"preset": preset})).graph.settings.values()}
+    for key, settings in variants.items():
+        assert f'"{key}"' in COUNTS.read_text(encoding="utf-8")
+        assert known_network(kind, settings) == pytest.approx(count_network(kind, settings, 80), abs=1e-4), key
+
+
+def test_an_unknown_network_counts_as_the_largest_of_its_kind():
+    own = load({"preset": "mini", "generator": {"name": "mine.py:Mine"}})
+    largest = max(known_network("generator", load({"preset": p})).gflop for p in PRESETS)
+    assert known_network("generator", own).gflop >= largest
+
+
+def test_coco_asks_for_more_than_its_estimate():
+    config = load({"preset": "coco14"})
+    jobs = estimate(config, size_of(config), "cuda").set_index("stage")
+    for stage in ("slm", "csr"):
+        hours = jobs["hours"][stage] / jobs["jobs"][stage]
+        assert hours > 12
+        assert runtime_minutes(stage, config, size_of(config)) == pytest.approx(3 * 60 * hours, abs=5)
+
+
+@pytest.mark.parametrize("stage", ["classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks"])
+def test_the_miniature_asks_for_an_hour(stage):
+    config = load({"preset": "mini"})
+    assert runtime_minutes(stage, config, size_of(config)) == 60
+
+
+def test_shards_share_the_time():
+    size = Size(1_000_000, 100, 277_000, 2.9, 80)
+    one, four = (load({"preset": "voc12", "run": {"shards": shards}}) for shards in (1, 4))
+    assert runtime_minutes("cams", one, size) > 3 * runtime_minutes("cams", four, size) > 180
+    assert runtime_minutes("slm", one, size) == runtime_minutes("slm", four, size)
+
+
+def test_the_size_is_that_of_the_manifest_or_of_the_listing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.jpg", "two.jpg", "three.jpg"):
+        (tmp_path / name).write_bytes(b"never opened")
+    (tmp_path / "labels.csv").write_text(
+        "image,split,labels\none.jpg,train,cat;dog\ntwo.jpg,train,cat\nthree.jpg,val,\n"
+    )
+    config = load({"preset": "photos", "data": {"root": str(tmp_path), "max_side": 200}})
+    assert size_of(config) == Size(2, 1, 30_000, 1.5, 2)
+    folder = tmp_path / "results/photos/data"
+    folder.mkdir(parents=True)
+    (folder / "classes.csv").write_text("name,text,colour\ncat,cat,#000000\ndog,dog,#ffffff\n")
+    rows = [("train;val", "cat", 40, 20), ("train", "", 60, 20), ("val", "dog;cat", 20, 40)]
+    with open(folder / "manifest.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("split", "labels", "width", "height"), *rows])
+    assert size_of(config) == Size(2, 2, 2800 / 3, 1.5, 2)
+
+
+def test_nobody_knows_the_size_of_a_data_set_that_is_not_there():
+    assert Targets(load({"preset": "photos"})).minutes("slm", "semples") == 720
+
+
+def test_planning_needs_neither_numpy_nor_torch():
+    heavy = ("numpy", "pandas", "torch", "cv2")
+    code = f"import sys; sys.modules.update(dict.fromkeys({heavy})); import semples.planning.targets as targets;"
+    code += "from semples.config.load import load; t = targets.Targets(load({'preset': 'coco14'}));"
+    code += "assert t.minutes('slm', 'slm') > 60 * 15.9"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -37,12 +37,9 @@ def size_of(config: Config) -> Size:
         SemplesError: The data set is somebody's own, and is not there.
     """
     manifest, data = Path(Layout.of(config.name).path("data", "manifest")), config.data
-    if manifest.exists():
-        with open(manifest, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    if manifest.exists() and (rows := _rows(manifest)):
         areas = [float(row["width"]) * float(row["height"]) for row in rows]
-        lines = manifest.with_name("classes.csv").read_text(encoding="utf-8").splitlines()
-        return _measured(rows, data, sum(areas) / len(areas), len(lines) - 1)
+        return _measured(rows, data, sum(areas) / len(areas), len(_rows(manifest.with_name("classes.csv"))))
     if data.source in KNOWN:
         counts, *numbers = KNOWN[data.source]
         counts = counts or data.scenes
@@ -53,6 +50,11 @@ def size_of(config: Config) -> Size:
     rows = listing.list_images(data)
     classes = {name for row in rows for name in row["labels"].split(";") if name}
     return _measured(rows, data, 0.75 * (data.max_side or UNKNOWN_SIDE) ** 2, len(classes))
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _measured(rows: list[dict[str, str]], data: Data, pixels: float, classes: int) -> Size:

@@ -15,7 +15,7 @@ GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "segment", "segment_masks"
 # rule: CPUs, memory in MB, minutes
 ASKED = {
     "data": (3, 4000, 240),
-    "guide": (1, 6000, 60),
+    **dict.fromkeys(("weights", "guide"), (1, 6000, 60)),
     **dict.fromkeys(GPU_RULES, (3, 12000, 60)),
     "evaluate_cams": (1, 4000, 240),
     "crf": (3, 8000, 60),

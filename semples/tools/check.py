@@ -1,20 +1,16 @@
-"""data check: what a data set is and what is wrong with it, before any training."""
+"""data check: report what a data set holds and what is wrong with it, before any training."""
 
-from collections import defaultdict
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from tqdm import tqdm
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 from semples.config.settings import Config, Settings
 from semples.data.images import IGNORE, read_image, read_mask
@@ -28,116 +24,92 @@ from semples.planning.network_counts import estimate
 from semples.planning.size import Size
 from semples.stages.tables.formats import markdown
 
-SHOWN = 20  # lines of a list in the report; problems.csv has all
+LISTED = 20  # lines of a list in the report; problems.csv has all
+Problem = tuple[str, str, str]
+"""Kind, image id or path, description."""
 
 
-class Seen(NamedTuple):
-    """What one image's files are."""
+class ImageCheck(NamedTuple):
+    """The result of decoding an image and its mask."""
 
-    id: str
     width: int
     height: int
     sha256: str
-    drawn: frozenset[str] | None
+    mask_classes: set[str] | None
     """Names of the classes in the mask; None without a mask."""
     problem: str
-    """What is wrong with the files; empty if nothing is."""
+    """Error of an unreadable file; empty for good ones."""
 
 
 def run(settings: Settings, out: Path) -> None:
     """Write the folder `out`: check.md (printed too), check.json, problems.csv, cooccurrence.png.
 
-    Every image and mask is decoded. Nothing is changed, and nothing is left out: bad files are listed.
+    Every image and mask is decoded. Bad files are listed; the data set stays as it is.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent) as scratch:
+    with TemporaryDirectory(dir=out.parent) as scratch, ThreadPool(settings.run.threads) as pool:
         classes, table = load_data_set(settings.data, Path(scratch), settings.run.threads)
-        seen = _examined(table, classes, Path(scratch), settings.run.threads)
-    problems = pd.DataFrame(
-        [*_unreadable(seen), *_duplicates(seen, table), *_disagreements(seen, table), *_not_named(settings)],
-        columns=["kind", "where", "what"],
-    )
-    good = table[[not row.problem for row in seen]].reset_index(drop=True)
-    sizes = [(row.width, row.height) for row in seen if not row.problem]
-    counts, pairs = _counts(good, classes), _cooccurrence(good, classes)
+        results = pool.imap(partial(_check_image, classes, Path(scratch)), table.to_dict("records"), chunksize=8)
+        checks = list(tqdm(results, total=len(table), desc="checking", unit="image", mininterval=2))
+    unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(settings.data)]
+    problems = pd.DataFrame([*_problems(checks, table), *unlisted], columns=["kind", "where", "what"])
+    good = table[[not check.problem for check in checks]].reset_index(drop=True)
+    sizes = np.array([(check.width, check.height) for check in checks if not check.problem]).reshape(-1, 2)
+    present = Manifest(good, classes).label_matrix()
+    counts, pairs = _counts(good, classes), (present.T @ present).astype(int)
     cost, device = _estimate(settings, good, sizes, classes)
+    text = _report(f"# Data check: {settings.data.source}, {len(table)} images", counts, sizes, problems, cost, device)
     with atomic_path(out) as folder:
         folder.mkdir()
         problems.to_csv(folder / "problems.csv", index=False)
-        _draw(pairs, classes, folder / "cooccurrence.png")
-        text = _report(settings, len(table), counts, sizes, problems, cost, device)
+        _draw_cooccurrence(pairs, classes, folder / "cooccurrence.png")
         write_text(folder / "check.md", text)
-        write_json(
-            folder / "check.json",
-            {
-                "images": len(table),
-                "counts": counts.to_dict(),
-                "cooccurrence": pairs.tolist(),
-                "problems": problems["kind"].value_counts().to_dict(),
-                "estimate": cost.to_dict("records"),
-            },
-        )
+        values = {"images": len(table), "counts": counts.to_dict(), "cooccurrence": pairs.tolist()}
+        kinds = problems["kind"].value_counts().to_dict()
+        write_json(folder / "check.json", values | {"problems": kinds, "estimate": cost.to_dict("records")})
     print(text)
 
 
-def _examined(table: pd.DataFrame, classes: Classes, folder: Path, threads: int) -> list[Seen]:
-    look = partial(_look, classes, folder)
-    with ThreadPool(threads) as pool:
-        found = pool.imap(look, table.to_dict("records"), chunksize=8)
-        return list(tqdm(found, total=len(table), desc="checking", unit="image", mininterval=2))
-
-
-def _look(classes: Classes, folder: Path, row: dict) -> Seen:
-    image = folder / row["image"]
+def _check_image(classes: Classes, folder: Path, row: dict) -> ImageCheck:
+    image, names = folder / row["image"], None
     try:
         height, width = read_image(image).shape[:2]
-        drawn = None
         if row["mask"]:
             values = set(np.unique(read_mask(folder / row["mask"], (height, width))).tolist()) - {0, IGNORE}
-            if beyond := {value for value in values if value > len(classes)}:
-                raise SemplesError(row["mask"], f"value {max(beyond)}", f"0 to {len(classes)}, or 255", "redraw it")
-            drawn = frozenset(classes.names[value - 1] for value in values)
-        return Seen(row["id"], width, height, sha256(image), drawn, "")
+            if (highest := max(values, default=0)) > len(classes):
+                raise SemplesError(row["mask"], f"value {highest}", f"0 to {len(classes)}, or 255", "redraw it")
+            names = {classes.names[value - 1] for value in values}
+        return ImageCheck(width, height, sha256(image), names, "")
     except SemplesError as error:
-        where, found, expected, _ = error.args
-        return Seen(row["id"], 0, 0, "", None, f"{where}: {found} (expected {expected})")
+        where, problem, expected, _ = error.args
+        return ImageCheck(0, 0, "", None, f"{where}: {problem} (expected {expected})")
 
 
-def _unreadable(seen: list[Seen]) -> list[tuple[str, str, str]]:
-    return [("missing or unreadable", row.id, row.problem) for row in seen if row.problem]
-
-
-def _duplicates(seen: list[Seen], table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Files of equal bytes; those in different splits are the ones that spoil a measurement."""
-    groups = defaultdict(list)
-    for row, split in zip(seen, table["split"], strict=True):
-        if row.sha256:
-            groups[row.sha256].append((row.id, split))
-    return [
-        ("duplicate", same[0][0], "; ".join(f"{name} ({split})" for name, split in same[1:]) + f"; itself {same[0][1]}")
-        for same in groups.values()
-        if len(same) > 1
-    ]
-
-
-def _disagreements(seen: list[Seen], table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Images whose mask and labels name different classes."""
-    found = []
-    for row, cell in zip(seen, table["labels"], strict=True):
+def _problems(checks: list[ImageCheck], table: pd.DataFrame) -> list[Problem]:
+    """Return unreadable files, files of equal bytes, and images whose mask and labels name different classes."""
+    unreadable: list[Problem] = []
+    differing: list[Problem] = []
+    equal: dict[str, list[tuple[str, str]]] = {}
+    for check, image, split, cell in zip(checks, table["id"], table["split"], table["labels"], strict=True):
+        if check.problem:
+            unreadable.append(("missing or unreadable", image, check.problem))
+            continue
+        equal.setdefault(check.sha256, []).append((image, split))
         labels = set(filter(None, cell.split(";")))
-        if row.drawn is not None and row.drawn != labels:
-            parts = [("only label", labels - row.drawn), ("only mask", row.drawn - labels)]
-            what = ", ".join(f"{title}: {' '.join(sorted(names))}" for title, names in parts if names)
-            found.append(("labels and mask differ", row.id, what))
-    return found
-
-
-def _not_named(settings: Settings) -> list[tuple[str, str, str]]:
-    return [("not in the table", path, "a photograph without a line") for path in unlisted_images(settings.data)]
+        if check.mask_classes is not None and check.mask_classes != labels:
+            parts = {"only label": labels - check.mask_classes, "only mask": check.mask_classes - labels}
+            texts = [f"{title}: {' '.join(sorted(names))}" for title, names in parts.items() if names]
+            differing.append(("labels and mask differ", image, ", ".join(texts)))
+    duplicates = [
+        ("duplicate", image, "; ".join(f"{name} ({other})" for name, other in others) + f"; itself {split}")
+        for (image, split), *others in equal.values()
+        if others
+    ]
+    return [*unreadable, *duplicates, *differing]
 
 
 def _counts(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
-    """Images with every class, with any label and in all, a column a split."""
+    """Return the number of images per class, with any label and in all, with a column per split."""
     columns = {}
     for name in split_counts(table):
         rows = table[[name in cell.split(";") for cell in table["split"]]]
@@ -147,70 +119,51 @@ def _counts(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _cooccurrence(table: pd.DataFrame, classes: Classes) -> np.ndarray:
-    """int (classes, classes): images that have both; the diagonal counts each class."""
-    present = Manifest(table, classes).label_matrix()
-    return (present.T @ present).astype(int)
-
-
-def _draw(pairs: np.ndarray, classes: Classes, out: Path) -> None:
-    """The share of a row's images that have the column's class too."""
+def _draw_cooccurrence(pairs: np.ndarray, classes: Classes, out: Path) -> None:
+    """Draw int (classes, classes): images that have both; the diagonal counts the images of each class."""
     share = pairs / np.maximum(np.diag(pairs)[:, None], 1)
     side = max(3.0, 0.28 * len(classes) + 1.5)
-    figure, axis = plt.subplots(figsize=(side, side), layout="constrained")
-    shown = axis.imshow(share, vmin=0, vmax=1, cmap="viridis")
-    places = range(len(classes))
-    axis.set_xticks(places, classes.names, rotation=90, fontsize=7)
-    axis.set_yticks(places, classes.names, fontsize=7)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axis = figure.subplots()
+    picture = axis.imshow(share, vmin=0, vmax=1, cmap="viridis")
+    axis.set_xticks(range(len(classes)), classes.names, rotation=90, fontsize=7)
+    axis.set_yticks(range(len(classes)), classes.names, fontsize=7)
     axis.set_title("share of the row's images that have the column's class", fontsize=8)
-    figure.colorbar(shown, shrink=0.6)
+    figure.colorbar(picture, shrink=0.6)
     figure.savefig(out, format="png", dpi=120)
-    plt.close(figure)
 
 
-def _estimate(settings: Settings, table: pd.DataFrame, sizes: list, classes: Classes) -> tuple[pd.DataFrame, str]:
-    """The cost of the configured run, and the device it holds for."""
+def _estimate(settings: Settings, table: pd.DataFrame, sizes: np.ndarray, classes: Classes) -> tuple[pd.DataFrame, str]:
+    """Return the cost of the configured run, and the device it holds for; `sizes` are (width, height) per image."""
     device = settings.run.device if settings.run.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    area = np.array([w * h for w, h in sizes] or [0], float)
-    if longest := settings.data.max_side:
-        area *= np.minimum(1, longest / np.array([max(side) for side in sizes] or [1])) ** 2
+    areas = sizes.prod(axis=1).astype(float)
+    if settings.data.max_side:
+        areas *= np.minimum(1, settings.data.max_side / sizes.max(axis=1)) ** 2
     labels = table["labels"].str.split(";").str.len()[table["labels"] != ""]
     images = split_counts(table)
     train, val = (images.get(name, 0) for name in (settings.data.train, settings.data.val))
-    size = Size(train, val, float(area.mean()), float(labels.mean()) if len(labels) else 0.0, len(classes))
+    mean_area, mean_labels = (float(values.mean()) if len(values) else 0.0 for values in (areas, labels))
     config = settings if isinstance(settings, Config) else Config(**settings.model_dump(), name="check")
-    return estimate(config, size, device), device
+    return estimate(config, Size(train, val, mean_area, mean_labels, len(classes)), device), device
 
 
 def _report(
-    settings: Settings,
-    images: int,
-    counts: pd.DataFrame,
-    sizes: list[tuple[int, int]],
-    problems: pd.DataFrame,
-    cost: pd.DataFrame,
-    device: str,
+    title: str, counts: pd.DataFrame, sizes: np.ndarray, problems: pd.DataFrame, cost: pd.DataFrame, device: str
 ) -> str:
-    lines = [f"# Data check: {settings.data.source}, {images} images", ""]
-    lines += ["## Problems", ""]
-    if problems.empty:
-        lines += ["None.", ""]
+    lines = [title, "", "## Problems", "", *(["None.", ""] if problems.empty else [])]
     for kind, group in problems.groupby("kind", sort=False):
         lines += [f"{kind}: {len(group)}", ""]
-        lines += [f"- {row.where}: {row.what}" for row in group.head(SHOWN).itertuples()]
-        lines += [f"- and {len(group) - SHOWN} more in problems.csv"] if len(group) > SHOWN else []
+        lines += [f"- {row.where}: {row.what}" for row in group.head(LISTED).itertuples()]
+        lines += [f"- and {len(group) - LISTED} more in problems.csv"] if len(group) > LISTED else []
         lines += [""]
-    lines += ["## Images with a class, by split", "", markdown(counts.reset_index(names="class"))]
-    if sizes:
-        smallest, median, largest = np.quantile(np.array(sizes), [0, 0.5, 1], axis=0).astype(int)
-        lines += ["## Sizes", ""]
-        lines += [f"Width {smallest[0]} to {largest[0]}, median {median[0]}; height {smallest[1]} to {largest[1]}, "]
-        lines[-1] += f"median {median[1]} pixels; {len(set(sizes))} different sizes."
-        lines += [""]
-    total = cost[["hours", "disk GB"]].sum()
-    lines += [f"## The configured run on {device}: an estimate, no measurement", ""]
+    lines += ["## Images per class and split", "", markdown(counts.reset_index(names="class"))]
+    if len(sizes):
+        (width, height), (low, bottom), (high, top) = np.quantile(sizes, [0.5, 0, 1], axis=0).astype(int)
+        text = f"Width {low} to {high}, median {width}; height {bottom} to {top}, median {height} pixels;"
+        lines += ["## Sizes", "", f"{text} {len(np.unique(sizes, axis=0))} different sizes.", ""]
+    total, kind = cost[["hours", "disk GB"]].sum(), "cuda" if device == "cuda" else "cpu"
+    lines += [f"## The configured run on {device}: an estimate, not a measurement", ""]
     lines += [markdown(cost.round({"hours": 2, "GPU GB": 1, "disk GB": 2}))]
     lines += [f"About {total['hours']:.1f} hours of jobs one after the other, {total['disk GB']:.1f} GB of disk."]
-    kind = "cuda" if device == "cuda" else "cpu"
     lines += [f"Speed from: {read_json(CALIBRATION, 'data')['from'][kind]}.", ""]
     return "\n".join(lines)

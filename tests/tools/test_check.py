@@ -63,7 +63,7 @@ def test_everything_wrong_is_listed(zoo, tmp_path):
         "train": {"cat": 0, "dog": 1, "any class": 1, "all images": 1},
         "val": {"cat": 1, "dog": 1, "any class": 2, "all images": 2},
     }
-    assert "an estimate, no measurement" in text
+    assert "an estimate, not a measurement" in text
 
 
 def test_every_odd_file_works_or_is_listed(odd_files, tmp_path):

@@ -1,4 +1,4 @@
-"""What an output was made from: command, settings, versions and code."""
+"""Record what an output was made from: command, settings, versions and code."""
 
 import ast
 import json
@@ -12,11 +12,11 @@ PACKAGES = ("semples", "torch", "open_clip_torch", "timm", "segmentation_models_
 
 
 def provenance(command: str, settings: dict, **inputs: str) -> dict[str, str]:
-    """What an output was made from, as strings; the same inputs give the same words (no time, host or path)."""
+    """Return what an output was made from, as strings without time, host or path: equal inputs give equal records."""
     return {
         "command": f"semples {command}",
         "settings": json.dumps(settings, sort_keys=True),
-        "packages": ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))),
+        "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         **inputs,
     }
 
@@ -30,31 +30,26 @@ def _version(package: str) -> str:
 
 @cache
 def code_digest(module: str) -> str:
-    """Digest of a module of the package and all it imports from the package, comments and docstrings left out.
+    """Return a digest of a module and all its imports from semples, without comments and docstrings.
 
-    The workflow gives it to every rule, so that results follow the code that makes them.
+    The workflow gives it to every rule as a parameter, so that a change of code reruns the rule.
     """
-    seen: dict[str, str] = {}
-    _collect(module, seen)
-    return digest(seen)
+    trees: dict[str, str] = {}
+    _collect(module, trees)
+    return digest(trees)
 
 
-def _collect(module: str, seen: dict[str, str]) -> None:
+def _collect(module: str, trees: dict[str, str]) -> None:
     path = PACKAGE.parent.joinpath(*module.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if module in seen or not path.exists():
+    if module in trees or not path.exists():
         return
-    tree = _without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
-    seen[module] = ast.dump(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("semples"):
-            _collect(node.module, seen)
-            for alias in node.names:
-                _collect(f"{node.module}.{alias.name}", seen)
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
             node.body = node.body[1:]
-    return tree
+    trees[module] = ast.dump(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("semples"):
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
+                _collect(name, trees)

@@ -2,8 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,31 +30,29 @@ def run(checkpoint: Path, format: str, size: tuple[int, int], out: Path) -> None
     trained = load_segmenter(checkpoint)
     torch.manual_seed(0)
     image = torch.rand(1, 3, *size)
-    write, scores_of = {"onnx": (_write_onnx, _onnx_scores), "torchscript": (_write_script, _script_scores)}[format]
+    write = {"onnx": _write_onnx, "torchscript": _write_script}[format]
     with torch.no_grad(), atomic_path(out) as partial:
         expected = trained.network(image).numpy()
-        write(trained, image, partial)
-        difference = float(np.abs(scores_of(partial, image) - expected).max())
+        difference = float(np.abs(write(trained, image, partial) - expected).max())
         if not difference <= TOLERANCE:
             problem, remedy = f"scores that differ by {difference:.1e}", "report it with the network's name"
             raise SemplesError(out, problem, f"at most {TOLERANCE} from the network's", remedy)
     print(f"{out}: largest difference of a score {difference:.1e}, scores up to {np.abs(expected).max():.1f}")
 
 
-def _write_onnx(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
-    """Write the graph, with the class names in its metadata."""
-    onnx, _ = _import_onnx()
+def _write_onnx(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> np.ndarray:
+    """Write the graph with the class names in its metadata; return its scores of the image."""
     try:
-        torch.onnx.export(
-            trained.network,
-            (image,),
-            path,
-            input_names=["image"],
-            output_names=["scores"],
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  # torch's exporter needs it
+    except ImportError as error:
+        remedy = "run `pip install onnx onnxruntime onnxscript`, or `pip install '.[export]'` in a checkout"
+        raise SemplesError("--format onnx", f"no module {error.name!r}", "the ONNX packages", remedy) from error
+    names = {"input_names": ["image"], "output_names": ["scores"]}
+    export: Callable[..., object] = torch.onnx.export
+    try:
+        export(trained.network, (image,), path, dynamo=True, external_data=False, verbose=False, **names)
     except torch.onnx.OnnxExporterError as error:
         problem = f"{trained.settings.network}: {str(error).splitlines()[0]}"
         expected, remedy = "a network that ONNX can express", "use --format torchscript"
@@ -62,31 +60,13 @@ def _write_onnx(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> N
     model = onnx.load(path)
     model.metadata_props.add(key="classes", value=json.dumps(["background", *trained.classes.names]))
     onnx.save(model, path)
-
-
-def _onnx_scores(path: Path, image: torch.Tensor) -> np.ndarray:
-    _, onnxruntime = _import_onnx()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(["scores"], {"image": image.numpy()})[0]
 
 
-def _write_script(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> None:
+def _write_script(trained: TrainedSegmenter, image: torch.Tensor, path: Path) -> np.ndarray:
+    """Write the traced network; return its scores of the image."""
     with warnings.catch_warnings():  # the tracer warns that sizes become constants: the file is for one size
         warnings.simplefilter("ignore")
         torch.jit.trace(trained.network, image).save(path)
-
-
-def _script_scores(path: Path, image: torch.Tensor) -> np.ndarray:
     return torch.jit.load(path)(image).numpy()
-
-
-def _import_onnx() -> tuple[Any, Any]:
-    """Return the modules onnx and onnxruntime. Torch's exporter needs onnxscript too."""
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        remedy = "run `pip install onnx onnxruntime onnxscript`, or `pip install '.[export]'` in a checkout"
-        raise SemplesError("--format onnx", f"no module {error.name!r}", "the ONNX packages", remedy) from error
-    return onnx, onnxruntime

@@ -16,6 +16,7 @@ from semples.files import sha256
 
 SHADES = " .:-=+*#%@"
 LISTED_IMAGES = 5  # images of the tree
+PREVIEW_COLUMNS = 64
 
 
 def run(
@@ -56,16 +57,8 @@ def manifest_of(file: Path, manifest: Path | None) -> Path:
 
 
 def _overview(cams: CamFile) -> Iterator[str]:
+    """Yield the tree, the provenance and the statistics of a file, line by line."""
     yield f"{cams.path}  {cams.path.stat().st_size / 1e6:.2f} MB"
-    yield from _tree(cams)
-    yield "provenance"
-    for name, text in cams.provenance.items():
-        yield f"  {name}: {_in_one_line(text)}"
-    yield "statistics"
-    yield from _statistics(cams)
-
-
-def _tree(cams: CamFile) -> Iterator[str]:
     attributes = ", ".join(f"{name}={as_text(value)}" for name, value in cams.file.attrs.items())
     yield f"/  {attributes}"
     yield f"  classes  {len(cams.class_names)}: {', '.join(cams.class_names)}"
@@ -78,6 +71,11 @@ def _tree(cams: CamFile) -> Iterator[str]:
         yield f"  images/{image}  score {maps.score.shape} of {maps.height}x{maps.width} pixels: {names}"
     if len(cams.ids) > LISTED_IMAGES:
         yield f"  ... {len(cams.ids) - LISTED_IMAGES} more"
+    yield "provenance"
+    for name, text in cams.provenance.items():
+        yield f"  {name}: {_in_one_line(text)}"
+    yield "statistics"
+    yield from _statistics(cams)
 
 
 def _statistics(cams: CamFile) -> Iterator[str]:
@@ -98,7 +96,10 @@ def _image_report(cams: CamFile, image: str, class_name: str | None) -> Iterator
     yield f"{image}  {maps.width}x{maps.height} pixels, maps of {maps.score.shape[2]}x{maps.score.shape[1]}"
     for name, score in _named_maps(cams, maps, class_name):
         yield f"{name}: {score.min():.3f} to {score.max():.3f}, mean {score.mean():.3f}"
-        yield from _preview(score)
+        height = max(1, round(score.shape[0] / score.shape[1] * PREVIEW_COLUMNS / 2))  # characters are twice as high
+        small = cv2.resize(score, (PREVIEW_COLUMNS, height), interpolation=cv2.INTER_AREA)
+        for row in (small.clip(0, 1) * (len(SHADES) - 1)).round().astype(int):
+            yield "  " + "".join(SHADES[shade] for shade in row)
 
 
 def _named_maps(cams: CamFile, maps: ImageCams, class_name: str | None) -> list[tuple[str, np.ndarray]]:
@@ -113,28 +114,16 @@ def _named_maps(cams: CamFile, maps: ImageCams, class_name: str | None) -> list[
     return [pairs[names.index(class_name)]]
 
 
-def _preview(score: np.ndarray, columns: int = 64) -> Iterator[str]:
-    """Yield lines of characters for a map, float (h, w) in [0, 1]. A character is twice as high as wide."""
-    height = max(1, round(score.shape[0] / score.shape[1] * columns / 2))
-    small = cv2.resize(score, (columns, height), interpolation=cv2.INTER_AREA)
-    for line in (small.clip(0, 1) * (len(SHADES) - 1)).round().astype(int):
-        yield "  " + "".join(SHADES[shade] for shade in line)
-
-
 def _comparison(cams: CamFile, other: CamFile, images: list[str]) -> Iterator[str]:
     """Yield the differences of two files: provenance, ids, and the ten images whose scores differ most."""
     for name in sorted(cams.provenance.keys() | other.provenance.keys()):
         texts = [file.provenance.get(name, "nothing") for file in (cams, other)]
         if texts[0] != texts[1]:
             yield f"{name}: {'  |  '.join(map(_in_one_line, texts))}"
-    missing = sorted(set(images) - set(other.ids), key=images.index)
-    if missing:
+    known = set(other.ids)
+    if missing := [image for image in images if image not in known]:
         yield f"{len(missing)} images are not in {other.path}: {', '.join(missing[:5])}"
-    rows = [
-        (_largest_difference(cams.read(image), other.read(image)), image)
-        for image in images
-        if image not in set(missing)
-    ]
+    rows = [(_largest_difference(cams.read(image), other.read(image)), image) for image in images if image in known]
     yield f"{sum(difference == 0 for difference, _ in rows)} of {len(rows)} images in common have equal maps"
     for difference, image in sorted(rows, reverse=True)[:10]:
         if difference > 0:
@@ -155,7 +144,7 @@ def _in_one_line(text: str) -> str:
     try:
         settings = json.loads(text)
     except ValueError:
-        return text
+        settings = None
     if not isinstance(settings, dict):
         return text
     return "; ".join(

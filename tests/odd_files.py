@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def write_odd_files(root: Path) -> Path:
-    """A folder a class: `owl` has files of every odd kind, `fox` one ordinary photograph."""
+    """Write one folder per class: `owl` has files of every odd kind, `fox` one ordinary photograph."""
     owl = root / "owl"
     owl.mkdir(parents=True)
     grey = np.linspace(0, 65535, 200 * 100).reshape(100, 200).astype(np.uint16)

@@ -27,10 +27,10 @@ def test_round_trip(tmp_path, dtype, error):
         assert file.class_names == ("cat", "dog", "ox")
         assert file.provenance == MADE_FROM
         for image, score in scores.items():
-            found = file.read(image)
-            assert np.abs(found.score - score).max() <= error
-            assert found.classes.tolist() == list(range(len(score)))
-            assert found.full_size().shape == (len(score), 24, 32)
+            maps = file.read(image)
+            assert np.abs(maps.score - score).max() <= error
+            assert maps.classes.tolist() == list(range(len(score)))
+            assert maps.full_size().shape == (len(score), 24, 32)
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path):
@@ -70,9 +70,9 @@ def test_truncated_and_flipped_files(tmp_path):
     with pytest.raises(SemplesError, match="unreadable"):
         CamFile(tmp_path / "short.h5")
     with h5py.File(tmp_path / "cams.h5") as file:
-        place = file["images/b%2F2/score"].id.get_chunk_info(0).byte_offset
+        offset = file["images/b%2F2/score"].id.get_chunk_info(0).byte_offset
     flipped = bytearray(whole)
-    flipped[place + 20] ^= 0xFF
+    flipped[offset + 20] ^= 0xFF
     (tmp_path / "flipped.h5").write_bytes(flipped)
     with CamFile(tmp_path / "flipped.h5") as file, pytest.raises(SemplesError, match="unreadable"):
         file.read("b/2")
@@ -98,10 +98,10 @@ def test_a_flipped_byte_anywhere_is_an_error_or_changes_nothing(tmp_path, dtype)
     write(tmp_path / "cams.h5", dtype)
     whole, expected = (tmp_path / "cams.h5").read_bytes(), contents(tmp_path / "cams.h5")
     errors = 0
-    for place in range(0, len(whole), 5):
-        (tmp_path / "flipped.h5").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    for offset in range(0, len(whole), 5):
+        (tmp_path / "flipped.h5").write_bytes(whole[:offset] + bytes([whole[offset] ^ 0xFF]) + whole[offset + 1 :])
         try:
-            assert contents(tmp_path / "flipped.h5") == expected, place
+            assert contents(tmp_path / "flipped.h5") == expected, offset
         except SemplesError:
             errors += 1
     assert errors > 100

@@ -50,23 +50,23 @@ def folder(tmp_path) -> Path:
 
 
 def made(root: Path, out: Path, threads: int = 1, **settings) -> Manifest:
-    chosen = Data(source="coco", root=str(root), val="train", **settings)
-    data.run(Settings(data=chosen, run=Run(threads=threads)), out)
+    coco = Data(source="coco", root=str(root), val="train", **settings)
+    data.run(Settings(data=coco, run=Run(threads=threads)), out)
     return read_manifest(out / "manifest.csv")
 
 
 def test_classes_are_contiguous_in_the_order_of_their_ids(folder, tmp_path):
-    found = made(folder, tmp_path / "out")
-    assert found.classes.names == ("person", "dog", "toothbrush")
-    assert found.table["id"].tolist() == ["COCO_train2014_3", "COCO_train2014_7"]
-    assert found.table["labels"].tolist() == ["", "person;dog;toothbrush"]
+    images = made(folder, tmp_path / "out")
+    assert images.classes.names == ("person", "dog", "toothbrush")
+    assert images.table["id"].tolist() == ["COCO_train2014_3", "COCO_train2014_7"]
+    assert images.table["labels"].tolist() == ["", "person;dog;toothbrush"]
 
 
 @pytest.mark.parametrize(("crowd", "value"), [("void", 255), ("object", 2), ("left_out", 0)])
 def test_crowds_are_a_choice(folder, tmp_path, crowd, value):
-    found = made(folder, tmp_path / "out", crowd=crowd).table.set_index("id").loc["COCO_train2014_7"]
-    mask = read_mask(found["mask"], (20, 30))
-    assert ("dog" in found["labels"]) == (crowd != "left_out")
+    row = made(folder, tmp_path / "out", crowd=crowd).table.set_index("id").loc["COCO_train2014_7"]
+    mask = read_mask(row["mask"], (20, 30))
+    assert ("dog" in row["labels"]) == (crowd != "left_out")
     assert mask[15, 2] == value
     assert mask[3, 3] == 1  # an object lies over a crowd
     assert mask[5, 5] == 3  # a small object over a large one
@@ -111,23 +111,23 @@ def test_folders_that_are_not_there(folder, tmp_path):
 @pytest.fixture(scope="module")
 def real(shared, tmp_path_factory) -> tuple[Manifest, COCO]:
     root = shared / "data" / "coco128"
-    found = made(root, tmp_path_factory.mktemp("coco128") / "out")
-    return found, COCO(root / "annotations/instances_train2017.json")
+    images = made(root, tmp_path_factory.mktemp("coco128") / "out")
+    return images, COCO(root / "annotations/instances_train2017.json")
 
 
 def test_real_labels(real):
-    found, reference = real
-    assert (len(found), len(found.classes)) == (128, 80)
+    images, reference = real
+    assert (len(images), len(images.classes)) == (128, 80)
     names = {key: entry["name"] for key, entry in reference.cats.items()}
-    for row in found.table.itertuples():
+    for row in images.table.itertuples():
         annotations = reference.imgToAnns[int(row.id)]
         assert set(filter(None, row.labels.split(";"))) == {names[a["category_id"]] for a in annotations}
 
 
 def test_real_masks_agree_with_the_decoding_of_pycocotools(real):
-    found, reference = real
-    index = {key: place for place, key in enumerate(sorted(reference.cats), start=1)}
-    for row in found.table.itertuples():
+    images, reference = real
+    index = {key: number for number, key in enumerate(sorted(reference.cats), start=1)}
+    for row in images.table.itertuples():
         expected = np.zeros((row.height, row.width), np.uint8)
         regions = [(a, reference.annToMask(a).astype(bool)) for a in reference.imgToAnns[int(row.id)]]
         for annotation, pixels in regions:

@@ -75,14 +75,14 @@ class Misbehaving(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     """A server with `asked`, (trouble, range) of every request so far, and `files` by path."""
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
-    found.asked, found.files = [], {}
-    found.url = f"http://127.0.0.1:{found.server_port}"
-    found.handle_error = lambda *_: None  # a client that turns away is no news
-    threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
-    yield found
-    found.shutdown()
-    found.server_close()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    http.asked, http.files = [], {}
+    http.url = f"http://127.0.0.1:{http.server_port}"
+    http.handle_error = lambda *_: None  # a client that turns away is no news
+    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
+    yield http
+    http.shutdown()
+    http.server_close()
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_no_room_is_said_before_anything_is_written(get, tmp_path, monkeypatch):
 
 
 def tar_of(path: Path, members: dict[str, bytes | tuple[bytes, str]]) -> Path:
-    """A tar with files, and with links given as (type, target)."""
+    """A tar with files, and with links as (type, target)."""
     with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as pack:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
@@ -314,7 +314,7 @@ def test_a_mirror_of_an_unknown_file(capsys, tmp_path):
 
 
 def test_the_published_archives_are_complete_entries():
-    for archive in (a for found in ARCHIVES.values() for a in found):
+    for archive in (archive for archives in ARCHIVES.values() for archive in archives):
         assert archive.urls
         assert all(url.startswith(("http://", "https://")) and url.endswith(archive.file) for url in archive.urls)
         algorithm, _, digits = archive.digest.partition(":")

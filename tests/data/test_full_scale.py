@@ -53,10 +53,10 @@ def measure(source: str, root: Path, out: Path) -> dict[str, float]:
     command = [sys.executable, "-c", MEASURED, source, root, out]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    print(source, found)
-    assert found["gigabytes"] < 2
-    return found
+    usage = json.loads(done.stdout)
+    print(source, usage)
+    assert usage["gigabytes"] < 2
+    return usage
 
 
 def test_voc(shared, tmp_path):
@@ -73,14 +73,14 @@ def test_voc(shared, tmp_path):
     for split in ("train", "val", "train_aug"):
         (kit / f"ImageSets/Segmentation/{split}.txt").write_text((lists / f"{split}.txt").read_text())
     measure("voc", kit, tmp_path / "out")
-    found = read_manifest(tmp_path / "out/manifest.csv")
-    assert {name: len(found.split(name)) for name in ("train", "val", "train_aug")} == {
+    images = read_manifest(tmp_path / "out/manifest.csv")
+    assert {name: len(images.split(name)) for name in ("train", "val", "train_aug")} == {
         "train": 1464,
         "val": 1449,
         "train_aug": 10582,
     }
-    expected = np.array([labels[image] for image in found.table["id"]])
-    assert np.array_equal(found.label_matrix() > 0, expected)
+    expected = np.array([labels[image] for image in images.table["id"]])
+    assert np.array_equal(images.label_matrix() > 0, expected)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def coco_lists(shared, tmp_path) -> dict[str, list[int]]:
                 {"id": len(annotations), "image_id": number, "category_id": identifiers[k], "iscrowd": 0}
                 | {"segmentation": [circle], "area": 30000.0, "bbox": [221.0, 141.0, 198.0, 198.0]}
             )
-    categories = [{"id": key, "name": f"class {place}"} for place, key in enumerate(identifiers)]
+    categories = [{"id": key, "name": f"class {k}"} for k, key in enumerate(identifiers)]
     (tmp_path / "annotations").mkdir()
     text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
     (tmp_path / "annotations/instances_train2014.json").write_text(text)
@@ -108,7 +108,7 @@ def coco_lists(shared, tmp_path) -> dict[str, list[int]]:
 def test_coco(coco_lists, tmp_path):
     stubs(tmp_path / "train2014", [f"{name}.jpg" for name in coco_lists], (640, 480))
     measure("coco", tmp_path, tmp_path / "out")
-    found = read_manifest(tmp_path / "out/manifest.csv")
-    assert (len(found), len(found.classes)) == (82081, 80)
-    for row in found.table.sample(500, random_state=0).itertuples():
+    images = read_manifest(tmp_path / "out/manifest.csv")
+    assert (len(images), len(images.classes)) == (82081, 80)
+    for row in images.table.sample(500, random_state=0).itertuples():
         assert row.labels == ";".join(f"class {k}" for k in coco_lists[row.id])

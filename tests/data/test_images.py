@@ -36,6 +36,6 @@ def test_a_colour_picture_is_no_mask(tmp_path):
 
 
 def test_heat_is_red_where_the_score_is_high():
-    found = heat_overlay(np.zeros((2, 2, 3), np.uint8), np.array([[0.0, 1.0], [0.0, 1.0]]))
-    assert found[0, 1, 0] > found[0, 1, 2]
-    assert found[0, 0, 2] > found[0, 0, 0]
+    overlay = heat_overlay(np.zeros((2, 2, 3), np.uint8), np.array([[0.0, 1.0], [0.0, 1.0]]))
+    assert overlay[0, 1, 0] > overlay[0, 1, 2]
+    assert overlay[0, 0, 2] > overlay[0, 0, 0]

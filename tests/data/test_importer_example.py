@@ -28,10 +28,10 @@ def test_the_example_works_and_is_short(tmp_path, monkeypatch):
         Image.new("RGB", (9, 7)).save(photos / f"{number}.jpg")
     entries = [{"file": f"{number}.jpg", "tags": [["dog"], ["cat", "dog"]][number % 2]} for number in range(6)]
     (photos / "tags.json").write_text(json.dumps(entries))
-    chosen = Data(root=str(photos)).model_copy(update={"source": "tags"})
-    data.run(Settings(run=Run(threads=1)).model_copy(update={"data": chosen}), tmp_path / "out")
-    found = read_manifest(tmp_path / "out/manifest.csv")
-    assert found.classes.names == ("cat", "dog")
-    assert found.table["labels"].tolist() == ["dog", "cat;dog"] * 3
-    assert found.table["split"].tolist() == ["val", *["train"] * 4, "val"]
-    assert set(found.table["width"]) == {9}
+    tags_data = Data(root=str(photos)).model_copy(update={"source": "tags"})
+    data.run(Settings(run=Run(threads=1)).model_copy(update={"data": tags_data}), tmp_path / "out")
+    images = read_manifest(tmp_path / "out/manifest.csv")
+    assert images.classes.names == ("cat", "dog")
+    assert images.table["labels"].tolist() == ["dog", "cat;dog"] * 3
+    assert images.table["split"].tolist() == ["val", *["train"] * 4, "val"]
+    assert set(images.table["width"]) == {9}

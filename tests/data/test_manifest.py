@@ -20,25 +20,25 @@ def table(**changes) -> pd.DataFrame:
 
 def test_round_trip(tmp_path):
     write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
-    found = read_manifest(tmp_path / "manifest.csv")
-    assert found.classes == CLASSES
-    assert found.table["image"].tolist() == [
+    images = read_manifest(tmp_path / "manifest.csv")
+    assert images.classes == CLASSES
+    assert images.table["image"].tolist() == [
         str(tmp_path / "images/a.jpg"),
         str(tmp_path / "images/b.jpg"),
         "/data/c d.jpg",
     ]
-    assert found.table["mask"].tolist() == ["", str(tmp_path / "b.png"), ""]
-    assert found.label_matrix().tolist() == [[1, 1], [0, 1], [0, 0]]
+    assert images.table["mask"].tolist() == ["", str(tmp_path / "b.png"), ""]
+    assert images.label_matrix().tolist() == [[1, 1], [0, 1], [0, 0]]
 
 
 def test_splits_labels_and_masks(tmp_path):
     write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
-    found = read_manifest(tmp_path / "manifest.csv")
-    assert list(found.split("train").table["id"]) == ["a"]
-    assert list(found.split("train_aug").with_labels().table["id"]) == ["a"]
-    assert list(found.with_masks().table["id"]) == ["b"]
+    images = read_manifest(tmp_path / "manifest.csv")
+    assert list(images.split("train").table["id"]) == ["a"]
+    assert list(images.split("train_aug").with_labels().table["id"]) == ["a"]
+    assert list(images.with_masks().table["id"]) == ["b"]
     with pytest.raises(SemplesError, match="train_aug"):
-        found.split("test")
+        images.split("test")
 
 
 def test_digest_ignores_where_the_files_lie(tmp_path):
@@ -67,7 +67,7 @@ def test_missing_column(tmp_path):
 
 def test_sample_is_drawn_by_seed(tmp_path):
     write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
-    found = read_manifest(tmp_path / "manifest.csv")
-    assert len(found.sample(2, 0)) == 2
-    assert found.sample(2, 0).table.equals(found.sample(2, 0).table)
-    assert len(found.sample(9, 0)) == 3
+    images = read_manifest(tmp_path / "manifest.csv")
+    assert len(images.sample(2, 0)) == 2
+    assert images.sample(2, 0).table.equals(images.sample(2, 0).table)
+    assert len(images.sample(9, 0)) == 3

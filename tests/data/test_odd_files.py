@@ -26,13 +26,13 @@ def test_a_bad_file_is_one_clear_error(odd_files, tmp_path):
 
 
 def test_the_good_ones_are_taken_when_the_bad_are_left_out(odd_files, tmp_path, capsys):
-    found = made(odd_files, tmp_path / "out", unreadable="left_out", max_side=1024).table
+    images = made(odd_files, tmp_path / "out", unreadable="left_out", max_side=1024).table
     files = {path.relative_to(odd_files).as_posix() for path in odd_files.rglob("*") if path.suffix}
     bad = BAD | {"fox/broken link.jpg"}
-    assert set(found["id"]) == {name.rpartition(".")[0] for name in files - bad}
+    assert set(images["id"]) == {name.rpartition(".")[0] for name in files - bad}
     printed = capsys.readouterr().out
     assert all(f"left out: {odd_files / name}" in printed for name in bad)
-    for row in found.itertuples():
+    for row in images.itertuples():
         assert read_image(row.image).shape == (row.height, row.width, 3)
 
 

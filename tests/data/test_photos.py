@@ -40,15 +40,15 @@ def labelled(tmp_path) -> Path:
 
 
 def test_a_folder_with_labels(labelled, tmp_path):
-    found = made(labelled, tmp_path / "out")
-    assert found.classes.names == ("cat", "dog")
-    assert found.table.set_index("id")["labels"].to_dict() == {
+    images = made(labelled, tmp_path / "out")
+    assert images.classes.names == ("cat", "dog")
+    assert images.table.set_index("id")["labels"].to_dict() == {
         "a": "cat;dog",
         "sub folder/b": "dog",
         "sub folder/c": "",
     }
-    assert len(found.with_masks()) == 1
-    assert all(Path(path).exists() for path in found.table["image"])
+    assert len(images.with_masks()) == 1
+    assert all(Path(path).exists() for path in images.table["image"])
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -63,10 +63,10 @@ def test_a_table_that_lies_elsewhere(labelled, tmp_path, suffix):
     )
     path = tmp_path / f"mine.{suffix}"
     table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
-    found = made(path, tmp_path / "out")
-    assert found.table["split"].to_dict() == {0: "train", 1: "val"}
-    assert found.table["id"].tolist() == ["one", "photos/sub folder/b"]
-    assert found.classes.texts == ("big cat", "dog")
+    images = made(path, tmp_path / "out")
+    assert images.table["split"].to_dict() == {0: "train", 1: "val"}
+    assert images.table["id"].tolist() == ["one", "photos/sub folder/b"]
+    assert images.classes.texts == ("big cat", "dog")
 
 
 def test_a_folder_a_class(tmp_path):
@@ -75,8 +75,8 @@ def test_a_folder_a_class(tmp_path):
             (tmp_path / "zoo" / name).write_text("")
         else:
             photo(tmp_path / "zoo" / name)
-    found = made(tmp_path / "zoo", tmp_path / "out").table.set_index("id")
-    assert found["labels"].to_dict() == {
+    images = made(tmp_path / "zoo", tmp_path / "out").table.set_index("id")
+    assert images["labels"].to_dict() == {
         "loose": "",
         "owl/1": "owl",
         "red fox/1": "red fox",
@@ -107,24 +107,24 @@ def test_the_split_is_drawn_by_seed(tmp_path):
         for settings in ({}, {}, {"seed": 1}, {"val_fraction": 0.5}, {"val_fraction": 0}, {"val_fraction": 1})
     ]
     assert splits[0] == splits[1] != splits[2]
-    assert [list(found.values()).count("val") for found in splits] == [4, 4, 4, 10, 0, 19]
+    assert [list(images.values()).count("val") for images in splits] == [4, 4, 4, 10, 0, 19]
     assert set(splits[4].values()) == {"train;val"}
 
 
 def test_one_image_and_one_class_are_enough(tmp_path):
     photo(tmp_path / "zoo/owl/only.jpg", (1, 1))
-    found = made(tmp_path / "zoo", tmp_path / "out")
-    assert found.table["split"].tolist() == ["train;val"]
-    assert found.label_matrix().tolist() == [[1]]
+    images = made(tmp_path / "zoo", tmp_path / "out")
+    assert images.table["split"].tolist() == ["train;val"]
+    assert images.label_matrix().tolist() == [[1]]
 
 
 def test_classes_of_a_file_give_order_text_and_colour(labelled, tmp_path):
     (labelled / "classes.csv").write_text("name,text,colour\ndog,a good dog,#102030\ncat,,\n")
-    found = made(labelled, tmp_path / "out")
-    assert found.classes.names == ("dog", "cat")
-    assert found.classes.texts == ("a good dog", "cat")
-    assert found.classes.palette()[1].tolist() == [16, 32, 48]
-    assert found.table["labels"][0] == "dog;cat"
+    images = made(labelled, tmp_path / "out")
+    assert images.classes.names == ("dog", "cat")
+    assert images.classes.texts == ("a good dog", "cat")
+    assert images.classes.palette()[1].tolist() == [16, 32, 48]
+    assert images.table["labels"][0] == "dog;cat"
     (labelled / "classes.csv").write_text("name,colour\ndog,red\ncat,\n")
     with pytest.raises(SemplesError, match="colour 'red'"):
         made(labelled, tmp_path / "again")
@@ -190,8 +190,8 @@ def test_photographs_without_labels_or_none_at_all(tmp_path):
 
 def test_large_photographs_are_worked_on_as_copies(labelled, tmp_path):
     before = (labelled / "a.jpg").read_bytes()
-    found = made(labelled, tmp_path / "out", max_side=8).table.set_index("id")
-    assert read_image(found["image"]["a"]).shape == (4, 8, 3)
-    assert set(found["width"]) == {8}
-    assert np.all(read_mask(found["mask"]["sub folder/b"], (4, 8)) == 2)
+    images = made(labelled, tmp_path / "out", max_side=8).table.set_index("id")
+    assert read_image(images["image"]["a"]).shape == (4, 8, 3)
+    assert set(images["width"]) == {8}
+    assert np.all(read_mask(images["mask"]["sub folder/b"], (4, 8)) == 2)
     assert (labelled / "a.jpg").read_bytes() == before

@@ -97,11 +97,11 @@ def test_train_aug_from_the_mat_files_of_sbd(devkit, tmp_path):
     for name in ("1", "2", "3"):
         savemat(folder / f"{name}.mat", {"GTcls": {"Segmentation": drawn, "CategoriesPresent": [1]}})
     (devkit / "VOC2012/ImageSets/Segmentation/train_aug.txt").unlink()
-    found = made(devkit, tmp_path / "out", sbd=str(folder.parent), train="train_aug").table.set_index("id")
-    assert found["split"].to_dict() == {"1": "train;train_aug", "2": "val", "3": "train_aug"}
-    assert Path(found["mask"]["1"]).parent.name == "SegmentationClass"
-    assert np.array_equal(read_mask(found["mask"]["3"]), drawn)
-    with Image.open(found["mask"]["3"]) as image:
+    images = made(devkit, tmp_path / "out", sbd=str(folder.parent), train="train_aug").table.set_index("id")
+    assert images["split"].to_dict() == {"1": "train;train_aug", "2": "val", "3": "train_aug"}
+    assert Path(images["mask"]["1"]).parent.name == "SegmentationClass"
+    assert np.array_equal(read_mask(images["mask"]["3"]), drawn)
+    with Image.open(images["mask"]["3"]) as image:
         assert image.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
 
 
@@ -128,9 +128,9 @@ def test_no_devkit(tmp_path):
 
 
 def test_real_labels_equal_the_published_ones(shared, tmp_path):
-    found = made(shared / "data" / "VOCdevkit", tmp_path / "out")
+    images = made(shared / "data" / "VOCdevkit", tmp_path / "out")
     public = np.load(shared / "data" / "lists" / "voc12" / "cls_labels.npz")
-    row = {str(image): place for place, image in enumerate(public["ids"])}
-    expected = public["labels"][[row[image] for image in found.table["id"]]]
-    assert len(found) == 632
-    assert np.array_equal(found.label_matrix(), expected)
+    row = {str(image): number for number, image in enumerate(public["ids"])}
+    expected = public["labels"][[row[image] for image in images.table["id"]]]
+    assert len(images) == 632
+    assert np.array_equal(images.label_matrix(), expected)

@@ -42,11 +42,11 @@ def test_confusion_and_iou_against_scikit_learn(truth):
     prediction = np.random.default_rng(2).integers(0, CLASSES + 1, truth.shape).astype(np.uint8)
     valid = truth != 255
     labels = list(range(CLASSES + 1))
-    found = confusion_matrix(truth, prediction, CLASSES)
-    assert np.array_equal(found, reference.confusion_matrix(truth[valid], prediction[valid], labels=labels))
+    result = confusion_matrix(truth, prediction, CLASSES)
+    assert np.array_equal(result, reference.confusion_matrix(truth[valid], prediction[valid], labels=labels))
     expected = reference.jaccard_score(truth[valid], prediction[valid], labels=labels, average=None)
-    assert np.allclose(iou(found), expected)
-    assert mean_iou(found) == pytest.approx(expected.mean())
+    assert np.allclose(iou(result), expected)
+    assert mean_iou(result) == pytest.approx(expected.mean())
 
 
 def test_threshold_curve_against_brute_force(truth, maps):
@@ -76,9 +76,9 @@ def test_a_class_in_neither_mask_does_not_count():
 
 def test_false_positive_and_negative_are_shares_of_the_union():
     truth, prediction = np.array([[1, 1, 1, 0]], np.uint8), np.array([[1, 1, 0, 1]], np.uint8)
-    found = summary(confusion_matrix(truth, prediction, 1), ("a",))["classes"]["a"]
-    assert (found["iou"], found["false_positive"], found["false_negative"]) == (0.5, 0.25, 0.25)
-    assert found["precision"] == found["recall"] == pytest.approx(2 / 3)
+    result = summary(confusion_matrix(truth, prediction, 1), ("a",))["classes"]["a"]
+    assert (result["iou"], result["false_positive"], result["false_negative"]) == (0.5, 0.25, 0.25)
+    assert result["precision"] == result["recall"] == pytest.approx(2 / 3)
 
 
 def test_a_class_index_beyond_the_list_is_an_error():
@@ -90,11 +90,11 @@ def test_boundary_counts_by_hand():
     truth, prediction = np.zeros((100, 100), np.uint8), np.zeros((100, 100), np.uint8)
     truth[20:60, 20:60] = 1  # 3 pixels are near: 2 per cent of the diagonal
     prediction[20:60, 40:80] = 1
-    found = boundary_counts(truth, prediction, 2)
+    result = boundary_counts(truth, prediction, 2)
     ring = 40 * 40 - 34 * 34
-    assert found[1:, 1].tolist() == [ring, ring]
-    assert found[0, 1] == 2 * 3 * 20 + 0 * ring  # the strips along both long sides where the squares overlap
-    assert found[:, 2].tolist() == [0, 0, 0]
+    assert result[1:, 1].tolist() == [ring, ring]
+    assert result[0, 1] == 2 * 3 * 20 + 0 * ring  # the strips along both long sides where the squares overlap
+    assert result[:, 2].tolist() == [0, 0, 0]
     assert mean_iou_from_counts(*boundary_counts(truth, truth, 2)) == 1
 
 
@@ -105,17 +105,17 @@ def test_boundaries_inside_void_do_not_count():
 
 def test_otsu_cuts_between_two_heaps_as_opencv_does():
     heaps = np.random.default_rng(0).normal([60, 180], [20, 25], (5000, 2)).clip(0, 255).astype(np.uint8)
-    place = otsu_index(np.bincount(heaps.ravel(), minlength=256), np.arange(256))
+    index = otsu_index(np.bincount(heaps.ravel(), minlength=256), np.arange(256))
     expected, _ = cv2.threshold(heaps, 0, 255, cv2.THRESH_OTSU)
-    assert place == expected + 1
+    assert index == expected + 1
     assert otsu_index(np.array([0, 9, 0, 0]), np.arange(4)) < 4
 
 
 def test_mean_iou_of_counts_is_that_of_the_matrix(truth):
     prediction = np.random.default_rng(2).integers(0, CLASSES, truth.shape).astype(np.uint8)
     matrix = confusion_matrix(truth, prediction, CLASSES)
-    found = mean_iou_from_counts(np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
-    assert found == pytest.approx(mean_iou(matrix))
+    result = mean_iou_from_counts(np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
+    assert result == pytest.approx(mean_iou(matrix))
     assert np.isnan(mean_iou_from_counts(*np.zeros((3, 2, 4), int))).all()
 
 
@@ -123,8 +123,8 @@ def test_mean_iou_of_counts_is_that_of_the_matrix(truth):
 def test_exceeded_thresholds_are_those_of_searchsorted(count):
     thresholds = np.arange(count) / count
     values = np.concatenate([np.random.default_rng(0).random(9000), thresholds, np.arange(4097) / 4096, [0.2]])
-    for found in (values, values.astype(np.float32), values.astype(np.float16).astype(np.float32)):
-        assert np.array_equal(count_exceeded(found, thresholds), np.searchsorted(thresholds, found, side="left"))
+    for scores in (values, values.astype(np.float32), values.astype(np.float16).astype(np.float32)):
+        assert np.array_equal(count_exceeded(scores, thresholds), np.searchsorted(thresholds, scores, side="left"))
 
 
 def test_best_class_is_argmax():

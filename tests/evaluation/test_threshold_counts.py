@@ -42,14 +42,14 @@ def test_shards_add_up_in_any_order():
 
 
 def test_a_replicate_is_the_miou_of_its_images_by_their_draws():
-    place, names = 7, [image(number)[0] for number in range(4)]
-    alone = [counted([number]).matrices()[place] for number in range(4)]
-    found = counted(range(4)).bootstrap_miou(place)
+    index, names = 7, [image(number)[0] for number in range(4)]
+    alone = [counted([number]).matrices()[index] for number in range(4)]
+    result = counted(range(4)).bootstrap_miou(index)
     for replicate in (0, 1, REPLICATES - 1):
         times = [image_weights(name)[replicate] for name in names]
         if any(times):
             expected = mean_iou(sum(n * matrix for n, matrix in zip(times, alone, strict=True)))
-            assert found[replicate] == pytest.approx(expected)
+            assert result[replicate] == pytest.approx(expected)
 
 
 def test_the_interval_of_a_mean_is_that_of_its_standard_error():
@@ -67,9 +67,9 @@ def test_memory_does_not_grow_with_the_images():
     def peak(images: int) -> int:
         tracemalloc.start()
         counted(range(images))
-        found = tracemalloc.get_traced_memory()[1]
+        memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return memory
 
     assert peak(120) < 1.05 * peak(30)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,19 +22,6 @@ from semples.files import read_json, write_json
 _BUCKETS = 10_000  # of ids, from which the calibration share is drawn
 
 
-class _Counts(NamedTuple):
-    """Counts of a file of CAMs."""
-
-    scores: np.ndarray
-    """Histogram of all scores, int64 (thresholds,)."""
-    calibration: ThresholdCounts
-    """Of the images that choose the threshold of the policy `held-out`."""
-    test: ThresholdCounts
-    """Of the other images."""
-    boundary: np.ndarray
-    """metrics.boundary_counts at the fixed threshold."""
-
-
 def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Path) -> None:
     """Write the JSON `out`: mIoU and IoU per class at every threshold, and a summary at the threshold of every policy.
 
@@ -45,19 +32,19 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
         packages = file.provenance["packages"]
-        counts = _count(settings, file, images, thresholds)
-    both = counts.calibration + counts.test
+        calibration, test, scores, boundary = _count(settings, file, images, thresholds)
+    both = calibration + test
     curve = metrics.mean_iou(both.matrices())
     fixed = int(np.abs(thresholds - settings.crf.threshold.value).argmin())
-    boundary = {"boundary_iou": float(metrics.mean_iou_from_counts(*counts.boundary))}
+    boundary_iou = float(metrics.mean_iou_from_counts(*boundary))
     policies = {
-        "fixed": _summary(both, fixed, images) | boundary,
+        "fixed": _summary(both, fixed, images) | {"boundary_iou": boundary_iou},
         "oracle": _summary(both, int(curve.argmax()), images),
-        "label-free": _summary(both, otsu_index(counts.scores, thresholds), images),
+        "label-free": _summary(both, otsu_index(scores, thresholds), images),
     }
-    if counts.calibration.images and counts.test.images:
-        best = int(metrics.mean_iou(counts.calibration.matrices()).argmax())
-        policies["held-out"] = _summary(counts.test, best, images)
+    if calibration.images and test.images:
+        best = int(metrics.mean_iou(calibration.matrices()).argmax())
+        policies["held-out"] = _summary(test, best, images)
     ious = [[None if np.isnan(value) else value for value in row] for row in metrics.iou(both.matrices()).tolist()]
     points = {"threshold": thresholds.tolist(), "miou": curve.tolist(), "iou": ious}
     header = {"kind": "cams", "split": split, "images": both.images, "packages": packages}
@@ -98,23 +85,26 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
     print(f"{kind} mIoU {result['miou']:.4f} (95 %: {low:.4f} to {high:.4f}) on {split}")
 
 
-def _count(settings: Settings, file: CamFile, images: Manifest, thresholds: np.ndarray) -> _Counts:
-    """Count in one pass over the file."""
+def _count(
+    settings: Settings, file: CamFile, images: Manifest, thresholds: np.ndarray
+) -> tuple[ThresholdCounts, ThresholdCounts, np.ndarray, np.ndarray]:
+    """Return the counts of the images that choose the threshold of the policy `held-out`, those of the other images,
+    the histogram of all scores (thresholds,), and metrics.boundary_counts at the fixed threshold."""
     classes = len(images.classes)
+    calibration, test = ThresholdCounts(thresholds, classes), ThresholdCounts(thresholds, classes)
     scores, boundary = np.zeros(len(thresholds), np.int64), np.zeros((3, classes + 1), np.int64)
-    counts = _Counts(scores, ThresholdCounts(thresholds, classes), ThresholdCounts(thresholds, classes), boundary)
     for row in _rows(images, set(file.ids)):
         maps = file.read(row.id)
         truth, score = read_mask(row.mask, (row.height, row.width)), maps.full_size()
         # the id alone decides, so that every variant and shard has the same share
         calibrates = crc32(f"held-out {row.id}".encode()) % _BUCKETS < settings.evaluate.held_out * _BUCKETS
-        (counts.calibration if calibrates else counts.test).add(row.id, truth, score, maps.classes)
+        (calibration if calibrates else test).add(row.id, truth, score, maps.classes)
         mask = metrics.pseudo_mask(score, maps.classes, settings.crf.threshold.value)
         boundary += metrics.boundary_counts(truth, mask, classes)
         scores += score_histogram(maps.score, thresholds)
     for image in set(file.ids) - set(images.table["id"]):  # no ground truth, but scores
         scores += score_histogram(file.read(image).score, thresholds)
-    return counts
+    return calibration, test, scores, boundary
 
 
 def _summary(counts: ThresholdCounts, index: int, images: Manifest) -> dict:

@@ -141,7 +141,7 @@ def test_label_free_threshold_parts_two_heaps_and_needs_no_mask(capsys, odd_phot
     assert np.allclose(shares, 0.5, atol=0.05)
     policy["threshold"]["policy"] = "held-out"
     assert run("crf", *flags, "--out", tmp_path / "no", crf=policy) == 1
-    assert "'held-out', and no true mask" in capsys.readouterr().err
+    assert "'held-out', and no ground-truth mask" in capsys.readouterr().err
 
 
 def test_an_error_in_a_thread_is_the_callers():

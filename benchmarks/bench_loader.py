@@ -5,7 +5,8 @@ against images kept decoded in a file that is mapped into memory (`run.cache_fol
 import torch
 
 from benchmarks.frame import Inputs, Row, seconds
-from semples.data.training_images import Photographs, batches, label_transform
+from semples.data.decoded_cache import DecodedFile, decoder
+from semples.data.training_images import TrainingBatches, TrainingImages, label_targets, label_transform
 
 BATCH, SEED = 32, 0
 AUGMENT = {"size": 224, "crop_scale": (0.08, 1.0), "flip": 0.5, "randaugment": 9, "erasing": 0.25}
@@ -16,13 +17,17 @@ def rows(inputs: Inputs) -> list[Row]:
     torch.set_num_threads(1)
     images = inputs.images()
     transform = label_transform(**AUGMENT)
-    anew = Photographs(images, transform, 0)
-    kept = Photographs(images, transform, 0, cache=inputs.folder / "decoded")
-    loaders = [batches(dataset, min(BATCH, len(images)), SEED, 0) for dataset in (anew, kept)]
-    equal = all(torch.equal(one["image"], two["image"]) for one, two in zip(*loaders, strict=True))
+    file = DecodedFile(inputs.folder / "decoded", images)
+    datasets = [
+        TrainingImages(len(images), decode, label_targets(images), transform)
+        for decode in (decoder(images, 0, None), file)
+    ]
+    loaders = [TrainingBatches(dataset, min(BATCH, len(images)), SEED, 0) for dataset in datasets]
+    epochs = [loader.start(0) for loader in loaders]
+    equal = all(torch.equal(one["image"], two["image"]) for one, two in zip(*epochs, strict=True))
     if not equal:
         raise RuntimeError("the file of decoded images changes a batch")
-    count = len(loaders[0]) * loaders[0].batch_sampler.batch
-    times = [1e3 * seconds(lambda loader=loader: list(map(len, loader))) / count for loader in loaders]
-    said = f"all batches of an epoch equal; file of {kept.file.size / 1e9:.2f} GB"
+    count = len(loaders[0]) * min(BATCH, len(images))
+    times = [1e3 * seconds(lambda loader=loader: list(map(len, loader.start(0)))) / count for loader in loaders]
+    said = f"all batches of an epoch equal; file of {file.size / 1e9:.2f} GB"
     return [Row("loader", f"an image, {count} images", *times, "ms", times[0] / times[1], said, "cpu")]

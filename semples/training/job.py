@@ -47,7 +47,6 @@ class LearningJob:
     def finish(self) -> None:
         """Delete the checkpoints; call it when all outputs of the stage are written."""
         delete_checkpoint(self.checkpoints)
-        print(f"{self.stage}: {self.out}")
 
     def images(self) -> Manifest:
         """Return the labelled images of the training split; the image files exist."""
@@ -116,6 +115,7 @@ def learn(
     save_module(task.get_submodule("learner"), job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
+    print(f"{job.stage}: {job.out / 'model.safetensors'}")
     return made_from
 
 

@@ -1,12 +1,12 @@
-"""The one error a user is meant to read."""
+"""The one error that a user reads."""
 
 
 class SemplesError(Exception):
-    """Bad input. The message names the file, what was found, what was expected and the remedy."""
+    """Bad input. The message names the file, what was found there, what is expected, and the remedy."""
 
-    def __init__(self, where: object, found: str, expected: str, remedy: str) -> None:
-        super().__init__(where, found, expected, remedy)  # as they came, so that it travels between processes
+    def __init__(self, where: object, actual: str, expected: str, remedy: str) -> None:
+        super().__init__(where, actual, expected, remedy)  # as they came, so that it travels between processes
 
     def __str__(self) -> str:
-        where, found, expected, remedy = self.args
-        return f"{where}\n  found:    {found}\n  expected: {expected}\n  remedy:   {remedy}"
+        where, actual, expected, remedy = self.args
+        return f"{where}\n  found:    {actual}\n  expected: {expected}\n  remedy:   {remedy}"

@@ -109,14 +109,14 @@ def require_masks(settings: Settings, masked_splits: set[str]) -> None:
     """Raise an error if the settings need ground truth for the training split, and it is not in `masked_splits`."""
     if settings.data.train in masked_splits:
         return
-    found = f"and no ground-truth mask in split {settings.data.train!r}"
+    problem = f"and no ground-truth mask in split {settings.data.train!r}"
     if settings.segment.labels == "truth":
         remedy = "give masks to the data set, or set `segment.labels: pseudo`"
-        raise SemplesError("segment.labels", f"'truth', {found}", "ground-truth masks, or 'pseudo'", remedy)
+        raise SemplesError("segment.labels", f"'truth', {problem}", "ground-truth masks, or 'pseudo'", remedy)
     if (policy := settings.crf.threshold.policy) in ("oracle", "held-out"):
         expected = "ground-truth masks, or the policy 'fixed' or 'label-free'"
         remedy = "give masks to the data set, or set `crf.threshold: {policy: fixed}`"
-        raise SemplesError("crf.threshold.policy", f"{policy!r}, {found}", expected, remedy)
+        raise SemplesError("crf.threshold.policy", f"{policy!r}, {problem}", expected, remedy)
 
 
 class StageGraph:

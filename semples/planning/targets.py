@@ -258,7 +258,7 @@ class Targets:
         if not self.masked_splits:
             return f"{text} {from_masks} threshold {threshold.value}."
         maps = {"cams", "crf"} & set(columns)
-        splits = [f"CAMs and pseudo masks judged on the masks of split `{data.train}`"] if maps else []
+        splits = [f"CAMs and pseudo masks evaluated on the masks of split `{data.train}`"] if maps else []
         splits += [f"segmentation on `{data.val}`"] if "segment" in columns else []
         text += f" {', '.join(splits)}; {self._selection_note(names)}."
         masks = {"crf", "segment"} & set(columns)

@@ -29,7 +29,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_a_room_imports_only_rooms_above_it(path):
-    room, part = (path.relative_to(PACKAGE).with_suffix("").parts + ("",))[:2]
+    room, part, *_ = (*path.relative_to(PACKAGE).with_suffix("").parts, "")
     for name in imports(path):
         other = name.split(".")[1]
         assert ROOMS.index(other) <= ROOMS.index(room), f"{room} imports {name}"

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 VISUAL_PARTS = ("_embeds", "transformer", "ln_post", "proj", "pool_type", "attn_pool")
 BLOCK_PARTS = ("ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2")
+Tokens = Float[Tensor, "batch tokens width"]
+Mask = Float[Tensor, "tokens tokens"] | None
 
 
 def speed_up(clip: nn.Module) -> Any:
@@ -37,20 +39,13 @@ class SelfAttention(nn.Module):
         self.in_proj_weight, self.in_proj_bias = original.in_proj_weight, original.in_proj_bias
 
     def forward(
-        self,
-        query: Float[Tensor, "batch tokens width"],
-        key: Float[Tensor, "batch tokens width"],
-        value: Float[Tensor, "batch tokens width"],
-        need_weights: bool = False,
-        attn_mask: Float[Tensor, "tokens tokens"] | None = None,
-    ) -> tuple[Float[Tensor, "batch tokens width"], None]:
+        self, query: Tokens, key: Tokens, value: Tokens, need_weights: bool = False, attn_mask: Mask = None
+    ) -> tuple[Tokens, None]:
         """Attend as nn.MultiheadAttention does; `key` and `value` must be `query`, the mask is added to the scores."""
         query, key, value = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=2)
         return self._attend(query, key, value, attn_mask), None
 
-    def attend_last_query(
-        self, tokens: Float[Tensor, "batch tokens width"], index: int
-    ) -> Float[Tensor, "batch 1 width"]:
+    def attend_last_query(self, tokens: Tokens, index: int) -> Float[Tensor, "batch 1 width"]:
         """Return the attention output of the token at `index` alone, which attends to all tokens."""
         weights, biases = self.in_proj_weight, self.in_proj_bias
         width = tokens.shape[2]
@@ -92,9 +87,7 @@ def encode_image(clip: Any, pixels: Float[Tensor, "batch 3 h w"]) -> Float[Tenso
     return token if visual.proj is None else token @ visual.proj
 
 
-def encode_embedded(
-    clip: Any, embedded: Float[Tensor, "texts context token_width"], end: int
-) -> Float[Tensor, "texts width"]:
+def encode_embedded(clip: Any, embedded: Tokens, end: int) -> Float[Tensor, "batch embedding_width"]:
     """Return `clip.encode_text` of token embeddings that all have their end token at index `end`.
 
     A causal mask hides later tokens from earlier ones, so that the tokens after the end are not computed.
@@ -113,9 +106,7 @@ def encode_embedded(
     return projection(token) if isinstance(projection, nn.Linear) else token @ projection
 
 
-def _last_token(
-    transformer: Any, tokens: Float[Tensor, "batch tokens width"], index: int, mask: Tensor | None
-) -> Float[Tensor, "batch width"]:
+def _last_token(transformer: Any, tokens: Tokens, index: int, mask: Mask) -> Float[Tensor, "batch width"]:
     """Return the token at `index`, which attends to all others, after a transformer's last block."""
     if not hasattr(transformer, "resblocks"):
         return transformer(tokens, attn_mask=mask)[:, index]

@@ -42,14 +42,11 @@ class Guide(nn.Module):
     def __init__(self, clip: nn.Module, tokenizer: Any, normalisation: str = "guide", fill: str = "mean") -> None:
         super().__init__()
         if not hasattr(clip, "token_embedding"):
-            raise SemplesError(
-                f"guide {type(clip).__name__}",
-                "a text tower without a token embedding of its own",
-                "an open_clip model with the standard text transformer (ViT-B-32, RN50, ...)",
-                "name another `guide.model`",
-            )
+            shown, remedy = "a text tower without a token embedding of its own", "name another `guide.model`"
+            expected = "an open_clip model with the standard text transformer (ViT-B-32, RN50, ...)"
+            raise SemplesError(f"guide {type(clip).__name__}", shown, expected, remedy)
         self.clip, self.tokenizer = speed_up(clip).requires_grad_(False), tokenizer
-        self._tokens: dict[tuple[int, str], tuple[Tensor, int]] = {}
+        self._tokens: dict[tuple, tuple[Tensor, int]] = {}  # by length, final period and device
         visual = self.clip.visual
         size = visual.image_size
         self.image_size: int = size if isinstance(size, int) else size[0]
@@ -124,11 +121,9 @@ class Guide(nn.Module):
     ) -> Float[Tensor, "batch embeddings rows columns"]:
         """Return the cosine of every patch with every embedding, clamped at 0.
 
-        A patch's embedding is its last token through the final norm and projection, as the class token's is.
+        A patch's embedding is its last token through the final norm and projection, as the class token's is. Pixels are
+        normalised, embeddings L2-normalised.
 
-        Args:
-            pixels: Normalised pixels.
-            embeddings: L2-normalised embeddings.
         Raises:
             SemplesError: The image tower is no vision transformer.
         """
@@ -145,12 +140,8 @@ class Guide(nn.Module):
             tokens = trunk.forward_features(pixels)[:, trunk.num_prefix_tokens :]
             return visual.head(trunk.head(trunk.fc_norm(tokens))), trunk.patch_embed.grid_size
         if not (hasattr(visual, "output_tokens") and hasattr(visual, "grid_size")):
-            raise SemplesError(
-                f"guide {type(visual).__name__}",
-                "an image tower without patch tokens",
-                "a vision transformer (ViT-B-32, ViT-L-14, ...)",
-                "name another `guide.model` for heat maps",
-            )
+            shown, expected = "an image tower without patch tokens", "a vision transformer (ViT-B-32, ViT-L-14, ...)"
+            raise SemplesError(f"guide {type(visual).__name__}", shown, expected, "name another `guide.model`")
         visual.output_tokens = True
         try:
             _, tokens = visual(pixels)  # batch, patches, width of the tower; past the final norm
@@ -160,14 +151,9 @@ class Guide(nn.Module):
 
     def _prompt_tokens(self, length: int, final_period: str) -> tuple[Int[Tensor, "1 context"], int]:
         """Return token ids of "a photo of {length placeholders}." and the position of the first placeholder."""
-        if (length, final_period) not in self._tokens:
-            self._tokens[length, final_period] = self._new_prompt_tokens(length, final_period)
-        tokens, first = self._tokens[length, final_period]
-        if tokens.device != self.mean.device:
-            self._tokens[length, final_period] = tokens, first = tokens.to(self.mean.device), first
-        return tokens, first
-
-    def _new_prompt_tokens(self, length: int, final_period: str) -> tuple[Int[Tensor, "1 context"], int]:
+        key = (length, final_period, self.mean.device)
+        if key in self._tokens:
+            return self._tokens[key]
         context = self.clip.context_length
         sentence = self.tokenizer(["a photo of."])[0]
         head = 1 + len(self.tokenizer.encode("a photo of"))
@@ -178,7 +164,8 @@ class Guide(nn.Module):
         tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
         if final_period == "bare":
             tokens[head + length] = self.tokenizer.encoder["."]
-        return tokens.unsqueeze(0), head
+        self._tokens[key] = tokens.unsqueeze(0).to(self.mean.device), head
+        return self._tokens[key]
 
 
 def _centred(features: Float[Tensor, "*batch width"], centre: Float[Tensor, " one_or_width"]) -> Tensor:
@@ -186,12 +173,8 @@ def _centred(features: Float[Tensor, "*batch width"], centre: Float[Tensor, " on
 
 
 def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide", fill: str = "mean") -> Guide:
-    """Load an open_clip model.
+    """Load open_clip's `model`: a name with `pretrained` as tag of weights, `hf-hub:<id>` or `local-dir:<folder>`.
 
-    Args:
-        model: open_clip's name of a model, `hf-hub:<id>` or `local-dir:<folder>`.
-        pretrained: open_clip's tag of the weights, for a model by name.
-        normalisation, fill: As `Guide` has them.
     Raises:
         SemplesError: open_clip cannot load the model or its weights.
     """
@@ -199,10 +182,8 @@ def load_guide(model: str, pretrained: str | None = None, normalisation: str = "
         clip = create_model(model, pretrained=pretrained, precision="fp32")
         tokenizer = get_tokenizer(model)
     except (RuntimeError, FileNotFoundError, OSError, ValueError) as error:
-        raise SemplesError(
-            f"guide {model!r}",
-            f"open_clip cannot load it: {str(error).splitlines()[0]}",
-            "an open_clip model name with `pretrained`, `hf-hub:<id>` or `local-dir:<folder>`",
-            "correct `guide.model` and `guide.pretrained`, or fetch the weights first",
-        ) from error
+        shown = f"open_clip cannot load it: {str(error).splitlines()[0]}"
+        expected = "an open_clip model name with `pretrained`, `hf-hub:<id>` or `local-dir:<folder>`"
+        remedy = "correct `guide.model` and `guide.pretrained`, or fetch the weights first"
+        raise SemplesError(f"guide {model!r}", shown, expected, remedy) from error
     return Guide(clip, tokenizer, normalisation, fill)

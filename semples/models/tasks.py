@@ -18,8 +18,13 @@ from semples.models.losses import TextTerm, area, prompt_loss, refinement_loss, 
 from semples.models.masking import masked_view, masked_views, pair_masks, scaled_masks
 from semples.models.prompts import PromptBank
 
+Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
 Embeddings = Float[Tensor, "classes width"]
 ClassWeights = Float[Tensor, " classes"]
+Phrases = Float[Tensor, "classes phrases width"]
+Backgrounds = Float[Tensor, "pairs width"]
+PairClass = Int[Tensor, " pairs"]
 
 
 class GeneratorTask(nn.Module):
@@ -27,7 +32,7 @@ class GeneratorTask(nn.Module):
 
     learner: Any
 
-    def __init__(self, generator: MaskGenerator, head_only: bool) -> None:
+    def __init__(self, generator: MaskGenerator, head_only: bool = False) -> None:
         super().__init__()
         self.learner, self.head_only = generator, head_only
         if head_only:
@@ -50,10 +55,7 @@ class GeneratorTask(nn.Module):
 class ClassifyTask(GeneratorTask):
     """Multi-label soft-margin loss, summed over the generator's logits (WeakTr)."""
 
-    def __init__(self, generator: MaskGenerator, head_only: bool = False) -> None:
-        super().__init__(generator, head_only)
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> Losses:
         return {"loss": _classification(self.learner(batch["image"]), batch["labels"])}
 
 
@@ -61,14 +63,10 @@ class MaskTask(GeneratorTask):
     """slm, and with `prompts` csr: the generator learns from the guide's similarity of its masked images.
 
     Args:
-        generator, guide: The module that learns, and the frozen image-text model.
-        texts: Embeddings of the class names.
-        w_bg, w_prompt: Weights of the background and the prompt term.
-        eps: Added to the range of a map in its min-max scaling.
-        prompts: Embeddings of the backgrounds, (classes, phrases, width).
+        texts, prompts: Embeddings of the class names and of the backgrounds.
+        w_bg, w_prompt, w_area, w_class: Weights of the loss terms; `w_class` is that of the classifier's loss.
+        eps, logit_scale: Added to a map's range in its min-max scaling; `scale` of the losses.
         head_only: Whether only the map head learns.
-        w_area, w_class: Weights of the masks' area and of the classifier's loss; 0 leaves them out.
-        logit_scale: `scale` of the losses.
         class_weights: Weights of the pairs by their class.
     """
 
@@ -84,7 +82,7 @@ class MaskTask(GeneratorTask):
         *,
         w_bg: float,
         eps: float,
-        prompts: Float[Tensor, "classes phrases width"] | None = None,
+        prompts: Phrases | None = None,
         w_prompt: float = 0.0,
         head_only: bool = True,
         w_area: float = 0.0,
@@ -100,12 +98,10 @@ class MaskTask(GeneratorTask):
         self.w_bg, self.w_prompt, self.eps = w_bg, w_prompt, eps
         self.w_area, self.w_class, self.logit_scale = w_area, w_class, logit_scale
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> Losses:
         return self.mask_losses(batch, self.prompts)[0]
 
-    def mask_losses(
-        self, batch: dict[str, Tensor], prompts: Float[Tensor, "classes phrases width"] | None
-    ) -> tuple[dict[str, Tensor], Float[Tensor, "pairs width"]]:
+    def mask_losses(self, batch: Batch, prompts: Phrases | None) -> tuple[Losses, Backgrounds]:
         """Return the generator's named losses and the embeddings of the backgrounds that its masks leave."""
         pair_image, pair_class = batch["pair_image"], batch["pair_class"]
         maps = self.generator(batch["image"])
@@ -114,22 +110,18 @@ class MaskTask(GeneratorTask):
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
         text, weight = self.texts[pair_class], _pair_weights(self.class_weights, pair_class)
         foreground, background = (front * text).sum(1), (back * text).sum(1)
-        named = {
-            "s_fg": distributed.global_mean_share(foreground),
-            "s_bg": distributed.global_mean_share(background),
-            "area": distributed.global_mean_share(mask),
-        }
+        logged = {"s_fg": foreground, "s_bg": background, "area": mask}
         if prompts is None:
             loss = segment_label_loss(foreground, background, self.w_bg, weight, self.logit_scale)
         else:
             prompt = (front.unsqueeze(1) * prompts[pair_class]).sum(2)  # pairs, phrases
             loss = refinement_loss(foreground, background, prompt, self.w_bg, self.w_prompt, weight, self.logit_scale)
-            named["s_prompt"] = distributed.global_mean_share(prompt)
+            logged["s_prompt"] = prompt
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)
         if self.w_class:
             loss = loss + self.w_class * _classification(maps, batch["labels"])
-        return {"loss": loss, **{name: value.detach() for name, value in named.items()}}, back
+        return _with_means(loss, logged), back
 
 
 class PromptTask(nn.Module):
@@ -161,7 +153,8 @@ class PromptTask(nn.Module):
             generator.requires_grad_(False)
         self.register_buffer("texts", texts)
         self.register_buffer("class_weights", class_weights)
-        self.w_text, self.text_term, self.eps, self.final_period = w_text, text_term, eps, final_period
+        self.terms = {"w_text": w_text, "text_term": text_term}
+        self.eps, self.final_period = eps, final_period
 
     def train(self, mode: bool = True) -> "PromptTask":
         """Set the training mode; the generator stays in evaluation mode."""
@@ -170,15 +163,15 @@ class PromptTask(nn.Module):
             self.generator.eval()
         return self
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> Losses:
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
             back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
         prompts = self.learner.encode(self.guide, self.final_period)
-        weights = self.class_weights
-        return prompt_losses(prompts, back, self.texts, batch["pair_class"], self.w_text, self.text_term, weights)
+        weight = _pair_weights(self.class_weights, batch["pair_class"])
+        return prompt_losses(prompts, back, self.texts, batch["pair_class"], weight=weight, **self.terms)
 
-    def _masks(self, batch: dict[str, Tensor]) -> Float[Tensor, "pairs 1 size size"]:
+    def _masks(self, batch: Batch) -> Float[Tensor, "pairs 1 size size"]:
         """Return the masks of the pairs, in [0, 1)."""
         if self.generator is None:
             return scaled_masks(batch["pair_maps"], self.guide.image_size, self.eps)
@@ -190,26 +183,13 @@ class JointTask(MaskTask):
     """joint: one forward pass gives csr's loss for the generator and cpl's loss for the prompts.
 
     Neither learns from the other's loss: the generator sees the prompts and the prompts the backgrounds as constants.
-
-    Args:
-        generator, bank, guide, texts: As in `MaskTask` and `PromptTask`.
-        prompt_terms: `w_text` and `text_term` of the prompts' loss.
-        final_period: As in `Guide.encode_prompts`.
-        arguments: The other arguments of `MaskTask`.
+    The arguments are those of `MaskTask`, and of `PromptTask`: `bank`, `final_period` and `prompt_terms`, a dict with
+    `w_text` and `text_term`.
     """
 
-    def __init__(
-        self,
-        generator: MaskGenerator,
-        bank: PromptBank,
-        guide: Guide,
-        texts: Embeddings,
-        *,
-        prompt_terms: dict[str, Any],
-        final_period: FinalPeriod,
-        **arguments: Any,
-    ) -> None:
-        super().__init__(generator, guide, texts, **arguments)
+    def __init__(self, generator: MaskGenerator, bank: PromptBank, guide: Guide, texts: Embeddings, **others) -> None:
+        prompt_terms, final_period = others.pop("prompt_terms"), others.pop("final_period")
+        super().__init__(generator, guide, texts, **others)
         self.prompt_terms, self.final_period = prompt_terms, final_period
         self.learner = nn.ModuleDict({"generator": generator, "prompts": bank})
 
@@ -218,29 +198,31 @@ class JointTask(MaskTask):
         """Return the generator, one of the two modules that learn."""
         return self.learner["generator"]
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> Losses:
         prompts = self.learner["prompts"].encode(self.guide, self.final_period)  # classes, width
         masks, back = self.mask_losses(batch, prompts.detach().unsqueeze(1))
-        terms = {**self.prompt_terms, "class_weights": self.class_weights}
+        terms = {**self.prompt_terms, "weight": _pair_weights(self.class_weights, batch["pair_class"])}
         learned = prompt_losses(prompts, back.detach(), self.texts, batch["pair_class"], **terms)
         return {**masks, "loss": masks["loss"] + learned["loss"], "s_text": learned["s_text"]}
 
 
 def prompt_losses(
-    prompts: Embeddings,
-    back: Float[Tensor, "pairs width"],
-    texts: Embeddings,
-    pair_class: Int[Tensor, " pairs"],
-    w_text: float,
-    text_term: TextTerm,
-    class_weights: ClassWeights | None,
-) -> dict[str, Tensor]:
-    """Return the named losses of cpl; `back` are embeddings of backgrounds, the others as in `prompt_loss`."""
+    prompts: Embeddings, back: Backgrounds, texts: Embeddings, pair_class: PairClass, **terms: Any
+) -> Losses:
+    """Return the named losses of cpl.
+
+    Args:
+        prompts, back, texts: Embeddings of the prompts, of the pairs' backgrounds and of the class names.
+        pair_class: Class of every pair.
+        terms: `w_text`, `text_term` and `weight` of `prompt_loss`.
+    """
     background = (back * prompts[pair_class]).sum(1)
     text = (texts * prompts).sum(1)[pair_class]
-    loss = prompt_loss(background, text, w_text, text_term, _pair_weights(class_weights, pair_class))
-    named = {"s_bg": distributed.global_mean_share(background), "s_text": distributed.global_mean_share(text)}
-    return {"loss": loss, **{name: value.detach() for name, value in named.items()}}
+    return _with_means(prompt_loss(background, text, **terms), {"s_bg": background, "s_text": text})
+
+
+def _with_means(loss: Tensor, logged: dict[str, Tensor]) -> Losses:
+    return {"loss": loss, **{name: distributed.global_mean_share(values.detach()) for name, values in logged.items()}}
 
 
 def _classification(maps: Maps, labels: Tensor) -> Float[Tensor, ""]:

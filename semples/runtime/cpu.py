@@ -12,7 +12,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
 from itertools import product as pairs
 from pathlib import Path
@@ -45,11 +45,8 @@ def uses_onednn() -> bool:
 
 @cache
 def _remembered() -> str:
-    """Return the library that the cache file names; measure and write it first where the file does not.
-
-    A process that can not write the file decides for itself.
-    """
-    try:
+    """Return the library that the cache file names, or measure; a process that cannot write the file goes on alone."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home folder
         path = _cache_file()
         if path.exists() and (library := path.read_text(encoding="utf-8").strip()) in LIBRARIES:
             return library
@@ -62,8 +59,7 @@ def _remembered() -> str:
                 file.truncate(0)
                 file.write(f"{library}\n")
             return library
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
-        return _faster_library()
+    return _faster_library()
 
 
 def _cache_file() -> Path:
@@ -80,22 +76,18 @@ def _cache_file() -> Path:
 
 def _faster_library() -> str:
     """Time one product by both libraries on one thread, in turns; draws no random numbers."""
-    rows, weight = torch.ones(256, 384), torch.ones(384, 384)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            ratios = [
-                _seconds(_product, rows, weight) / _seconds(F.linear, rows, weight) for _ in range(1 + REPETITIONS)
-            ][1:]  # the first one warms up
-    finally:
-        torch.set_num_threads(threads)
-    return "mkl" if statistics.median(ratios) > MKL_MARGIN else "onednn"
+    ratios = [_seconds(_product) / _seconds(F.linear) for _ in range(1 + REPETITIONS)]
+    torch.set_num_threads(threads)
+    return "mkl" if statistics.median(ratios[1:]) > MKL_MARGIN else "onednn"  # the first one warms up
 
 
-def _seconds(function: Callable, *args: Tensor) -> float:
+@torch.inference_mode()
+def _seconds(function: Callable) -> float:
+    rows, weight = torch.ones(256, 384), torch.ones(384, 384)
     start = time.perf_counter()
-    function(*args)
+    function(rows, weight)
     return time.perf_counter() - start
 
 

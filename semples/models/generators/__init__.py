@@ -26,13 +26,10 @@ def build_generator(
     """Return the generator called `name`, with random weights.
 
     Args:
-        name: `conv_cam`, `vit_cam`, `resnet_cam` or `weaktr`.
-        classes: Number of foreground classes.
+        name, classes: `conv_cam`, `vit_cam`, `resnet_cam` or `weaktr`, and the number of foreground classes.
         backbone: timm's name of the network inside; `conv_cam` has none.
-        drop_path: Stochastic depth of the transformers, in [0, 1).
-        fusion_pool, fusion_reduction: Attention fusion of WeakTr.
-        sharpness: Pooling of `vit_cam`.
-        activation: Activation of the maps of `resnet_cam`.
+        drop_path: Stochastic depth of `vit_cam` and `weaktr`, in [0, 1).
+        fusion_pool, fusion_reduction, sharpness, activation: Of `weaktr`, `vit_cam` and `resnet_cam` alone.
     Raises:
         SemplesError: timm cannot make the backbone.
     """
@@ -47,9 +44,9 @@ def build_generator(
             classes, backbone, drop_path=drop_path, fusion_pool=fusion_pool, fusion_reduction=fusion_reduction
         )
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
-        raise SemplesError(
+        where, shown = (
             f"generator {name!r} on backbone {backbone!r}",
             f"timm cannot make it: {str(error).splitlines()[0]}",
-            "a timm ResNet for `resnet_cam`, or a timm ViT for `vit_cam` and `weaktr`",
-            "correct `generator.backbone`, or name a file of weights in `generator.weights`",
-        ) from error
+        )
+        expected = "a timm ResNet for `resnet_cam`, or a timm ViT for `vit_cam` and `weaktr`"
+        raise SemplesError(where, shown, expected, "correct `generator.backbone`") from error

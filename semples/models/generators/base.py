@@ -17,11 +17,7 @@ class Maps(NamedTuple):
 
 
 class MaskGenerator(nn.Module):
-    """Make `Maps` from RGB images in [0, 1], (batch, 3, height, width) of any size; it normalises them itself.
-
-    Args:
-        mean, std: Pixel statistics, one number per colour channel.
-    """
+    """Make `Maps` from RGB images in [0, 1], (batch, 3, height, width) of any size, which it normalises itself."""
 
     mean: Tensor
     std: Tensor

@@ -14,18 +14,22 @@ from semples.models.segmenters.deeplab import DeepLabV2, VitDeepLab
 from semples.models.segmenters.mask2former import SWIN, MaskClassifier
 from semples.models.segmenters.pyramid import VitUPerNet
 
-# images are padded to multiples of this many pixels
-SIDE_MULTIPLE = {"deeplabv3plus": 16, "deeplabv2": 8, "segformer": 32, "upernet": 32, "mask2former": 32}
+# image sides are padded to multiples of this many pixels; the encoders that a network's library has
+NETWORKS = {
+    "deeplabv3plus": (16, "a segmentation-models-pytorch name, `tu-<timm ResNet or MobileNet>`, or `vit:<timm ViT>`"),
+    "deeplabv2": (8, "`tu-<timm ResNet>`"),
+    "segformer": (32, "`mit_b0` to `mit_b5`, or another segmentation-models-pytorch name"),
+    "upernet": (32, "`tu-swin_...`, another segmentation-models-pytorch name, or `vit:<timm ViT>`"),
+    "mask2former": (32, f"one of {', '.join(SWIN)}"),
+}
 
 
 class Segmenter(nn.Module):
     """Return logits (batch, classes + 1, height, width), background first, from RGB images in [0, 1] of any size.
 
     Args:
-        network: A key of SIDE_MULTIPLE.
-        encoder: Name of the encoder in the network's library; ENCODERS says which.
-        classes: Number of foreground classes.
-        decoder_channels: Width of the decoder.
+        network, encoder: A key of NETWORKS, and the name of an encoder as described there.
+        classes, decoder_channels: Number of foreground classes, and width of the decoder.
     Raises:
         SemplesError: The library does not have the encoder, or not the parts of its decoder.
     """
@@ -37,7 +41,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        self.multiple = SIDE_MULTIPLE[network]
+        self.multiple = NETWORKS[network][0]
         self.network = _build(network, encoder, classes + 1, decoder_channels)
 
     def encoder_parameters(self) -> list[nn.Parameter]:
@@ -78,15 +82,5 @@ def _build(network: str, encoder: str, outputs: int, width: int) -> Any:
         make = {"deeplabv3plus": smp.DeepLabV3Plus, "upernet": smp.UPerNet}[network]
         return make(encoder, encoder_weights=None, decoder_channels=width, classes=outputs, **any_size)
     except (ImportError, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise SemplesError(
-            "segment.encoder", f"{encoder!r} for {network}: {error}", ENCODERS[network], "name another encoder"
-        ) from error
-
-
-ENCODERS = {
-    "deeplabv3plus": "a segmentation-models-pytorch name, `tu-<timm ResNet or MobileNet>`, or `vit:<timm ViT>`",
-    "deeplabv2": "`tu-<timm ResNet>`",
-    "segformer": "`mit_b0` to `mit_b5`, or another segmentation-models-pytorch name",
-    "upernet": "`tu-swin_...`, another segmentation-models-pytorch name, or `vit:<timm ViT>`",
-    "mask2former": f"one of {', '.join(SWIN)}",
-}
+        shown, expected = f"{encoder!r} for {network}: {error}", NETWORKS[network][1]
+        raise SemplesError("segment.encoder", shown, expected, "name another encoder") from error

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from semples.config import load, published, variants
+from semples.config import load, published
 from semples.config.settings import Config, Settings
-from semples.errors import SemplesError
 
 
 def data(what: str | None, settings: Settings, out: Path) -> None:
@@ -39,15 +38,6 @@ def show_config(source: str, experiment: str | None, against: str | None, schema
     if schema:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return
-    settings = load.read(source)
-    if experiment:
-        if not isinstance(settings, Config):
-            raise SemplesError("--experiment", "settings as JSON text", "a YAML file", "name it with --config")
-        names = list(variants.variants(settings))
-        if experiment not in names:
-            raise SemplesError("--experiment", repr(experiment), f"one of {names}", "correct --experiment")
-        settings = load.variant(settings, experiment)
-    if against:
-        print(published.table(settings), end="")
-        return
-    print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")
+    settings = load.variant(load.read(source), experiment) if experiment else load.read(source)
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    print(published.table(settings) if against else text, end="")

@@ -40,9 +40,7 @@ def _optional(name: str, help_text: str) -> tuple[Flag, ...]:
 
 
 def _pairs(name: str, help_text: str, **options: Any) -> tuple[Flag, ...]:
-    return _flag(
-        name, **{"type": _pair, "nargs": "*", "default": [], "metavar": "TITLE=PATH", "help": help_text} | options
-    )
+    return _flag(name, **{"type": _pair, "metavar": "TITLE=PATH"} | options, nargs="*", default=[], help=help_text)
 
 
 def _runs(name: str, help_text: str, dest: str) -> tuple[Flag, ...]:
@@ -194,9 +192,7 @@ def _run_settings(run: Run, values: dict[str, Any]) -> Run:
 
 def _configuration(path: Path, pairs: list[str]) -> Config:
     """Return the configuration of a YAML file overridden by KEY=VALUE pairs, whose values are YAML."""
-    if not path.exists():
-        raise SemplesError(path, "no such file", "a configuration", "name a YAML file with --config")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    values = load.read_yaml(path)
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:

@@ -22,7 +22,7 @@ def check_outputs(command: Command, args: argparse.Namespace, values: dict[str, 
     for path, folder in _outputs(command, out):
         for source in inputs:
             if source.resolve().is_relative_to(path.resolve()):
-                problem = f"a path that {'is' if source.resolve() == path.resolve() else 'contains'} the input {source}"
+                problem = f"it {'is' if source.resolve() == path.resolve() else 'contains'} the input {source}"
                 raise SemplesError(f"--out {path}", problem, "an output apart from the inputs", "choose another --out")
         require_replaceable(path, folder)
 

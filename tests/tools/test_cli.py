@@ -39,13 +39,13 @@ def error(capsys, *words: object) -> str:
 def test_an_unknown_experiment_is_an_error(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text("preset: mini\n")
     text = error(capsys, "config", "show", "--config", tmp_path / "config.yaml", "--experiment", "nope")
-    assert "--experiment\n  found:    'nope'\n  expected: one of [" in text
+    assert "found:    no experiment 'nope'\n  expected: one of [" in text
     assert "'csr-learned'" in text
 
 
 def test_settings_without_experiments_are_an_error(capsys):
     text = error(capsys, "config", "show", "--config", QUICK, "--experiment", "csr-learned")
-    assert "--experiment\n  found:    settings as JSON text" in text
+    assert "expected: a YAML file that names `experiments`; JSON text has none" in text
 
 
 @pytest.mark.parametrize("run", ["device: cpu", "[1]", "null", '{"device": "cpu"'])

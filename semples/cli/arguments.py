@@ -194,8 +194,10 @@ def _configuration(path: Path, pairs: list[str]) -> Config:
     """Return the configuration of a YAML file overridden by KEY=VALUE pairs, whose values are YAML."""
     values = load.read_yaml(path)
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise SemplesError("--set", repr(pair), "KEY=VALUE", "write it as `seeds=[0,1,2]`")
-        values = load.merge(values, {key: yaml.safe_load(value)})
+        try:
+            key, value = pair.split("=", 1)
+            values = load.merge(values, {key: yaml.safe_load(value)})
+        except (ValueError, yaml.YAMLError) as error:
+            expected = "KEY=VALUE with a value in YAML"
+            raise SemplesError("--set", repr(pair), expected, "write it as `seeds=[0,1,2]`") from error
     return load.load(values, str(path))

@@ -29,8 +29,9 @@ def run(settings: Settings, out: Path) -> None:
 def _fetch(archive: Archive, download: Download, out: Path) -> None:
     urls = [*download.mirrors.get(archive.file, []), *archive.urls]
     path = out / archive.file
-    if not path.exists():
+    if is_missing := not path.exists():
         fetch(urls, path, archive.digest, archive.size, download.attempts, reserve=archive.unpacked_size)
     unpack(path, archive.folder, out)
-    path.unlink()
+    if is_missing:  # an archive that somebody put there stays
+        path.unlink()
     print(f"{archive.file}: {out / archive.folder}")

@@ -300,6 +300,15 @@ def test_the_command_fetches_and_unpacks_what_is_missing(small_kit, server, caps
     assert "is there" in capsys.readouterr().out
 
 
+def test_an_archive_of_the_user_is_unpacked_and_stays(small_kit, server):
+    small_kit.mkdir(parents=True)
+    (small_kit / "voc.tar").write_bytes(server.files["/voc.tar"])
+    assert main(["download", "--config", '{"data": {"source": "voc"}}', "--out", str(small_kit)]) == 0
+    assert (small_kit / "VOCdevkit/VOC2012/JPEGImages/1.jpg").read_bytes() == b"photo"
+    assert (small_kit / "voc.tar").read_bytes() == server.files["/voc.tar"]
+    assert not (small_kit / "sbd.tgz").exists()
+
+
 def test_mirrors_are_asked_first(small_kit, server):
     mirrors = f'{{"sbd.tgz": ["{server.url}/busy.bin"]}}'
     config = f'{{"data": {{"source": "voc"}}, "download": {{"attempts": 1, "mirrors": {mirrors}}}}}'

@@ -17,6 +17,7 @@ from semples.cli.commands import COMMANDS
 from semples.cli.outputs import _outputs
 from semples.errors import SemplesError
 from semples.files import atomic_path, remove_leftovers, require_replaceable, write_text
+from semples.training.checkpoint import Checkpoint, Position
 
 WRITING = [row for row in COMMANDS if row.output]
 WHOLE = [row for row in WRITING if row.output in ("file", "folder", "any", "figure")]
@@ -284,6 +285,21 @@ def test_nothing_inside_an_unfinished_folder_is_listed(tmp_path):
     with atomic_path(tmp_path / "out") as partial:
         write_text(partial / "a", "1")
         assert names(partial) == ["a"]
+
+
+def test_checkpoints_of_somebody_else_stay(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("precious")
+    with pytest.raises(SemplesError, match=r"metrics\.jsonl, which semples did not write"):
+        Checkpoint(tmp_path, "fingerprint", {}, writes=True)
+    assert (tmp_path / "metrics.jsonl").read_text() == "precious"
+
+
+def test_own_checkpoints_are_replaced_again_and_again(tmp_path):
+    for epoch in range(3):
+        checkpoint = Checkpoint(tmp_path / "checkpoints", "fingerprint", {}, writes=True)
+        assert checkpoint.resume(3, 1).epoch == epoch
+        checkpoint.add_line("{}")
+        checkpoint.save(Position(epoch=epoch + 1))
 
 
 def test_leftovers_are_those_of_killed_jobs_alone(tmp_path):

@@ -53,7 +53,12 @@ def test_figures_need_one_segmentation_and_the_sweeps(plan):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["table_99"], "'table_99'"), (["--set", "seeds"], "KEY=VALUE"), (["--set", "preset=photos"], "snakemake data")],
+    [
+        (["table_99"], "'table_99'"),
+        (["--set", "seeds"], "KEY=VALUE"),
+        (["--set", "seeds=[0"], "KEY=VALUE"),
+        (["--set", "preset=photos"], "snakemake data"),
+    ],
 )
 def test_bad_input_is_one_clear_error(plan, arguments, words):
     code, _, text = plan(*arguments)

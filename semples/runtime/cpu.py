@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -29,7 +28,8 @@ from semples.errors import SemplesError
 LIBRARIES = ("onednn", "mkl")
 OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")  # private ones of torch.ops.mkldnn
 MKL_MARGIN = 1.03  # oneDNN must take this many times as long before MKL replaces it
-REPETITIONS = 9
+REPETITIONS = 12
+SHAPES = ((256, 384, 384), (128, 768, 768), (512, 192, 768))  # rows, width and columns of the timed products
 QUERY_BLOCK = 384  # of an attention: their scores stay in the cache
 
 
@@ -69,23 +69,27 @@ def _cache_file() -> Path:
         processor = [line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "CPU "))]
     except OSError:
         processor = [platform.machine(), platform.processor()]
-    key = hashlib.sha256("\n".join([*processor, torch.__version__]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join([*processor, torch.__version__, str(SHAPES)]).encode()).hexdigest()[:16]
     folder = os.environ.get("XDG_CACHE_HOME")
     return (Path(folder) if folder else Path.home() / ".cache") / "semples" / f"matmul-{key}"
 
 
 def _faster_library() -> str:
-    """Time one product by both libraries on one thread, in turns; draws no random numbers."""
+    """Time products by both libraries on one thread, in turns; draws no random numbers.
+
+    The shortest times count, because other processes lengthen the rest.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    ratios = [_seconds(_product) / _seconds(F.linear) for _ in range(1 + REPETITIONS)]
+    times = [[(_seconds(_product, *s), _seconds(F.linear, *s)) for _ in range(REPETITIONS)] for s in SHAPES]
     torch.set_num_threads(threads)
-    return "mkl" if statistics.median(ratios[1:]) > MKL_MARGIN else "onednn"  # the first one warms up
+    onednn, mkl = (sum(min(pair[library] for pair in shape) for shape in times) for library in (0, 1))
+    return "mkl" if onednn > MKL_MARGIN * mkl else "onednn"
 
 
 @torch.inference_mode()
-def _seconds(function: Callable) -> float:
-    rows, weight = torch.ones(256, 384), torch.ones(384, 384)
+def _seconds(function: Callable, count: int, width: int, columns: int) -> float:
+    rows, weight = torch.ones(count, width), torch.ones(columns, width)
     start = time.perf_counter()
     function(rows, weight)
     return time.perf_counter() - start

@@ -142,6 +142,21 @@ def test_without_a_cache_folder_every_process_measures(stopwatch, monkeypatch, t
     assert len(timed) == count > 0
 
 
+def test_a_busy_machine_does_not_decide(stopwatch, monkeypatch):
+    """Other processes interrupt all but one of oneDNN's products, which are the faster ones."""
+    stopwatch(0.5)
+    calls = []
+
+    def seconds(function, *shape):
+        if function is F.linear:
+            return 1.0
+        calls.append(shape)
+        return 0.5 if calls.count(shape) == 1 else 9.0
+
+    monkeypatch.setattr(cpu, "_seconds", seconds)
+    assert uses_onednn()
+
+
 def test_the_measurement_draws_no_random_numbers_and_keeps_the_threads(stopwatch):
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     uses_onednn()

@@ -1,4 +1,4 @@
-"""`python -m semples` is the `semples` command."""
+"""Run the `semples` command by `python -m semples`."""
 
 from semples.cli import main
 

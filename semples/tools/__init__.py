@@ -1,1 +1,1 @@
-"""Commands that a person calls: look at data, plans, results, and use a trained network."""
+"""Tools that a person calls: check data, plan a run, inspect and report results, use a trained network."""

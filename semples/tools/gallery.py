@@ -13,6 +13,7 @@ from tqdm import tqdm
 from semples.data.cam_file import CamFile, ImageCams
 from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
+from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.files import write_text
 from semples.tools.inspect import manifest_of
@@ -89,7 +90,10 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
     listed = read_manifest(manifest_of(file, manifest))
     with CamFile(file) as cams:
         cams.require_classes(listed.classes.names)
-        rows = listed.table.set_index("id").loc[cams.ids]
+        rows = listed.table.set_index("id").reindex(cams.ids)
+        if rows["image"].isna().any():
+            problem = f"no image {rows.index[rows['image'].isna()][0]!r}"
+            raise SemplesError(manifest or file, problem, "the manifest of these CAMs", "correct --manifest")
         gallery = Gallery(cams, listed, masks, threshold)
         entries = [gallery.entry(image, row) for image, row in tqdm(rows.iterrows())]
         by_iou = any(entry.iou is not None for entry in entries)

@@ -110,6 +110,12 @@ def test_gallery_in_a_browser(cams, odd_photos, tmp_path, browser):
     assert "1 of 3 images" in cats
 
 
+def test_a_manifest_of_other_images_is_an_error(cams, odd_photos, tmp_path, capsys):
+    odd_photos.write_text(odd_photos.read_text().replace("\nodd 1,", "\nother,"))
+    assert main(["gallery", str(cams), "--manifest", str(odd_photos), "--out", str(tmp_path / "page.html")]) == 1
+    assert "no image 'odd 1'\n  expected: the manifest of these CAMs" in capsys.readouterr().err
+
+
 def test_gallery_without_masks_is_sorted_by_confidence(cams, odd_photos, tmp_path):
     table = odd_photos.read_text().splitlines()
     write_text(odd_photos, "\n".join(re.sub(r"odd \d mask.png", "", line) for line in table) + "\n")

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 from sklearn import metrics as reference
 
 from semples.errors import SemplesError
@@ -66,6 +67,11 @@ def test_histograms_add_up_over_images(truth, maps):
         for rows in (slice(0, 20), slice(20, 40))
     ]
     assert np.array_equal(sum(halves), threshold_histogram(truth, score, present, thresholds, CLASSES))
+
+
+def test_shapes_in_signatures_are_checked():
+    with pytest.raises(TypeCheckError):
+        iou(np.zeros((2, 3), int))
 
 
 def test_a_class_in_neither_mask_does_not_count():

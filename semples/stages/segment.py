@@ -95,7 +95,7 @@ def _files(folder: Path, images: Manifest) -> list[str]:
 
 
 def _digest(masks: Path | None, paths: list[str]) -> str:
-    """Return a digest of what the network learns from: a training on other masks must not resume this checkpoint."""
+    """Return a digest of the masks, so that a training on other masks does not resume this checkpoint."""
     if masks is None:
         return digest([sha256(Path(path)) for path in paths])
     return sha256(require(masks / "provenance.json", "crf"))

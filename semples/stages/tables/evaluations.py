@@ -71,7 +71,7 @@ def percent(values: pd.Series) -> str:
 
 
 def summary_note(frame: pd.DataFrame) -> str:
-    """Return the text that says of what the numbers are, and of which seeds."""
+    """Return a text with the measure, its unit and the seeds."""
     seeds = ", ".join(map(str, sorted(frame["seed"].unique())))
     several = frame["seed"].nunique() > 1
     shown = f"seeds {seeds}, mean ± standard deviation" if several else f"seed {seeds}"

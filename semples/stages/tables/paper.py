@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A measure on a split, and what published numbers beside it are `of`; empty for none."""
+    """A measure on a split, and the key `of` of the published numbers beside it; empty for none."""
 
     measure: str
     split: str

@@ -162,8 +162,8 @@ def test_selection_keeps_the_best_epoch(made, miniature, tmp_path):
         generator.load_state_dict(load_file(out / "model.safetensors"))
         guide, texts, _ = guide_folder.open_folder(made / "guide", settings)
         images = read_manifest(miniature).split("train").with_labels()
-        judge = epoch_score(settings, images, generator, guide, texts["texts"])
-        assert judge() == pytest.approx(max(scores), abs=1e-5)
+        score = epoch_score(settings, images, generator, guide, texts["texts"])
+        assert score() == pytest.approx(max(scores), abs=1e-5)
         assert not list(out.rglob("*.ckpt"))
 
 

@@ -40,9 +40,9 @@ def groups(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, tup
 
 def test_norms_biases_and_tokens_do_not_decay(settings):
     module = Transformer()
-    found = groups(module, adamw(module, settings))
-    assert {name for name, (_, decay) in found.items() if decay == DECAY} == {"block.weight", "head.weight"}
-    assert {name for name, (_, decay) in found.items() if decay == 0} == {
+    rates_and_decays = groups(module, adamw(module, settings))
+    assert {name for name, (_, decay) in rates_and_decays.items() if decay == DECAY} == {"block.weight", "head.weight"}
+    assert {name for name, (_, decay) in rates_and_decays.items() if decay == 0} == {
         *("cls_token", "pos_embed", "norm.weight", "norm.bias", "block.bias", "head.bias")
     }
 

@@ -17,14 +17,13 @@ from semples.planning.layout import Layout
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 GENERATORS = ("classify", "slm", "csr", "joint")
+STARTS = ("classify", "slm")  # whose generator prompts and csr may start from
 PROMPTS = ("cpl", "joint")
-MASKS = ("crf", "segment_masks")
 STAGE_OF_COLUMN = {
     "cams": "evaluate",
     "crf": "crf",
     "segment": "segment_masks",
 }  # the stage that a table's column needs
-_UNSEEDED = ("data", "guide")
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),
@@ -57,30 +56,21 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
     """
     if stage == "cpl" and settings.rounds > 1:
         return {"guide": settings, "csr": settings.model_copy(update={"rounds": settings.rounds - 1})}
-    return dict.fromkeys(_upstream(stage, settings), settings)
-
-
-def _upstream(stage: str, settings: Settings) -> tuple[str, ...]:
-    if stage == "cams":
-        return (settings.masks_from,)
-    if stage == "cpl":
-        return ("guide", settings.cpl.start) if settings.cpl.start in ("classify", "slm") else ("guide",)
-    if stage == "csr":
-        return ("guide", settings.csr.start, "cpl")
-    if stage == "joint":
-        return ("guide", settings.csr.start)
-    if stage == "segment_masks":
-        return ("segment",)
-    if stage == "segment":
-        return ("data",) if settings.segment.labels == "truth" else ("crf",)
-    return {
+    stages: dict[str, tuple[str, ...]] = {
         "data": (),
         "guide": ("data",),
         "classify": ("data",),
         "slm": ("guide", "classify"),
+        "cpl": ("guide", settings.cpl.start) if settings.cpl.start in STARTS else ("guide",),
+        "csr": ("guide", settings.csr.start, "cpl"),
+        "joint": ("guide", settings.csr.start),
+        "cams": (settings.masks_from,),
         "evaluate": ("cams",),
         "crf": ("cams", "evaluate"),
-    }[stage]
+        "segment": ("data",) if settings.segment.labels == "truth" else ("crf",),
+        "segment_masks": ("segment",),
+    }
+    return dict.fromkeys(stages[stage], settings)
 
 
 def stage_settings(settings: Settings, stage: str) -> dict:
@@ -90,8 +80,9 @@ def stage_settings(settings: Settings, stage: str) -> dict:
 
 def downloaded_weights(stage: str, settings: Settings) -> str:
     """Return "<library>/<model>" of the ImageNet weights that `stage` starts from, "" where it downloads none."""
-    section = {"classify": settings.generator, "segment": settings.segment}.get(stage)
-    return section.downloaded_weights() if section else ""
+    if stage == "classify":
+        return settings.generator.downloaded_weights()
+    return settings.segment.downloaded_weights() if stage == "segment" else ""
 
 
 def fingerprint(settings: Settings, stage: str) -> str:
@@ -154,22 +145,19 @@ class StageGraph:
                 names.setdefault(fingerprint(settings, stage), name)
         return names
 
-    def collect(self, stage: str, name: str, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
-        """Add to `jobs` those that make a stage's output for a variant, the stage's own and all before it.
+    def collect(self, stage: str, settings: Settings, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
+        """Add to `jobs` the job that makes a stage's output for a variant, and all jobs before it.
 
         `masked` says whether the training split has ground truth; without it there is no `evaluate` before `crf`.
         """
-        self._collect(stage, self.runs[name], seed, masked, jobs)
-
-    def _collect(self, stage: str, settings: Settings, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
-        job = StageJob(self._name(stage, settings), None if stage in _UNSEEDED else seed)
+        job = StageJob(self._name(stage, settings), None if stage in ("data", "guide") else seed)
         if job not in jobs[stage]:
             jobs[stage].add(job)
             if source := downloaded_weights(stage, settings):
                 jobs["weights"].add(StageJob(source, None))
             for name, earlier in upstream(stage, settings).items():
                 if name != "evaluate" or masked:
-                    self._collect(name, earlier, seed, masked, jobs)
+                    self.collect(name, earlier, seed, masked, jobs)
 
     def has_maps(self, name: str) -> bool:
         """Return whether a variant makes CAMs; one whose segmentation learns from ground truth does not."""
@@ -192,11 +180,11 @@ class StageGraph:
             return [self.layout.path(s, "model", self._name(s, run), seed) for s, run in before if s in GENERATORS]
         if role == "weights":
             source = downloaded_weights(stage, settings)
-            return [self.layout.weights(source)] if source else []
+            return [self.layout.file("weights", f"{source}.safetensors")] if source else []
         if role == "masks":
             return [] if settings.segment.labels == "truth" else [self.path("crf", "masks", name, seed)]
         if role == "cams":
-            return [] if settings.cpl.start in GENERATORS else [settings.cpl.start]
+            return [] if settings.cpl.start in STARTS else [settings.cpl.start]
         file = settings.generator.own_file()
         return [str(file)] if file else []
 

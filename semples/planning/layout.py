@@ -2,7 +2,7 @@
 
 data/manifest.csv, classes.csv
 weights/<library>/<model>.safetensors       downloaded ImageNet weights
-guide/<variant>/                            one guide and its text embeddings
+guide/<variant>/                            a guide and its text embeddings
 <stage>/<variant>/seed<seed>/               outputs of the other stages, named in OUTPUTS
 tables/<table>.csv .md .tex .html           figures/<figure>.png .pdf
 logs/<stage>/<variant>.seed<seed>[.<part>].log, and benchmarks/ with the same names and suffix .tsv
@@ -13,27 +13,22 @@ from typing import NamedTuple
 
 _LEARNER = {"model": "model.safetensors", "metrics": "metrics.jsonl"}
 _PROMPTS = {"prompts": "prompts.safetensors", "words": "words.csv", "metrics": "metrics.jsonl"}
+_GUIDE = {"model": "open_clip_model.safetensors", "config": "open_clip_config.json"}
 OUTPUTS: dict[str, dict[str, str]] = {
     "data": {"manifest": "manifest.csv", "classes": "classes.csv"},
-    "guide": {
-        "model": "open_clip_model.safetensors",
-        "config": "open_clip_config.json",
-        "texts": "texts.safetensors",
-        "words": "words.txt",
-    },
-    **dict.fromkeys(("classify", "slm", "csr"), _LEARNER),
+    "guide": _GUIDE | {"texts": "texts.safetensors", "words": "words.txt"},
+    **dict.fromkeys(("classify", "slm", "csr", "segment"), _LEARNER),
     "cpl": _PROMPTS,
     "joint": _PROMPTS | _LEARNER,
     "cams": {"cams": "cams.h5"},
     "crf": {"masks": "masks"},
-    "segment": _LEARNER,
     "segment_masks": {"masks": "predictions"},
     "evaluate": {"cams": "cams.json", "crf": "crf.json", "segment": "segment.json"},
     "submission": {"tar": "comp6_test_cls.tar"},
 }
 """File or folder of every output of a stage; the rules use the same names."""
 _FOLDERS = {"segment_masks": "segment"}  # of outputs that lie in another stage's folder
-_WITHOUT_VARIANT = ("data", "weights", "tables", "figures")
+_JOBS = {"guide": "/{variant}", **dict.fromkeys(("data", "weights", "tables", "figures"), "")}
 
 
 class Layout(NamedTuple):
@@ -60,30 +55,19 @@ class Layout(NamedTuple):
         """Return the output of one of the several jobs of cams or crf that share the images."""
         return f"{self.folder(stage)}/shards/{{scatteritem}}{'.h5' if stage == 'cams' else ''}"
 
-    def weights(self, source: str = "{library}/{model}") -> str:
-        """Return the file of downloaded ImageNet weights; `source` is "<library>/<model>"."""
-        return f"{self.base}/weights/{source}.safetensors"
-
-    def table(self, name: str, suffix: str = "csv") -> str:
-        """Return the file of a table in one of its formats."""
-        return f"{self.base}/tables/{name}.{suffix}"
-
-    def figure(self, name: str, suffix: str = "png") -> str:
-        """Return the file of a figure in one of its formats."""
-        return f"{self.base}/figures/{name}.{suffix}"
+    def file(self, folder: str, name: str) -> str:
+        """Return a file in `tables`, `figures` or `weights`."""
+        return f"{self.base}/{folder}/{name}"
 
     def log(self, stage: str, part: str = "") -> str:
         """Return the log of a stage's jobs, or of the table or figure `part`; `part` tells jobs of one stage apart."""
-        return f"{self.base}/logs/{self._job(stage, part)}.log"
+        job = _JOBS.get(stage, "/{variant}.seed{seed}")
+        return f"{self.base}/logs/{stage}{job}{'.' if job and part else '/' if part else ''}{part}.log"
 
     def benchmark(self, stage: str, part: str = "") -> str:
         """Return the benchmark file of the jobs whose log is `log(stage, part)`."""
-        return f"{self.base}/benchmarks/{self._job(stage, part)}.tsv"
-
-    def _job(self, stage: str, part: str) -> str:
-        if stage in _WITHOUT_VARIANT:
-            return f"{stage}/{part}" if part else stage
-        return "/".join([stage, ".".join(["{variant}"] + ["seed{seed}"] * (stage != "guide") + [part] * bool(part))])
+        name = self.log(stage, part).removeprefix(f"{self.base}/logs/").removesuffix(".log")
+        return f"{self.base}/benchmarks/{name}.tsv"
 
 
 def manifest_of(output: Path) -> Path:

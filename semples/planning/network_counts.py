@@ -12,7 +12,7 @@ from open_clip.model import CLIP
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from semples.config.settings import Config, Generator, Settings
+from semples.config.settings import Config, Generator, GuideSettings, Segment, Settings
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
 from semples.planning.cost import Network, job_cost
@@ -43,39 +43,32 @@ def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = (
 
 def count_network(kind: str, settings: Settings, classes: int) -> Network:
     """Count the `generator` or `segmenter` of settings on a training crop, or the image tower of the `guide`."""
-    if kind == "guide":
-        return _guide(settings.guide.model)
-    if kind == "generator":
-        return _generator(settings.generator.model_dump_json(), classes)
-    segment = settings.segment
-    side = -(-segment.crop // 32) * 32
-    return _segmenter(segment.network, segment.encoder, segment.decoder_channels, classes, side)
+    section = {"generator": settings.generator, "segmenter": settings.segment, "guide": settings.guide}[kind]
+    return _counted(type(section), section.model_dump_json(), classes)
 
 
 @cache
-def _generator(settings_json: str, classes: int) -> Network:
-    settings = Generator.model_validate_json(settings_json)
+def _counted(model: type[Generator | Segment | GuideSettings], values: str, classes: int) -> Network:
+    """Count the network of one section of the settings, given as JSON."""
+    section = model.model_validate_json(values)
+    if isinstance(section, Segment):
+        # some encoders cannot be made on the device meta
+        segmenter = Segmenter(section.network, section.encoder, classes, section.decoder_channels).to("meta")
     with torch.device("meta"):
-        return _count(bare_generator(settings, classes), settings.image_size)
-
-
-@cache
-def _segmenter(network: str, encoder: str, width: int, classes: int, side: int) -> Network:
-    segmenter = Segmenter(network, encoder, classes, width).to("meta")  # some cannot be made there
-    with torch.device("meta"):
-        return _count(segmenter, side)
-
-
-@cache
-def _guide(model: str) -> Network:
-    file = (GUIDE_WEIGHTS if model == "mini" else Path(model.removeprefix("local-dir:"))) / "open_clip_config.json"
-    if file.is_file():
-        config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
-    else:
-        config = open_clip.get_model_config(model) or open_clip.get_model_config(FALLBACK_GUIDE)
-    with torch.device("meta"):
+        if isinstance(section, Segment):
+            return _count(segmenter, -(-section.crop // 32) * 32)
+        if isinstance(section, Generator):
+            return _count(bare_generator(section, classes), section.image_size)
+        config = _guide_config(section.model)
         clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
         return _count(clip.visual, config["vision_cfg"]["image_size"])
+
+
+def _guide_config(model: str) -> dict:
+    file = (GUIDE_WEIGHTS if model == "mini" else Path(model.removeprefix("local-dir:"))) / "open_clip_config.json"
+    if file.is_file():
+        return json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
+    return open_clip.get_model_config(model) or open_clip.get_model_config(FALLBACK_GUIDE)
 
 
 def _count(module: nn.Module, side: int) -> Network:

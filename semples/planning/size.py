@@ -11,7 +11,7 @@ from semples.errors import SemplesError
 from semples.planning.layout import Layout
 
 # VOC 2012 with SBD, COCO 2014 and the miniature: images of a split, mean pixels and labels of an image, classes
-KNOWN = {
+KNOWN: dict[str, tuple[dict[str, int], float, float, int]] = {
     "voc": ({"train": 1464, "train_aug": 10582, "val": 1449, "trainval": 2913}, 182_000.0, 1.5, 20),
     "coco": ({"train": 82081, "val": 40137}, 277_000.0, 2.9, 80),
     "mini": ({}, 64.0**2, 1.5, 6),  # `data.scenes` has the splits
@@ -41,15 +41,15 @@ def size_of(config: Config) -> Size:
         areas = [float(row["width"]) * float(row["height"]) for row in rows]
         return _measured(rows, data, sum(areas) / len(areas), len(_rows(manifest.with_name("classes.csv"))))
     if data.source in KNOWN:
-        counts, *numbers = KNOWN[data.source]
+        counts, pixels, labels, classes = KNOWN[data.source]
         counts = counts or data.scenes
-        return Size(counts.get(data.train, 0), counts.get(data.val, 0), *numbers)
+        return Size(counts.get(data.train, 0), counts.get(data.val, 0), pixels, labels, classes)
     if not data.root or not Path(data.root).exists():
         remedy = "run `snakemake data` first"
         raise SemplesError(manifest, "no such file", "a manifest, which says how many images there are", remedy)
     rows = listing.list_images(data)
-    classes = {name for row in rows for name in row["labels"].split(";") if name}
-    return _measured(rows, data, 0.75 * (data.max_side or UNKNOWN_SIDE) ** 2, len(classes))
+    names = {name for row in rows for name in row["labels"].split(";") if name}
+    return _measured(rows, data, 0.75 * (data.max_side or UNKNOWN_SIDE) ** 2, len(names))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -10,16 +10,7 @@ from semples.config.settings import Config
 from semples.data.importers.listing import masked_splits
 from semples.errors import SemplesError
 from semples.planning.cost import runtime_minutes
-from semples.planning.graph import (
-    LEARNING,
-    MASKS,
-    PROMPTS,
-    STAGE_OF_COLUMN,
-    StageGraph,
-    StageJob,
-    require_masks,
-    stages_of,
-)
+from semples.planning.graph import LEARNING, PROMPTS, STAGE_OF_COLUMN, StageGraph, StageJob, require_masks, stages_of
 from semples.planning.size import Size, size_of
 
 COLUMNS = tuple(STAGE_OF_COLUMN)
@@ -48,14 +39,20 @@ class Targets:
         self.config = config
         self.graph = graph = StageGraph(config)
         self.masked_splits = masked_splits(config.data)
-        """Splits that have ground truth; without it nothing of a split is evaluated."""
+        """Splits that have ground truth; the others are not evaluated."""
         for settings in graph.settings.values():
             require_masks(settings, self.masked_splits)
         self.variants = list(config.experiments)
         self.mapped = [name for name in self.variants if graph.has_maps(name)]
         self.last = (self.mapped or self.variants)[-1]
-        """The variant whose pseudo masks and segmentation the figures show."""
+        """The variant whose prompts, pseudo masks and segmentation the figures show."""
         self.seed = config.seeds[0]
+        stages = {name: stages_of(graph.settings[name]) for name in self.variants}
+        self.prompted = {name: stage for name in stages for stage in PROMPTS if stage in stages[name]}
+        """The stage that makes the prompts of each variant that uses any."""
+        manual = [name for name in self.prompted if graph.settings[name].cpl.source == "manual"]
+        self.manual = [name for name in manual if self.prompted[name] == "cpl"][:1]
+        """The first variant whose prompts are written by hand."""
 
     def members(self, target: str) -> list[str]:
         """Return the tables and figures that `target` stands for: itself, unless it is `all`, `tables` or `figures`."""
@@ -69,7 +66,8 @@ class Targets:
         names = ["panel", "training", "comparison", *curves]
         names += ["sensitivity"] if curves and self.swept() else []
         names += ["confusion"] if self.config.data.val in self.masked_splits else []
-        return names + (["framework", "prompts", "heatmap"] if self._learns_prompts() else [])
+        learned = self.last in self.prompted and self.graph.settings[self.last].cpl.source == "learned"
+        return names + (["framework", "prompts", "heatmap"] if learned else [])
 
     def swept(self) -> list[str]:
         """Return the tables that sweep settings."""
@@ -81,31 +79,27 @@ class Targets:
             rows = [row.variant for row in variants.rows_of(self.config, target)]
             columns = self.config.tables[target].columns
             return {"--evaluation": self._evaluations(columns, rows, variants.seeds_of(self.config, target))}
+        if target == "sensitivity":
+            return {"": [output for table in self.swept() for output in self.shown(table)["--evaluation"]]}
         cams = [self._output(name, "cams", "cams", name) for name in self.mapped]
-        match target:
-            case "results":
-                return {"--evaluation": self._evaluations(COLUMNS)}
-            case "thresholds":
-                return {"--evaluation": self._evaluations(["cams"])}
-            case "words":
-                return {"--words": self._prompt_words()}
-            case "training":
-                return {"--metrics": self._curves()}
-            case "panel":
-                return {"--cams": cams, "--masks": self._masks("pseudo mask", "segmentation")}
-            case "comparison":
-                return {"--cams": cams}
-            case "confusion":
-                return {"--masks": self._masks("", "")[-1:]}
-            case "framework":
-                masks = self._masks("crf: pseudo mask", "segment")
-                return {"--cams": self._stage_cams(), "--masks": masks, "--words": self._prompts("", "words")}
-            case "heatmap":
-                return {"--prompts": self._prompts("learned prompt", "prompts", "prompt by hand")}
-            case "prompts":
-                return {"--words": self._prompts("", "words")}
-            case _:  # sensitivity
-                return {"": [output for table in self.swept() for output in self.shown(table)["--evaluation"]]}
+        masks = ("crf: pseudo mask", "segment") if target == "framework" else ("pseudo mask", "segmentation")
+        prompts = {"learned prompt": [self.last], "prompt by hand": self.manual}
+        return {
+            "results": lambda: {"--evaluation": self._evaluations(COLUMNS)},
+            "thresholds": lambda: {"--evaluation": self._evaluations(["cams"])},
+            "words": lambda: {"--words": self._prompt_words()},
+            "training": lambda: {"--metrics": self._curves()},
+            "panel": lambda: {"--cams": cams, "--masks": self._masks(*masks)},
+            "comparison": lambda: {"--cams": cams},
+            "confusion": lambda: {"--masks": self._masks("", "")[-1:]},
+            "framework": lambda: {
+                "--cams": self._stage_cams(),
+                "--masks": self._masks(*masks),
+                "--words": self._prompts("words", {"": [self.last]}),
+            },
+            "heatmap": lambda: {"--prompts": self._prompts("prompts", prompts)},
+            "prompts": lambda: {"--words": self._prompts("words", {"": [self.last]})},
+        }[target]()
 
     def paths(self, target: str) -> list[str]:
         """Return the paths of all that a table or figure shows."""
@@ -133,8 +127,8 @@ class Targets:
         masked = self.config.data.train in self.masked_splits
         for member in {member for target in targets for member in self.members(target)}:
             for output in (output for outputs in self.shown(member).values() for output in outputs):
-                self.graph.collect(output.stage, output.variant, output.seed, masked, jobs)
-                if output.evaluated and output.stage in MASKS:
+                self.graph.collect(output.stage, self.graph.settings[output.variant], output.seed, masked, jobs)
+                if output.evaluated and output.stage != "evaluate":
                     name = self.graph.output_of(output.stage, output.variant)
                     jobs["evaluate_masks"].add(StageJob(f"{name}/{output.stage}", output.seed))
         return jobs
@@ -171,13 +165,8 @@ class Targets:
 
     def _prompt_words(self) -> list[Shown]:
         """Return the nearest words of every variant that uses prompts."""
-        return [
-            self._output(f"{name}:{seed}", stage, "words", name, seed)
-            for name in self.variants
-            for seed in self.config.seeds
-            for stage in PROMPTS
-            if stage in stages_of(self.graph.settings[name])
-        ]
+        runs = [(name, seed) for name in self.prompted for seed in self.config.seeds]
+        return [self._output(f"{name}:{seed}", self.prompted[name], "words", name, seed) for name, seed in runs]
 
     def _curves(self) -> list[Shown]:
         """Return the metrics of every stage that trains, each once, first seed."""
@@ -203,37 +192,23 @@ class Targets:
         if not self.mapped:
             return []
         settings = self.graph.settings
-        first = {settings[name].masks_from: name for name in reversed(self.mapped)}
-        before = stages_of(settings[self.last]) & {"classify", "slm"} & set(first)
-        pairs = [
-            (stage, first[stage]) for stage in ("classify", "slm") if stage in before and first[stage] != self.last
-        ]
-        pairs.append((settings[self.last].masks_from, self.last))
-        return [self._output(stage, "cams", "cams", name) for stage, name in pairs]
-
-    def _prompts(self, label: str, output: str, manual_label: str = "") -> list[Shown]:
-        """Return an output of the stage that made the last variant's prompts, and with a label that of manual ones."""
-        pairs = [(label, self.last)] + [(manual_label, name) for name in self._manual() if manual_label]
+        first = {str(settings[name].masks_from): name for name in reversed(self.mapped)}
+        before = [stage for stage in ("classify", "slm") if stage in stages_of(settings[self.last]) & set(first)]
+        pairs = [(stage, first[stage]) for stage in before if first[stage] != self.last]
         return [
-            self._output(label, stage, output, name)
-            for label, name in pairs
-            for stage in set(PROMPTS) & stages_of(self.graph.settings[name])
+            self._output(stage, "cams", "cams", name)
+            for stage, name in [*pairs, (str(settings[self.last].masks_from), self.last)]
         ]
 
-    def _learns_prompts(self) -> bool:
-        settings = self.graph.settings[self.last]
-        return settings.cpl.source == "learned" and bool(set(PROMPTS) & stages_of(settings))
-
-    def _manual(self) -> list[str]:
-        """Return the first variant whose prompts are written by hand, as a list of at most one."""
-        settings = {name: self.graph.settings[name] for name in self.variants}
-        return [n for n, s in settings.items() if s.cpl.source == "manual" and "cpl" in stages_of(s)][:1]
+    def _prompts(self, output: str, names: dict[str, list[str]]) -> list[Shown]:
+        """Return an output of the stages that made the prompts of variants, by label."""
+        pairs = [(label, name) for label, variants in names.items() for name in variants if name in self.prompted]
+        return [self._output(label, self.prompted[name], output, name) for label, name in pairs]
 
     def manual_words(self) -> dict[str, list[str]]:
         """Return background words written by hand, by class; those of all other classes under ""."""
-        for settings in (self.graph.settings[name].cpl for name in self._manual()):
-            return {"": settings.manual, **settings.manual_by_class}
-        return {}
+        settings = [self.graph.settings[name].cpl for name in self.manual]
+        return {"": settings[0].manual, **settings[0].manual_by_class} if settings else {}
 
     def table_spec(self, name: str) -> dict:
         """Return all that the command of one of the paper's tables needs besides the evaluations."""
@@ -250,26 +225,22 @@ class Targets:
 
     def note(self, names: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> str:
         """Return the note under a table of these variants: preset, splits, selection of epochs, CRF and threshold."""
-        names = names or self.variants
-        settings = self.graph.settings[names[0]]
+        variants = {name: self.graph.settings[name] for name in names or self.variants}
+        settings = next(iter(variants.values()))
         threshold, data = settings.crf.threshold, settings.data
         text = f"Preset {self.config.preset}; data {data.source};"
         from_masks = f"CRF preset `{settings.crf.preset}` from masks at"
         if not self.masked_splits:
             return f"{text} {from_masks} threshold {threshold.value}."
-        maps = {"cams", "crf"} & set(columns)
-        splits = [f"CAMs and pseudo masks evaluated on the masks of split `{data.train}`"] if maps else []
+        has_masks = {"crf", "segment"} & set(columns)
+        splits = [f"CAMs and pseudo masks evaluated on split `{data.train}`"] if {"cams", "crf"} & set(columns) else []
         splits += [f"segmentation on `{data.val}`"] if "segment" in columns else []
-        text += f" {', '.join(splits)}; {self._selection_note(names)}."
-        masks = {"crf", "segment"} & set(columns)
-        text += f" {from_masks} the {threshold.policy} threshold." if masks else " No CRF."
-        if "cams" in columns:
-            text += f" The fixed threshold is {threshold.value}; `oracle` is the best threshold on the true masks."
-        return text
-
-    def _selection_note(self, names: Sequence[str]) -> str:
-        policies = {name: self.graph.settings[name].selection.policy for name in names}
-        if set(policies.values()) == {"last"}:
-            return "last epoch of every stage, no selection"
+        policies = {name: variant.selection.policy for name, variant in variants.items()}
         selected = ", ".join(f"{name} {policy}" for name, policy in policies.items())
-        return f"epochs of slm, csr and joint selected by: {selected} (`oracle` and `held-out` use true masks)"
+        selection = f"epochs of slm, csr and joint selected by: {selected} (`oracle` and `held-out` use ground truth)"
+        if set(policies.values()) == {"last"}:
+            selection = "last epoch of every stage, no selection"
+        text += f" {', '.join(splits)}; {selection}."
+        text += f" {from_masks} the {threshold.policy} threshold." if has_masks else " No CRF."
+        fixed = f" The fixed threshold is {threshold.value}; `oracle` is the best threshold on the ground truth."
+        return text + fixed * ("cams" in columns)

@@ -16,7 +16,7 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.files import write_text
-from semples.tools.inspect import manifest_of
+from semples.planning.layout import manifest_of
 
 HEIGHT = 150  # pixels of a picture on the page
 QUALITY = 80
@@ -87,7 +87,7 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
         images: Most images on the page.
         manifest: manifest.csv of the images; None for that of the run that `file` belongs to.
     """
-    listed = read_manifest(manifest_of(file, manifest))
+    listed = read_manifest(manifest or manifest_of(file))
     with CamFile(file) as cams:
         cams.require_classes(listed.classes.names)
         rows = listed.table.set_index("id").reindex(cams.ids)

@@ -13,6 +13,7 @@ from semples.data.images import heat_overlay, read_image, resize_map
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.files import sha256
+from semples.planning.layout import manifest_of
 
 SHADES = " .:-=+*#%@"
 LISTED_IMAGES = 5  # images of the tree
@@ -48,12 +49,7 @@ def run(
             other.require_classes(cams.class_names)
             print("\n".join(_comparison(cams, other, [image] if image else cams.ids)))
         if image and save:
-            _save_overlay(files, image, class_name, manifest_of(file, manifest), save)
-
-
-def manifest_of(file: Path, manifest: Path | None) -> Path:
-    """Return `manifest`, or data/manifest.csv of the run that results/<name>/cams/<variant>/seed<n>/cams.h5 is of."""
-    return manifest or file.resolve().parents[3] / "data" / "manifest.csv"
+            _save_overlay(files, image, class_name, manifest or manifest_of(file), save)
 
 
 def _overview(cams: CamFile) -> Iterator[str]:

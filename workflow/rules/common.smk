@@ -143,7 +143,7 @@ def arguments(*inputs, shown=None, **options):
 def figure(name):
     """Return the outputs of a figure: a PNG for the report, a PDF with vectors beside it."""
     return report(
-        TREE.figure(name),
+        TREE.file("figures", f"{name}.png"),
         caption=f"../report/{name}.rst",
         category="Figures",
         labels={"figure": name},

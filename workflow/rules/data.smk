@@ -70,7 +70,7 @@ rule data:
 rule weights:
     """Download ImageNet weights that a classifier or a segmentation network starts from."""
     output:
-        TREE.weights(),
+        TREE.file("weights", "{library}/{model}.safetensors"),
     log:
         TREE.log("weights", "{library}.{model}"),
     benchmark:

@@ -15,7 +15,7 @@ rule panel:
         shown=SHOWN.paths("panel"),
     output:
         png=figure("panel"),
-        pdf=TREE.figure("panel", "pdf"),
+        pdf=TREE.file("figures", "panel.pdf"),
     log:
         TREE.log("figures", "panel"),
     benchmark:
@@ -44,7 +44,7 @@ use rule panel as framework with:
         shown=SHOWN.paths("framework"),
     output:
         png=figure("framework"),
-        pdf=TREE.figure("framework", "pdf"),
+        pdf=TREE.file("figures", "framework.pdf"),
     log:
         TREE.log("figures", "framework"),
     benchmark:
@@ -62,7 +62,7 @@ use rule panel as comparison with:
         shown=SHOWN.paths("comparison"),
     output:
         png=figure("comparison"),
-        pdf=TREE.figure("comparison", "pdf"),
+        pdf=TREE.file("figures", "comparison.pdf"),
     log:
         TREE.log("figures", "comparison"),
     benchmark:
@@ -86,7 +86,7 @@ use rule panel as heatmap with:
         shown=SHOWN.paths("heatmap"),
     output:
         png=figure("heatmap"),
-        pdf=TREE.figure("heatmap", "pdf"),
+        pdf=TREE.file("figures", "heatmap.pdf"),
     log:
         TREE.log("figures", "heatmap"),
     benchmark:
@@ -114,7 +114,7 @@ use rule panel as thresholds with:
         shown=SHOWN.paths("thresholds"),
     output:
         png=figure("thresholds"),
-        pdf=TREE.figure("thresholds", "pdf"),
+        pdf=TREE.file("figures", "thresholds.pdf"),
     log:
         TREE.log("figures", "thresholds"),
     benchmark:
@@ -131,7 +131,7 @@ use rule panel as training with:
         shown=SHOWN.paths("training"),
     output:
         png=figure("training"),
-        pdf=TREE.figure("training", "pdf"),
+        pdf=TREE.file("figures", "training.pdf"),
     log:
         TREE.log("figures", "training"),
     benchmark:
@@ -145,10 +145,10 @@ use rule panel as training with:
 use rule panel as sensitivity with:
     """Plot mIoU over the settings that the tables sweep."""
     input:
-        [TREE.table(table) for table in SHOWN.swept()],
+        [TREE.file("tables", f"{table}.csv") for table in SHOWN.swept()],
     output:
         png=figure("sensitivity"),
-        pdf=TREE.figure("sensitivity", "pdf"),
+        pdf=TREE.file("figures", "sensitivity.pdf"),
     log:
         TREE.log("figures", "sensitivity"),
     benchmark:
@@ -166,7 +166,7 @@ use rule panel as confusion with:
         shown=SHOWN.paths("confusion"),
     output:
         png=figure("confusion"),
-        pdf=TREE.figure("confusion", "pdf"),
+        pdf=TREE.file("figures", "confusion.pdf"),
     log:
         TREE.log("figures", "confusion"),
     benchmark:
@@ -183,7 +183,7 @@ use rule panel as prompts with:
         shown=SHOWN.paths("prompts"),
     output:
         png=figure("prompts"),
-        pdf=TREE.figure("prompts", "pdf"),
+        pdf=TREE.file("figures", "prompts.pdf"),
     log:
         TREE.log("figures", "prompts"),
     benchmark:

@@ -9,24 +9,24 @@ rule results:
         shown=SHOWN.paths("results"),
     output:
         results=report(
-            TREE.table("results"),
+            TREE.file("tables", "results.csv"),
             caption="../report/results.rst",
             category="Tables",
             labels={"table": "results"},
         ),
         page=report(
-            TREE.table("results", "html"),
+            TREE.file("tables", "results.html"),
             caption="../report/results.rst",
             category="Tables",
             labels={"table": "summary"},
         ),
         classes=report(
-            TREE.table("classes"),
+            TREE.file("tables", "classes.csv"),
             caption="../report/classes.rst",
             category="Tables",
             labels={"table": "classes"},
         ),
-        markdown=TREE.table("results", "md"),
+        markdown=TREE.file("tables", "results.md"),
     log:
         TREE.log("tables", "results"),
     benchmark:
@@ -54,8 +54,8 @@ use rule results as words with:
     input:
         shown=SHOWN.paths("words"),
     output:
-        markdown=TREE.table("words", "md"),
-        html=TREE.table("words", "html"),
+        markdown=TREE.file("tables", "words.md"),
+        html=TREE.file("tables", "words.html"),
     log:
         TREE.log("tables", "words"),
     benchmark:
@@ -71,11 +71,11 @@ use rule results as paper with:
     input:
         lambda wildcards: SHOWN.paths(wildcards.table),
     output:
-        csv=TREE.table("{table}"),
-        markdown=TREE.table("{table}", "md"),
-        latex=TREE.table("{table}", "tex"),
+        csv=TREE.file("tables", "{table}.csv"),
+        markdown=TREE.file("tables", "{table}.md"),
+        latex=TREE.file("tables", "{table}.tex"),
         page=report(
-            TREE.table("{table}", "html"),
+            TREE.file("tables", "{table}.html"),
             caption="../report/paper.rst",
             category="Paper: tables",
             labels={"table": "{table}"},
@@ -100,19 +100,19 @@ for table in CONFIG.tables:
         name:
             table
         input:
-            TREE.table(table),
+            TREE.file("tables", f"{table}.csv"),
 
 
 rule cost:
     """Write hours, memory and disk of every stage, from the benchmark files of the jobs before."""
     input:
-        [TREE.table(table) for table in CONFIG.tables],
+        [TREE.file("tables", f"{table}.csv") for table in CONFIG.tables],
     output:
-        csv=TREE.table("table_9"),
-        markdown=TREE.table("table_9", "md"),
-        latex=TREE.table("table_9", "tex"),
+        csv=TREE.file("tables", "table_9.csv"),
+        markdown=TREE.file("tables", "table_9.md"),
+        latex=TREE.file("tables", "table_9.tex"),
         page=report(
-            TREE.table("table_9", "html"),
+            TREE.file("tables", "table_9.html"),
             caption="../report/cost.rst",
             category="Paper: tables",
             labels={"table": "table_9"},
@@ -148,6 +148,6 @@ rule table_9:
 rule tables:
     """Make all of the paper's tables."""
     input:
-        [TREE.table(table) for table in CONFIG.tables],
+        [TREE.file("tables", f"{table}.csv") for table in CONFIG.tables],
         rules.cost.output.csv,
         rules.words.output,

@@ -1,1 +1,1 @@
-"""The run before it starts: which stage needs what, what it takes, what tables and figures show."""
+"""Plan a run: the stages behind every output, their cost, the content of tables and figures, and all paths."""

@@ -1,8 +1,8 @@
-"""What a job takes before it starts: hours, GPU memory and disk, as an estimate.
+"""Estimate the hours, the GPU memory and the disk of a job before it starts.
 
-A network's floating-point operations and sizes come from network_counts.json, or for a network in hand from
-network_counts.py. calibration.json says how fast the stages got through them where they were measured, and where that
-was. Snakemake asks this module while it plans: it imports neither numpy nor torch.
+The operations and sizes of a network come from network_counts.json or, if PyTorch is available, from network_counts.py.
+calibration.json has the measured speed of the stages and its source. Snakemake imports this module while it plans, so
+it imports neither numpy nor torch.
 """
 
 import json
@@ -16,19 +16,19 @@ from semples.planning.size import Size
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
 COUNTS = Path(__file__).with_name("network_counts.json")
-LIVE_ACTIVATIONS = 3  # layers' outputs that inference holds at a time: input, output, a branch
+LIVE_ACTIVATIONS = 3  # layer outputs in memory during inference: input, output, a branch
 ITEM_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
-SHORTEST, MARGIN = 60, 3  # minutes that a job asks for at least, and how many times its estimate
-UNKNOWN = 720  # minutes that a job asks for where nobody knows the size of the data set yet
+SHORTEST, MARGIN = 60, 3  # minimum minutes of a job, and the factor on its estimate
+UNKNOWN = 720  # minutes of a job while the size of the data set is not known
 
 
 class Network(NamedTuple):
-    """One forward pass of one image: GFLOP, and in millions its parameters and the numbers that layers put out."""
+    """Counts of a forward pass of one image: GFLOP; parameters and values of layer outputs, in millions."""
 
     gflop: float
     parameters: float
-    outputs: float  # of all layers, which training keeps
-    largest: float  # of one layer; inference holds a few such at a time
+    outputs: float  # of all layers; training keeps them in memory
+    largest: float  # of one layer; inference keeps LIVE_ACTIVATIONS of them in memory
 
 
 Count = Callable[[str, Settings, int], Network]
@@ -36,7 +36,7 @@ Count = Callable[[str, Settings, int], Network]
 
 
 def runtime_minutes(stage: str, settings: Settings, size: Size | None) -> int:
-    """Return the minutes that a job asks the scheduler for: three times its estimate, at least an hour."""
+    """Return the minutes that a job requests from the scheduler: three times its estimate, at least an hour."""
     if size is None:
         return UNKNOWN
     device = "cpu" if settings.run.device == "cpu" else "cuda"
@@ -58,8 +58,8 @@ def network_key(kind: str, settings: Settings) -> str:
 def known_network(kind: str, settings: Settings, _classes: int = 0) -> Network:
     """Return the stored counts, which are for the 80 classes of COCO; fewer classes cost a little less.
 
-    A network without counts of its own gets those of the largest of its kind: time that is asked for in vain costs
-    less than a job that is stopped before its end.
+    A network that is not in the file gets the counts of the largest of its kind: requesting too much time costs less
+    than a job that reaches its limit.
     """
     known = json.loads(COUNTS.read_text(encoding="utf-8"))[kind]
     return Network(*known.get(network_key(kind, settings), max(known.values())))
@@ -78,7 +78,7 @@ def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Cou
 
 
 def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[float, float]:
-    """GFLOP and MB of GPU memory of a job. A backward pass counts as two forward ones, a trained number as 16 bytes."""
+    """Return GFLOP and MB of GPU memory. A backward pass counts as two forward ones, a trained number as 16 bytes."""
     if stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
         return 0.0, 0.0
     width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
@@ -92,7 +92,9 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
             segment = settings.segment
             images, side, crop = size.val, segment.test_size, segment.crop
             scales, flip = segment.test_scales, segment.test_flip
-        share = (side**2 if side else size.pixels) / crop**2  # of the crop that the network was counted on
+        share = (
+            side**2 if side else size.pixels
+        ) / crop**2  # size relative to the crop for which the network was counted
         passes = sum(scale**2 for scale in scales) * (1 + flip)
         live = settings.cams.batch * share * max(scales) ** 2 * LIVE_ACTIVATIONS * network.largest
         return images * share * passes * network.gflop, 4 * network.parameters + live * width
@@ -103,7 +105,7 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
     frozen = network.parameters - learned
     if stage not in ("classify", "segment"):
         guide = count("guide", settings, size.classes)
-        # of every label the background goes through the guide; in slm and csr the object too, and gradients to pixels
+        # per label, the guide embeds the background; in slm and csr also the object, with gradients to the pixels
         image += (1 if stage == "cpl" else 4) * size.labels * guide.gflop
         outputs += 2 * size.labels * guide.outputs
         frozen += guide.parameters + learned
@@ -111,7 +113,7 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
 
 
 def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count) -> float:
-    """GB that a job leaves."""
+    """Return the GB of a job's outputs."""
     kinds = dict.fromkeys(("classify", "slm", "csr", "joint"), "generator") | {"guide": "guide", "segment": "segmenter"}
     if stage in kinds:
         return 4e-3 * count(kinds[stage], settings, size.classes).parameters

@@ -1,7 +1,7 @@
-"""Which stage needs what: the settings and the stages that an output depends on.
+"""The settings and the stages that an output depends on.
 
-Variants share every stage whose settings, and whose upstream stages' settings, they have in common. Such an output
-belongs to the first variant that has them: its folder carries that variant's name.
+Variants share the output of a stage if they have the same settings for it and for all stages upstream. The folder of a
+shared output carries the name of the first of these variants.
 """
 
 import json
@@ -17,13 +17,10 @@ from semples.planning.layout import Layout
 
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 GENERATORS = ("classify", "slm", "csr", "joint")
-STARTS = ("classify", "slm")  # whose generator prompts and csr may start from
+STARTS = ("classify", "slm")  # stages whose generator cpl and csr can start from
 PROMPTS = ("cpl", "joint")
-STAGE_OF_COLUMN = {
-    "cams": "evaluate",
-    "crf": "crf",
-    "segment": "segment_masks",
-}  # the stage that a table's column needs
+STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment_masks"}
+"""The stage that a column of a table needs."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),

@@ -1,4 +1,4 @@
-"""The tree of a run's folder, results/<name>/. Every other module and rule asks here where a file lies.
+"""The tree of a run's folder, results/<name>/. All other modules and the rules get their paths from here.
 
 data/manifest.csv, classes.csv
 weights/<library>/<model>.safetensors       downloaded ImageNet weights
@@ -51,9 +51,10 @@ class Layout(NamedTuple):
         """Return the path of one of a stage's OUTPUTS."""
         return f"{self.folder(stage, variant, seed)}/{OUTPUTS[stage][output]}"
 
-    def shard(self, stage: str) -> str:
-        """Return the output of one of the several jobs of cams or crf that share the images."""
-        return f"{self.folder(stage)}/shards/{{scatteritem}}{'.h5' if stage == 'cams' else ''}"
+    def shard(self, stage: str, output: str, shards: int) -> str:
+        """Return the output of a job of cams or crf: a shard of it if several jobs share the images."""
+        whole = self.path(stage, output)
+        return whole if shards == 1 else f"{self.folder(stage)}/shards/{{scatteritem}}{Path(whole).suffix}"
 
     def file(self, folder: str, name: str) -> str:
         """Return a file in `tables`, `figures` or `weights`."""

@@ -1,4 +1,4 @@
-"""Count the networks of settings, which are built without weights, and estimate a whole run by them."""
+"""Count the operations and sizes of networks, built without weights, and estimate the cost of a whole run."""
 
 import json
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from semples.planning.targets import Targets
 from semples.weights.generators import bare_generator
 
 STAGES = ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
-FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not at hand
+FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not available
 
 
 def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
-    """Return a row per stage: stage, jobs, hours of all its jobs in turn, GPU GB of the largest, disk GB.
+    """Return a row per stage: stage, jobs, hours of its jobs one after another, GPU GB of the largest job, disk GB.
 
     Args:
         device: `cpu` or `cuda`.
-        targets: Those of Targets.jobs. An output that variants share counts once.
+        targets: As in Targets.jobs. An output that variants share counts once.
     """
     planned = Targets(config)
     jobs, runs = planned.jobs(targets), planned.graph.runs

@@ -1,4 +1,4 @@
-"""How large a data set is: from its manifest, or before there is one from its listing or its known numbers."""
+"""The size of a data set: from its manifest or, before there is one, from known numbers or the list of its files."""
 
 import csv
 from collections import Counter
@@ -10,18 +10,18 @@ from semples.data.importers import listing
 from semples.errors import SemplesError
 from semples.planning.layout import Layout
 
-# VOC 2012 with SBD, COCO 2014 and the miniature: images of a split, mean pixels and labels of an image, classes
+# VOC 2012 with SBD, COCO 2014 and the miniature: images per split, mean pixels and labels per image, classes
 KNOWN: dict[str, tuple[dict[str, int], float, float, int]] = {
     "voc": ({"train": 1464, "train_aug": 10582, "val": 1449, "trainval": 2913}, 182_000.0, 1.5, 20),
     "coco": ({"train": 82081, "val": 40137}, 277_000.0, 2.9, 80),
     "mini": ({}, 64.0**2, 1.5, 6),  # `data.scenes` has the splits
 }
-UNKNOWN_SIDE = 1024  # pixels along the longer side of a photograph that nobody has opened yet
+ASSUMED_SIDE = 1024  # pixels of the longer side of photographs whose size is not known yet
 
 
 @dataclass(frozen=True)
 class Size:
-    """Images of the splits that train and validate, mean pixels and labels of an image, and classes."""
+    """Images of the training and the validation split, mean pixels and labels per image, and classes."""
 
     train: int
     val: int
@@ -34,7 +34,7 @@ def size_of(config: Config) -> Size:
     """Return the size of the data set that `config` names.
 
     Raises:
-        SemplesError: The data set is somebody's own, and is not there.
+        SemplesError: The images are the user's own, and `data.root` does not exist.
     """
     manifest, data = Path(Layout.of(config.name).path("data", "manifest")), config.data
     if manifest.exists() and (rows := _rows(manifest)):
@@ -46,10 +46,10 @@ def size_of(config: Config) -> Size:
         return Size(counts.get(data.train, 0), counts.get(data.val, 0), pixels, labels, classes)
     if not data.root or not Path(data.root).exists():
         remedy = "run `snakemake data` first"
-        raise SemplesError(manifest, "no such file", "a manifest, which says how many images there are", remedy)
+        raise SemplesError(manifest, "no such file", "the manifest, which has the number of images", remedy)
     rows = listing.list_images(data)
     names = {name for row in rows for name in row["labels"].split(";") if name}
-    return _measured(rows, data, 0.75 * (data.max_side or UNKNOWN_SIDE) ** 2, len(names))
+    return _measured(rows, data, 0.75 * (data.max_side or ASSUMED_SIDE) ** 2, len(names))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

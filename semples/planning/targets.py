@@ -1,4 +1,4 @@
-"""What every table and figure shows. Rules take their inputs and arguments from here, and jobs are counted by it."""
+"""The outputs that every table and figure shows. The rules take their inputs from here, and jobs are counted by it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

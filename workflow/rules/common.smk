@@ -52,7 +52,7 @@ from semples.provenance import code_digest
 
 try:
     CONFIG = load(config)
-    # `voc` and `coco` are downloaded unless `data.root` says where they lie.
+    # `voc` and `coco` are downloaded unless `data.root` names their folder.
     DOWNLOADED = CONFIG.data.source in ("voc", "coco") and not CONFIG.data.root
     if DOWNLOADED:
         CONFIG.data.root = f"downloads/{CONFIG.data.source}"
@@ -73,17 +73,13 @@ PREFIX = f"set -euo pipefail; export PYTHONPATH={PACKAGE} SEMPLES_RUN={RUN}; "
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 
-# Jobs of cams and of crf share the images; with one job there is nothing to join.
+# Several jobs of cams and crf share the images; a single job needs no join.
 scattergather:
     shards=CONFIG.run.shards,
 
 
 SHARDED = CONFIG.run.shards > 1
 PART = "{scatteritem}" if SHARDED else ""
-CAMS, MASKS = (
-    TREE.shard(stage) if SHARDED else TREE.path(stage, output)
-    for stage, output in (("cams", "cams"), ("crf", "masks"))
-)
 
 
 wildcard_constraints:

@@ -1,6 +1,6 @@
-# In: the data set that `data` names, the model that `guide` names.
-# Out: downloads/<data set>/ where it is downloaded; data/manifest.csv with classes.csv; guide/<variant>/ with the model
-# and its text embeddings.
+# In: the data set that `data` names, the model that `guide` names, ImageNet weights.
+# Out: downloads/<data set>/, if the data set is downloaded; data/manifest.csv and classes.csv; weights/ with a file for each
+# backbone; guide/<variant>/ with the model and its text embeddings.
 
 
 rule download:
@@ -20,10 +20,7 @@ rule download:
         runtime=1440,
     params:
         settings=json.dumps(
-            {
-                "data": {"source": CONFIG.data.source},
-                "download": CONFIG.download.model_dump(),
-            },
+            CONFIG.model_dump(include={"data": {"source"}, "download": True}),
             sort_keys=True,
         ),
         code=code_digest("semples.stages.download"),

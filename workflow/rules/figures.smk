@@ -1,6 +1,6 @@
-# In: what the figure shows (semples/planning/targets.py): CAMs, masks, prompts, evaluations, metrics or tables of
-# `experiments`, mostly of the first seed. Out: figures/, PNG and PDF.
-# The figures after `panel` take its environment, resources and command, and name their own inputs and arguments.
+# In: CAMs, masks, prompts, evaluations, metrics or tables of `experiments`, listed by semples/planning/targets.py; mostly of
+# the first seed. Out: figures/, PNG and PDF.
+# The rules after `panel` inherit its environment, resources and command, and state their own inputs and arguments.
 
 IMAGES = {
     "config": GRAPH.settings_json("figures", SHOWN.variants[0]),

@@ -1,7 +1,7 @@
 # In: data/manifest.csv, guide/<variant>/. Out, in <stage>/<variant>/seed<seed>/: model.safetensors, metrics.jsonl, and
-# from cpl and joint prompts.safetensors and words.csv. The folder `checkpoints` beside them is no declared output: Snakemake
-# deletes the outputs of a job that fails, and a rerun is to resume.
-# The stages after `classify` take its environment, resources and command, and name their own inputs and outputs.
+# from cpl and joint prompts.safetensors and words.csv. The folder `checkpoints` beside them is not declared as an output:
+# Snakemake deletes the outputs of a failed job, but its rerun must be able to resume.
+# The rules after `classify` inherit its environment, threads and command, and state their own inputs and outputs.
 
 
 rule classify:

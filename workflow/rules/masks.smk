@@ -1,16 +1,17 @@
-# In: a generator's model.safetensors, data/manifest.csv. Out, in <stage>/<variant>/seed<seed>/: cams.h5, the palette PNGs of
-# crf/masks, the network of segment with its predictions, the evaluations of all three, and the tar of submission. With several
-# shards the jobs of cams and crf write shards/<n>-of-<m>, and cams.h5 is their index, masks a folder of links.
+# In: a generator's model.safetensors, data/manifest.csv. Out, in <stage>/<variant>/seed<seed>/: cams.h5, palette PNGs in
+# crf/masks, the segmentation network and its predictions, evaluations of all three, and the tar of `submission`. With several
+# shards, the jobs of cams and crf write shards/<n>-of-<m>; then cams.h5 is an index of the shards, and masks is a folder of
+# links.
 
 
 rule cams:
-    """Maps of the training images into one HDF5 file."""
+    """Write the CAMs of the training images to one HDF5 file."""
     input:
         manifest=rules.data.output.manifest,
         generator=input_of("cams", "generator"),
         code=input_of("cams", "code"),
     output:
-        cams=CAMS,
+        cams=TREE.shard("cams", "cams", CONFIG.run.shards),
     log:
         TREE.log("cams", PART),
     benchmark:
@@ -40,7 +41,7 @@ rule cams:
 
 
 rule evaluate_cams:
-    """The threshold curve of the CAMs, and their mIoU at the threshold of every policy."""
+    """Compute the mIoU of the CAMs at every background threshold, and at the threshold of every policy."""
     input:
         manifest=rules.data.output.manifest,
         cams=made_by("cams", "cams"),
@@ -72,7 +73,7 @@ rule evaluate_cams:
 
 
 rule crf:
-    """Dense CRF: CAMs become palette PNG pseudo masks."""
+    """Refine the CAMs with the dense CRF, and write pseudo masks as palette PNGs."""
     input:
         manifest=rules.data.output.manifest,
         cams=made_by("cams", "cams"),
@@ -82,7 +83,7 @@ rule crf:
             else []
         ),
     output:
-        masks=directory(MASKS),
+        masks=directory(TREE.shard("crf", "masks", CONFIG.run.shards)),
     log:
         TREE.log("crf", PART),
     benchmark:
@@ -112,9 +113,11 @@ rule crf:
 if SHARDED:
 
     rule join_cams:
-        """The index by which the shards read as one file."""
+        """Write the index that makes the shards readable as one file."""
         input:
-            gather.shards(CAMS, allow_missing=True),
+            gather.shards(
+                TREE.shard("cams", "cams", CONFIG.run.shards), allow_missing=True
+            ),
         output:
             cams=TREE.path("cams", "cams"),
         log:
@@ -134,9 +137,11 @@ if SHARDED:
             " &> {log:q}"
 
     rule join_masks:
-        """The pseudo masks of all shards in one folder."""
+        """Link the pseudo masks of all shards into one folder."""
         input:
-            gather.shards(MASKS, allow_missing=True),
+            gather.shards(
+                TREE.shard("crf", "masks", CONFIG.run.shards), allow_missing=True
+            ),
         output:
             masks=directory(TREE.path("crf", "masks")),
         log:
@@ -157,7 +162,7 @@ if SHARDED:
 
 
 rule segment:
-    """A segmentation network on the pseudo masks, and its masks of the validation images."""
+    """Train a segmentation network on the pseudo masks."""
     input:
         manifest=rules.data.output.manifest,
         masks=input_of("segment", "masks"),
@@ -222,7 +227,7 @@ rule segment_masks:
 
 
 rule submission:
-    """Masks of VOC's test split as the tar that its server takes; made when asked for by name."""
+    """Predict the VOC test split, and write the tar that the VOC server accepts. Runs only if requested by name."""
     input:
         manifest=rules.data.output.manifest,
         model=made_by("segment", "model"),
@@ -253,7 +258,7 @@ rule submission:
 
 
 rule evaluate_masks:
-    """Pseudo masks or predictions against true masks."""
+    """Evaluate pseudo masks or predictions against ground truth."""
     input:
         manifest=rules.data.output.manifest,
         masks=lambda wildcards: TREE.path(

@@ -1,6 +1,6 @@
-# In: evaluations and prompt words (semples/planning/targets.py). Out: tables/ of the whole run.
-# `results` shows `experiments` alone; each of the paper's tables asks for its own rows and columns, and no more.
-# The tables after `results` take its environment, resources and command, and name their own inputs and arguments.
+# In: evaluations and prompt words, listed by semples/planning/targets.py. Out: tables/ of the whole run.
+# `results` shows `experiments` only. Each table of the paper requests only its own rows and columns.
+# The rules after `results` inherit its environment, resources and command, and state their own inputs and arguments.
 
 
 rule results:
@@ -67,7 +67,7 @@ use rule results as words with:
 
 
 use rule results as paper with:
-    """Write one of the paper's tables."""
+    """Write a table of the paper."""
     input:
         lambda wildcards: SHOWN.paths(wildcards.table),
     output:
@@ -104,7 +104,7 @@ for table in CONFIG.tables:
 
 
 rule cost:
-    """Write hours, memory and disk of every stage, from the benchmark files of the jobs before."""
+    """Write hours, memory and disk of every stage, from the benchmark files of the earlier jobs."""
     input:
         [TREE.file("tables", f"{table}.csv") for table in CONFIG.tables],
     output:
@@ -140,13 +140,13 @@ rule cost:
 
 
 rule table_9:
-    """Cost."""
+    """Make the table of costs."""
     input:
         rules.cost.output.csv,
 
 
 rule tables:
-    """Make all of the paper's tables."""
+    """Make all tables of the paper."""
     input:
         [TREE.file("tables", f"{table}.csv") for table in CONFIG.tables],
         rules.cost.output.csv,

@@ -1,6 +1,6 @@
 """Run every benchmarks/bench_*.py and make one table of what they measure.
 
-Each has `rows(inputs: Inputs) -> list[Row]`; its docstring says what is compared and goes under the table.
+Each module has `rows(inputs: Inputs) -> list[Row]`. Its docstring states what is compared and stands below the table.
 """
 
 import argparse
@@ -17,30 +17,30 @@ from semples.files import write_text
 
 
 def main() -> None:
-    """Measure, print the table and write it."""
-    found = sorted(module.name for module in iter_modules(benchmarks.__path__) if module.name.startswith("bench_"))
-    names = [name.removeprefix("bench_") for name in found]
-    given = _arguments(names)
+    """Measure, then print and write the table."""
+    modules = sorted(module.name for module in iter_modules(benchmarks.__path__) if module.name.startswith("bench_"))
+    names = [name.removeprefix("bench_") for name in modules]
+    args = _arguments(names)
     with tempfile.TemporaryDirectory() as scratch:
-        manifest, words = photographs(given.data, Path(scratch) / "data", given.images)
-        inputs = Inputs(manifest, SPLIT, Path(scratch), given.generator, given.threads, given.device, words)
+        manifest, words = photographs(args.data, Path(scratch) / "data", args.images)
+        inputs = Inputs(manifest, SPLIT, Path(scratch), args.generator, args.threads, args.device, words)
         rows, notes = [], {}
-        for name in given.only or names:
+        for name in args.only or names:
             print(f"== {name}", flush=True)
             module = import_module(f"benchmarks.bench_{name}")
             rows += module.rows(inputs)
             notes[name] = " ".join(module.__doc__.split())
-        text = as_json(rows, inputs) if given.out.suffix == ".json" else page(rows, notes, inputs, _command(given))
-    write_text(given.out, text)
+        text = as_json(rows, inputs) if args.out.suffix == ".json" else page(rows, notes, inputs, _command(args))
+    write_text(args.out, text)
     print(text)
 
 
-def _command(given: argparse.Namespace) -> str:
-    """What was called, with names for the local paths."""
-    flags = [f"--only {' '.join(given.only)}"] if given.only else []
-    flags += ["--data VOCDEVKIT"] if given.data else []
-    flags += ["--generator MODEL"] if given.generator else []
-    flags += [f"--images {given.images}"] if given.images else []
+def _command(args: argparse.Namespace) -> str:
+    """Return the command line, with names for the local paths."""
+    flags = [f"--only {' '.join(args.only)}"] if args.only else []
+    flags += ["--data VOCDEVKIT"] if args.data else []
+    flags += ["--generator MODEL"] if args.generator else []
+    flags += [f"--images {args.images}"] if args.images else []
     return " ".join(["python -m benchmarks", *flags])
 
 

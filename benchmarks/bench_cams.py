@@ -1,7 +1,7 @@
-"""Two scales and their mirror images of every photograph, in float32. Plain: one image and one view at a time;
-decoding, computing and writing one after the other, the cores sharing every operation, and a float32 .npy an image, of
-the very values that the package stores (stride 4); in the second row at full size, as published. Ours: `semples cams`.
-"""
+"""Two scales and their mirror images of every photograph, in float32. *Plain* processes one image and one view at a
+time. It decodes, computes and writes in sequence, all cores share every operation, and it writes a float32 .npy file
+per image with the values that the package stores (stride 4; in the second row full size, as published). *Ours* is
+`semples cams`."""
 
 from pathlib import Path
 
@@ -20,23 +20,23 @@ STRIDE = 4
 
 
 def rows(inputs: Inputs) -> list[Row]:
-    """Images a second, and the largest difference of a score."""
-    count, found = len(inputs.images()), []
+    """Measure images a second and the largest difference of a score."""
+    count, table = len(inputs.images()), []
     out = inputs.folder / "cams.h5"
-    chosen = settings(inputs, scales=SCALES, flip=True, stride=STRIDE, dtype="float32")
-    ours = seconds(lambda: cams.run(chosen, inputs.manifest, inputs.split, generator_file(inputs), out))
+    config = settings(inputs, scales=SCALES, flip=True, stride=STRIDE, dtype="float32")
+    ours = seconds(lambda: cams.run(config, inputs.manifest, inputs.split, generator_file(inputs), out))
     for what, stride in (("at equal results", STRIDE), ("published size, full resolution", 1)):
         folder = inputs.folder / f"plain cams {stride}"
         plain = seconds(lambda: one_at_a_time(inputs, stride, folder))  # noqa: B023 - called at once
         agreement = f"largest difference {difference(out, folder):.1e}" if stride == STRIDE else "other resolution"
         speeds = (count / plain, count / ours)
-        found.append(Row("cams", what, *speeds, "images/s", plain / ours, agreement, inputs.device))
-    return found
+        table.append(Row("cams", what, *speeds, "images/s", plain / ours, agreement, inputs.device))
+    return table
 
 
 @torch.inference_mode()
 def one_at_a_time(inputs: Inputs, stride: int, folder: Path) -> None:
-    """The published loop: each view of each image by itself, all classes brought to size, the present ones kept."""
+    """Run the published loop: one view at a time, all classes resized, the present ones stored."""
     torch.set_num_threads(inputs.threads)
     folder.mkdir()
     model, images = generator(inputs), inputs.images()
@@ -58,6 +58,6 @@ def one_at_a_time(inputs: Inputs, stride: int, folder: Path) -> None:
 
 
 def difference(ours: Path, plain: Path) -> float:
-    """Largest difference of a score."""
+    """Return the largest difference of a score."""
     with CamFile(ours) as file:
         return max(float(np.abs(file.read(image).score - np.load(plain / f"{image}.npy")).max()) for image in file.ids)

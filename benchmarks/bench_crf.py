@@ -1,5 +1,5 @@
-"""Dense CRF (preset irn, threshold 0.3) into palette PNGs. Plain: one process, and joblib over files of the published
-layout. Ours: `semples crf` with as many processes as are given, from the HDF5 file, its start included.
+"""Dense CRF (preset irn, threshold 0.3) into palette PNGs. *Plain* is one process, and joblib over files of the
+published layout. *Ours* is `semples crf` with the named number of processes, from the HDF5 file, including its start.
 """
 
 import subprocess
@@ -20,7 +20,7 @@ THRESHOLD = 0.3
 
 
 def rows(inputs: Inputs) -> list[Row]:
-    """Images a second, and the masks that differ."""
+    """Measure images a second and count the masks that differ."""
     maps, folder, images = store(inputs, 1, "float32"), published(inputs), inputs.images()
     count = len(images)
 
@@ -39,19 +39,19 @@ def rows(inputs: Inputs) -> list[Row]:
         Parallel(inputs.threads)(work(photo, folder / f"{image}.npy", out, palette) for photo, image in pairs)
 
     one, several, joblib = seconds(ours(1)), seconds(ours(inputs.threads)), seconds(by_joblib)
-    found = []
+    table = []
     for words, plain, name in (("one process", one, "masks-1"), ("joblib", joblib, "masks-joblib")):
         agreement = _differing(inputs.folder / name, inputs.folder / f"masks-{inputs.threads}")
         measured = f"{words} against {inputs.threads} processes"
         speeds = (count / plain, count / several)
-        found.append(Row("crf", measured, *speeds, "images/s", plain / several, agreement, "cpu"))
-    return found
+        table.append(Row("crf", measured, *speeds, "images/s", plain / several, agreement, "cpu"))
+    return table
 
 
 def _settings(inputs: Inputs, processes: int) -> Settings:
-    chosen = settings(inputs)
-    chosen.run.threads, chosen.crf.threshold.value = processes, THRESHOLD
-    return chosen
+    config = settings(inputs)
+    config.run.threads, config.crf.threshold.value = processes, THRESHOLD
+    return config
 
 
 def _plain(photo: str, maps: Path, out: Path, palette: np.ndarray) -> None:

@@ -1,9 +1,8 @@
-"""The curve of 100 background thresholds. Plain: for every threshold all maps and masks are read again and their
-confusion counted. Ours: one pass counts an integer histogram from which every confusion matrix follows. In the first
-row both read the same maps of full size and make the curve and nothing else; the other rows are the whole of `semples
-evaluate`, with the intervals, the boundary IoU and the thresholds that plain does not have, on the same maps and on
-the file that a user has, at stride 4.
-"""
+"""The curve of 100 background thresholds. *Plain* reads all CAMs and masks again for every threshold and counts their
+confusion matrix. *Ours* counts an integer histogram in one pass, from which every confusion matrix follows. In the
+first row both read the same CAMs of full size and compute the curve only. The other rows are the whole of `semples
+evaluate`, with intervals, boundary IoU and threshold policies that plain does not have, on the same CAMs and on the
+file of a user at stride 4."""
 
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from semples.stages.evaluate import run_cams
 
 
 def rows(inputs: Inputs) -> list[Row]:
-    """Seconds of the curve, and the largest difference of an mIoU."""
+    """Measure seconds per curve and the largest difference of an mIoU."""
     folder, images = published(inputs), inputs.images().with_masks()
     curve: list[float] = []
     plain = seconds(lambda: curve.extend(reread(folder, images, threshold_grid(settings(inputs)))))
@@ -36,19 +35,19 @@ def rows(inputs: Inputs) -> list[Row]:
     apart = np.abs(np.subtract(counted, curve)).max()
     agreement = f"largest difference of an mIoU {100 * apart:.2g} points"
     measured = f"curve of {len(curve)} thresholds alone"
-    found = [Row("evaluate", measured, plain, alone, "s", plain / alone, agreement, "cpu")]
+    table = [Row("evaluate", measured, plain, alone, "s", plain / alone, agreement, "cpu")]
     for words, stride, dtype in (("the same maps", 1, "float32"), ("stride 4, float16", 4, "float16")):
         path, out = store(inputs, stride, dtype), inputs.folder / "curve.json"
         ours = seconds(lambda: run_cams(settings(inputs), inputs.manifest, inputs.split, path, out))  # noqa: B023
         apart = np.abs(np.array(read_json(out, "evaluate")["curve"]["miou"]) - curve).max()
         agreement = f"largest difference of an mIoU {100 * apart:.2g} points"
         measured = f"the whole, {words}"
-        found.append(Row("evaluate", measured, plain, ours, "s", plain / ours, agreement, "cpu"))
-    return found
+        table.append(Row("evaluate", measured, plain, ours, "s", plain / ours, agreement, "cpu"))
+    return table
 
 
 def one_pass(path: Path, images: Manifest, thresholds: np.ndarray) -> list[float]:
-    """mIoU at every threshold from one reading of the files."""
+    """Return the mIoU at every threshold after reading the files once."""
     total = 0
     with CamFile(path) as file:
         for row in images.table.itertuples():
@@ -59,7 +58,7 @@ def one_pass(path: Path, images: Manifest, thresholds: np.ndarray) -> list[float
 
 
 def reread(folder: Path, images: Manifest, thresholds: np.ndarray) -> list[float]:
-    """mIoU at every threshold, all files read again for each."""
+    """Return the mIoU at every threshold, reading all files again for each."""
     return [float(mean_iou(_confusion_at(folder, images, threshold))) for threshold in thresholds]
 
 

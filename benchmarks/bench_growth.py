@@ -1,7 +1,7 @@
-"""Time and memory of stages as the images become more: the first photographs, taken once, twice, four and eight times
-over, through one epoch of classify and through cams, each in a process of its own (its start is not counted). In these
-rows *plain* is the run over the photographs taken once and *ours* the larger one; a ratio of 1 means that time grows
-with the images, or that memory is flat. Decoded images are not kept (`run.cache_gb: 0`)."""
+"""Time and memory as the number of images grows. The first photographs, used once, twice, four and eight times over,
+pass through one epoch of classify and through cams, each in a process of its own whose start is not counted. In these
+rows *plain* is the run with the photographs used once and *ours* the larger run. A ratio of 1 means that time grows
+with the number of images, or that memory is constant. Decoded images are not kept (`run.cache_gb: 0`)."""
 
 import json
 import subprocess
@@ -34,22 +34,24 @@ print(time.monotonic() - begun, int(status["VmHWM"].split()[0]) / 1e3)
 
 
 def rows(inputs: Inputs) -> list[Row]:
-    """Time an image and peak memory, a row a stage and factor."""
+    """Measure time per image and peak memory, one row per stage and factor."""
     images = min(IMAGES, len(inputs.images()))
     measured = {factor: _stages(inputs, factor) for factor in FACTORS}
-    found = []
+    table = []
     for stage, (once, memory) in measured[1].items():
         for factor in FACTORS[1:]:
             time, peak = measured[factor][stage]
-            name, said = f"{factor} x {images} images", "the same images, taken over again"
+            name, agreement = f"{factor} x {images} images", "the same images, taken over again"
             each = [1e3 * once / images, 1e3 * time / images / factor]
-            found.append(Row(stage, f"{name}: time an image", *each, "ms", each[0] / each[1], said, inputs.device))
-            found.append(Row(stage, f"{name}: peak memory", memory, peak, "MB", memory / peak, said, inputs.device))
-    return found
+            table.append(Row(stage, f"{name}: time an image", *each, "ms", each[0] / each[1], agreement, inputs.device))
+            table.append(
+                Row(stage, f"{name}: peak memory", memory, peak, "MB", memory / peak, agreement, inputs.device)
+            )
+    return table
 
 
 def _stages(inputs: Inputs, factor: int) -> dict[str, tuple[float, float]]:
-    """Seconds and MB of each stage over the photographs taken `factor` times."""
+    """Return seconds and MB of each stage over the photographs used `factor` times."""
     images, folder = inputs.images(), inputs.folder / f"growth{factor}"
     once = images.table.head(IMAGES)
     copies = [once.assign(id=once["id"] + f" {copy}") for copy in range(factor)]

@@ -1,6 +1,6 @@
-"""Batches of augmented training images (random crop to 224, flip, RandAugment, random erasing) as the training loop
-gets them, in one process, augmentation included: every image decoded anew each epoch, as the published code does,
-against images kept decoded in a file that is mapped into memory (`run.cache_folder`); the first epoch fills it."""
+"""Batches of augmented training images (random crop to 224, flip, RandAugment, random erasing) in one process, as the
+training loop receives them. *Plain* decodes every image in every epoch, as the published code does. *Ours* keeps
+decoded images in a memory-mapped file (`run.cache_folder`), which the first epoch fills."""
 
 import torch
 
@@ -13,7 +13,7 @@ AUGMENT = {"size": 224, "crop_scale": (0.08, 1.0), "flip": 0.5, "randaugment": 9
 
 
 def rows(inputs: Inputs) -> list[Row]:
-    """Seconds an image of both, and the size of the file."""
+    """Measure seconds per image of both, and the size of the file."""
     torch.set_num_threads(1)
     images = inputs.images()
     transform = label_transform(**AUGMENT)
@@ -29,5 +29,5 @@ def rows(inputs: Inputs) -> list[Row]:
         raise RuntimeError("the file of decoded images changes a batch")
     count = len(loaders[0]) * min(BATCH, len(images))
     times = [1e3 * seconds(lambda loader=loader: list(map(len, loader.start(0)))) / count for loader in loaders]
-    said = f"all batches of an epoch equal; file of {file.size / 1e9:.2f} GB"
-    return [Row("loader", f"an image, {count} images", *times, "ms", times[0] / times[1], said, "cpu")]
+    agreement = f"all batches of an epoch equal; file of {file.size / 1e9:.2f} GB"
+    return [Row("loader", f"an image, {count} images", *times, "ms", times[0] / times[1], agreement, "cpu")]

@@ -1,9 +1,9 @@
 """Training steps of slm, csr and cpl, forward and backward, at the published sizes (WeakTr on DeiT-S, CLIP ViT-B/32
-with random weights, 224 pixels) against a plain re-creation of the published step: pairs masked one at a time in Python
-loops, sentences and prompts through the text tower in every step. On a CPU the plain step multiplies by what PyTorch
-chooses, ours by oneDNN. Floating-point operations are counted; *of the matrix-product rate* is how much of the speed of
-one large matrix product, by the faster of the two libraries and measured in the same run, the step reaches; memory is
-what the step keeps for its backward pass."""
+with random weights, 224 pixels). *Plain* re-creates the published step: it masks pairs one at a time in Python loops,
+and sentences and prompts pass through the text encoder in every step. On a CPU, plain uses the matrix products that
+PyTorch chooses; ours uses oneDNN where it is faster. Floating-point operations are counted. *Of the matrix-product
+rate* is the fraction of the speed of one large matrix product, by the faster of the two libraries in the same run.
+Memory is what the step keeps for its backward pass."""
 
 import copy
 import math
@@ -36,20 +36,20 @@ Step = Callable[[], float]
 
 
 def rows(inputs: Inputs) -> list[Row]:
-    """Time, operations, rate and memory of each step, plain and ours."""
+    """Measure time, operations, rate and memory of each step, plain and ours."""
     torch.set_num_threads(inputs.threads)
-    found: list[Row] = []
+    table: list[Row] = []
     for stage, most in BATCHES[inputs.device].items():
         batch = _batch(inputs.images(), most, inputs.device)
         for arithmetic in ("float32", "bfloat16") if inputs.device == "cuda" else ("float32",):
             name = f"{len(batch['image'])} images, {len(batch['pair_image'])} pairs, {arithmetic}"
             steps = _steps(stage, batch, inputs, arithmetic == "bfloat16")
-            found += _compared(stage, name, steps, _product_rate(inputs.device, arithmetic), inputs.device)
-    return found
+            table += _compared(stage, name, steps, _product_rate(inputs.device, arithmetic), inputs.device)
+    return table
 
 
 def _compared(stage: str, name: str, steps: tuple[Step, Step], rate: float, device: str) -> Iterator[Row]:
-    """The rows of one step, plain and ours; `rate` in GFLOP a second."""
+    """Return the rows of one step, plain and ours; `rate` is in GFLOP a second."""
     losses = [step() for step in steps]  # and what a first call sets up
     agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
     times = [seconds(step) for step in steps]
@@ -63,7 +63,7 @@ def _compared(stage: str, name: str, steps: tuple[Step, Step], rate: float, devi
 
 
 def _batch(images: Manifest, most: int, device: str) -> dict[str, Tensor]:
-    """The first photographs, `most` of them at most, squashed, with their labels and pairs."""
+    """Return at most `most` photographs, squashed to squares, with their labels and pairs."""
     labels = torch.from_numpy(images.label_matrix())[:most]
     seen = [as_batch([read_image(path)], torch.device("cpu"), SIDE) for path in images.table["image"][:most]]
     image, klass = present_pairs(labels)
@@ -72,7 +72,7 @@ def _batch(images: Manifest, most: int, device: str) -> dict[str, Tensor]:
 
 
 def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> tuple[Step, Step]:
-    """The plain step and ours, forward and backward, with the same weights; each returns its loss."""
+    """Return the plain step and ours with the same weights; each runs forward and backward and returns its loss."""
     torch.manual_seed(0)
     classes = inputs.images().classes
     sentences = [f"a photo of {text}." for text in classes.texts]
@@ -101,12 +101,12 @@ def _task(stage: str, generator, bank: PromptBank, guide: Guide, sentences: list
         texts, prompts = guide.encode_text(sentences), guide.encode_prompts(bank.vectors)
     if stage == "cpl":
         return PromptTask(bank, generator, guide, texts, w_text=WEIGHTS["w_text"], text_term="log", eps=WEIGHTS["eps"])
-    given = {"prompts": prompts.unsqueeze(1), "w_prompt": WEIGHTS["w_prompt"]} if stage == "csr" else {}
-    return MaskTask(generator, guide, texts, w_bg=WEIGHTS["w_bg"], eps=WEIGHTS["eps"], **given)
+    prompt_terms = {"prompts": prompts.unsqueeze(1), "w_prompt": WEIGHTS["w_prompt"]} if stage == "csr" else {}
+    return MaskTask(generator, guide, texts, w_bg=WEIGHTS["w_bg"], eps=WEIGHTS["eps"], **prompt_terms)
 
 
 def _product_rate(device: str, arithmetic: str) -> float:
-    """GFLOP a second of one large matrix product, of those that the plain step and ours are made of the faster."""
+    """Return GFLOP a second of one large matrix product, by the faster of the two libraries."""
     side = PRODUCT if device == "cpu" else 2 * PRODUCT
     matrix = torch.randn(side, side, device=device, dtype=getattr(torch, arithmetic))
 
@@ -129,7 +129,7 @@ def _gflop(step: Step) -> float:
 
 
 def _kept_mb(step: Step) -> float:
-    """MB of all tensors that a step saves for its backward pass, each storage once, weights left out."""
+    """Return the MB of all tensors that a step saves for its backward pass: each storage once, without the weights."""
     sizes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every benchmark is given and gives back, and the page made of all of them."""
+"""Inputs and rows of the benchmarks, and the page with all rows."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from semples.stages.tables.formats import markdown
 SPLIT = "all"
 PACKAGES = ("torch", "timm", "open_clip_torch", "numpy", "h5py", "pillow", "opencv-python-headless", "pydensecrf2")
 MINI_SCENES = {"train": 48, "val": 16}
-LEGEND = """*plain* is the published way, written anew from its description (one image at a time, a float32 file an
-image, evaluation that reads all files again for every threshold); *ours* is the package, in the same run on
-the same photographs. *ratio* is how many times better ours is; under 1 it is worse."""
+LEGEND = """*plain* re-creates the published method from its description: one image at a time, a float32 file per image,
+an evaluation that reads all files again for every threshold. *ours* is this package, in the same run on the same
+photographs. *ratio* is the factor by which ours is better; below 1 it is worse."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the benchmarks work on."""
+    """Data, weights and resources of the benchmarks."""
 
     manifest: Path
     """manifest.csv of the photographs; all are in split `all`, besides their own."""
@@ -48,7 +48,7 @@ class Inputs:
     """The photographs, in words."""
 
     def images(self) -> Manifest:
-        """All photographs, with and without masks."""
+        """Return all photographs, with and without masks."""
         return read_manifest(self.manifest).split(self.split)
 
 
@@ -59,23 +59,23 @@ class Row:
     step: str
     """Stage or part of the package."""
     measured: str
-    """What was measured, in words."""
+    """Description of the measured quantity."""
     plain: float
-    """The published way's figure."""
+    """Figure of the published method."""
     ours: float
-    """The package's figure, of the same run."""
+    """Figure of the package, in the same run."""
     unit: str
     """Unit of both."""
     ratio: float
-    """How many times better the package is; under 1 it is worse."""
+    """Factor by which the package is better; below 1 it is worse."""
     agreement: str
-    """How the results of both were found equal, with the figure."""
+    """Agreement of both results, with its figure."""
     device: str
     """`cpu` or `cuda`."""
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of `work()`, the GPU's queue emptied before and after."""
+    """Return the wall-clock seconds of `work()`, with the GPU synchronised before and after."""
     _finish()
     begun = time.perf_counter()
     work()
@@ -89,19 +89,19 @@ def _finish() -> None:
 
 
 def photographs(devkit: Path | None, folder: Path, count: int | None) -> tuple[Path, str]:
-    """manifest.csv of the (first `count`) labelled photographs of a VOC devkit, else of the mini world; and words."""
+    """Write a manifest of labelled photographs of a VOC devkit, or of the mini world; return it and a description."""
     data = Data(source="voc", root=str(devkit)) if devkit else Data(source="mini", scenes=MINI_SCENES)
     folder.mkdir(parents=True)
     classes, table = load_data_set(data, folder, 1)
     table = table[table["labels"] != ""].head(count or len(table))
     table, _ = scan_images(table.assign(split=table["split"] + f";{SPLIT}"), classes, data, folder, 1)
     write_manifest(folder / "manifest.csv", table, classes)
-    drawn = "drawn pictures of 64 x 64 pixels, as no photographs were given: their times say little"
+    drawn = "drawn pictures of 64 x 64 pixels, as no photographs are named: their times say little"
     return folder / "manifest.csv", f"{len(table)} {'photographs of PASCAL VOC 2012' if devkit else drawn}"
 
 
 def page(rows: Iterable[Row], notes: dict[str, str], inputs: Inputs, command: str) -> str:
-    """docs/performance.md: the table, where it was measured, and what each benchmark (name: note) compares."""
+    """Return the Markdown of docs/performance.md: table, machine, and the note of each benchmark by name."""
     lines = [
         {**asdict(row), "plain": f"{row.plain:.4g}", "ours": f"{row.ours:.4g}", "ratio": f"{row.ratio:.2f}"}
         for row in rows
@@ -118,13 +118,13 @@ def page(rows: Iterable[Row], notes: dict[str, str], inputs: Inputs, command: st
 
 
 def as_json(rows: Iterable[Row], inputs: Inputs) -> str:
-    """The rows with machine, date and versions, as JSON."""
-    found = {"data": inputs.data, "threads": inputs.threads, "machine": machine(), "date": str(date.today())}
-    return json.dumps({**found, "versions": versions(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+    """Return the rows with machine, date and versions as JSON."""
+    where = {"data": inputs.data, "threads": inputs.threads, "machine": machine(), "date": str(date.today())}
+    return json.dumps({**where, "versions": versions(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
 
 
 def machine() -> str:
-    """Processor, cores and GPU of this machine."""
+    """Return processor, cores and GPU of this machine."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
@@ -132,6 +132,6 @@ def machine() -> str:
 
 
 def versions() -> str:
-    """The packages that the figures depend on."""
-    found = [f"{name} {metadata.version(name)}" for name in PACKAGES]
-    return ", ".join([f"semples {__version__}", f"Python {platform.python_version()}", *found])
+    """Return the versions of the packages that the figures depend on."""
+    packages = [f"{name} {metadata.version(name)}" for name in PACKAGES]
+    return ", ".join([f"semples {__version__}", f"Python {platform.python_version()}", *packages])

@@ -1,4 +1,4 @@
-"""The same CAMs in the package's files and in the published layout, made once a run."""
+"""Write the same CAMs in the files of the package and in the published layout, once per run."""
 
 from pathlib import Path
 
@@ -17,20 +17,20 @@ from semples.weights.module_file import save_module
 SCALES = [1.0, 1.2]
 
 
-def settings(inputs: Inputs, **chosen) -> Settings:
-    """Settings of a DeiT-Tiny `vit_cam` in float32; `chosen` are those of `cams`."""
+def settings(inputs: Inputs, **cams_settings) -> Settings:
+    """Return settings of a DeiT-Tiny `vit_cam` in float32, with `cams_settings` for `cams`."""
     return Settings(
         run=Run(device=inputs.device, threads=inputs.threads),
         precision="32-true",
         masks_from="classify",
         generator=Generator(name="vit_cam", backbone="deit_tiny_patch16_224", weights="none"),
-        cams=Cams(**chosen),
+        cams=Cams(**cams_settings),
         crf=Crf(preset="irn"),
     )
 
 
 def generator_file(inputs: Inputs) -> Path:
-    """The generator that was given, else one with random weights."""
+    """Return the file of the named generator, or of one with random weights."""
     if inputs.generator:
         return require(inputs.generator, "classify")
     path = inputs.folder / "generator.safetensors"
@@ -41,22 +41,22 @@ def generator_file(inputs: Inputs) -> Path:
 
 
 def generator(inputs: Inputs) -> MaskGenerator:
-    """That generator, ready to infer."""
+    """Return that generator, ready for inference."""
     model, _ = trained_generator(settings(inputs), len(inputs.images().classes), generator_file(inputs), "classify")
     return model.eval().to(inputs.device)
 
 
 def store(inputs: Inputs, stride: int, dtype: str) -> Path:
-    """The package's file of one view an image at this stride and dtype."""
+    """Write the HDF5 file of one view per image at this stride and dtype; return its path."""
     path = inputs.folder / f"{dtype}-{stride}.h5"
     if not path.exists():
-        chosen = settings(inputs, scales=[1.0], flip=False, stride=stride, dtype=dtype)
-        cams.run(chosen, inputs.manifest, inputs.split, generator_file(inputs), path)
+        config = settings(inputs, scales=[1.0], flip=False, stride=stride, dtype=dtype)
+        cams.run(config, inputs.manifest, inputs.split, generator_file(inputs), path)
     return path
 
 
 def published(inputs: Inputs) -> Path:
-    """The maps of `store(inputs, 1, "float32")` in the published layout: pickled, of full size, a file an image."""
+    """Write the CAMs of `store(inputs, 1, "float32")` in the published layout: pickled, one file per image."""
     folder = inputs.folder / "published"
     if not folder.exists():
         folder.mkdir()
@@ -68,6 +68,6 @@ def published(inputs: Inputs) -> Path:
 
 
 def read_published(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (present, height, width) and class indices of one file."""
-    found = np.load(path, allow_pickle=True).item()
-    return found["high_res"], found["keys"]
+    """Return scores (present, height, width) and class indices of one file."""
+    entry = np.load(path, allow_pickle=True).item()
+    return entry["high_res"], entry["keys"]

@@ -1,6 +1,6 @@
 """The published training steps of slm, cpl and csr, written anew from their description (docs/method.md).
 
-Pairs of an image and a present class are found and masked one at a time in Python loops and stacked afterwards; the
+Pairs of an image and a present class are masked one at a time in Python loops and stacked afterwards; the
 sentences of the pairs go through the text tower in every step; cosines and losses are computed pair by pair, and a
 tensor is printed. Networks, losses and arithmetic are those of the package, so that the values can be compared.
 """

@@ -1,4 +1,4 @@
-"""Decoded training images: read anew each time, kept in memory, or kept in one file that all processes map."""
+"""Decode training images each time, or once into memory, or once into a file that all processes map."""
 
 import logging
 import shutil
@@ -21,8 +21,8 @@ def decoder(images: Manifest, memory_gb: float, folder: Path | None) -> Callable
     """Return the function that gives image `index`, RGB uint8 (height, width, 3).
 
     Args:
-        memory_gb: Images that need at most so many GB decoded are kept in memory, by every process that decodes.
-        folder: Larger ones are kept in a file of this folder, once for all processes; None: they are read anew.
+        memory_gb: Every process that decodes keeps the images in memory if they need at most this many GB.
+        folder: Folder of the file that holds a larger set for all processes; None decodes each time.
     Raises:
         SemplesError: The disk of `folder` has too little space.
     """

@@ -11,7 +11,7 @@ A checksum covers all that a reader needs. Strings have a fixed length, because 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +27,11 @@ from semples.files import digest, require, sha256
 
 FORMAT, VERSION = "semples.cams", 1
 UINT8_SCALE = 255
-BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 
 
 @dataclass(frozen=True)
 class ImageCams:
-    """The class activation maps of one image."""
+    """The class activation maps of one image; height and width are those of the image in pixels."""
 
     score: np.ndarray
     """float32 (present classes, h, w) in [0, 1], at the stored resolution."""
@@ -40,14 +39,13 @@ class ImageCams:
     """int64 (present classes,): index of each map's class, from 0."""
     height: int
     width: int
-    """Size of the image in pixels."""
 
     def full_size(self) -> np.ndarray:
         """Return the maps resized bilinearly to the image: float32 (present classes, height, width)."""
         return resize_map(self.score, self.height, self.width)
 
 
-class CamWriter:
+class CamWriter(AbstractContextManager["CamWriter"]):
     """Writer of a new file; equal inputs give equal bytes. Use it inside `files.atomic_path`.
 
     Args:
@@ -65,8 +63,7 @@ class CamWriter:
         self.file.attrs["format_version"] = VERSION
         self.write_texts("classes", class_names)
         self.write_texts("ids", ids)
-        images = self.file.create_group("images")
-        _describe(images, NX_class="NXcollection", default=_key(ids[0]))
+        _describe(self.file.create_group("images"), NX_class="NXcollection", default=_key(ids[0]))
         _describe(self.file.create_group("provenance"), **provenance)
 
     def write_texts(self, name: str, texts: Sequence[str] | Sequence[Sequence[str]]) -> None:
@@ -75,30 +72,21 @@ class CamWriter:
         self.file.create_dataset(name, data=data, chunks=data.shape, fletcher32=True, track_times=False)
 
     def add(self, image: str, score: np.ndarray, classes: np.ndarray, height: int, width: int) -> None:
-        """Write the maps of one image as one compressed chunk with a checksum.
-
-        Args:
-            image: Id.
-            score, classes, height, width: As in `ImageCams`; `score` may be of any float type.
-        """
+        """Write the `ImageCams` of an image id as one compressed chunk with a checksum; `score` may be any float."""
         group = self.file["images"].create_group(_key(image))
         _describe(group, NX_class="NXdata", signal="score", axes=[".", ".", "."])
         group.attrs.update({"classes": classes.astype(np.int64), "height": height, "width": width})
-        stored = np.rint(score * UINT8_SCALE) if self.dtype == "uint8" else score
-        filters = {"compression": "gzip", "shuffle": True, "fletcher32": True}
-        data = stored.astype(self.dtype)
-        dataset = group.create_dataset("score", data=data, chunks=score.shape, track_times=False, **filters)
+        data = (np.rint(score * UINT8_SCALE) if self.dtype == "uint8" else score).astype(self.dtype)
+        options = {"track_times": False, "compression": "gzip", "shuffle": True, "fletcher32": True}
+        dataset = group.create_dataset("score", data=data, chunks=score.shape, **options)
         if self.dtype == "uint8":
             dataset.attrs["scale_factor"] = 1 / UINT8_SCALE
-
-    def __enter__(self) -> "CamWriter":
-        return self
 
     def __exit__(self, *_error: object) -> None:
         self.file.close()
 
 
-class CamFile:
+class CamFile(AbstractContextManager["CamFile"]):
     """Reader of a file of CAMs or an index of shards; `read` returns the maps of an image by its id.
 
     Raises:
@@ -109,14 +97,21 @@ class CamFile:
         self.path = require(Path(path), "cams")
         with self._clear_errors():
             self.file = h5py.File(path, "r")
-        with self._clear_errors():
-            self._require_version()
+            name, version = as_text(self.file.attrs.get("format")), self.file.attrs.get("format_version")
+            if (name, version) != (FORMAT, VERSION):
+                self.file.close()
+                problem, expected = f"format {name!r} version {version}", f"{FORMAT!r} version {VERSION}"
+                raise SemplesError(self.path, problem, expected, "run `semples cams` again")
             self.class_names: tuple[str, ...] = tuple(self.file["classes"].asstr()[:])
             attributes = self.file["provenance"].attrs
             self.provenance: dict[str, str] = {name: as_text(attributes[name]) for name in attributes}
             names = self.file["shards"].asstr()[:, 0] if "shards" in self.file else []
         # shards stay open, so that links into them need not open them again
-        self.shards = [self._open_shard(self.path.parent / name) for name in names]
+        self.shards = [CamFile(self.path.parent / name) for name in names]
+        for shard in self.shards:
+            if shard.provenance != self.provenance:
+                problem, expected = "a shard of another run", f"a shard of the run that wrote {self.path.name}"
+                raise SemplesError(shard.path, problem, expected, "run `semples cams` again for all shards")
 
     @cached_property
     def ids(self) -> list[str]:
@@ -142,26 +137,12 @@ class CamFile:
             problem, expected = f"classes {self.class_names}", f"the manifest's {names}"
             raise SemplesError(self.path, problem, expected, "run `semples cams` again")
 
-    def _require_version(self) -> None:
-        name, version = as_text(self.file.attrs.get("format")), self.file.attrs.get("format_version")
-        if (name, version) != (FORMAT, VERSION):
-            self.file.close()
-            problem, expected = f"format {name!r} version {version}", f"{FORMAT!r} version {VERSION}"
-            raise SemplesError(self.path, problem, expected, "run `semples cams` again")
-
-    def _open_shard(self, path: Path) -> "CamFile":
-        shard = CamFile(path)
-        if shard.provenance != self.provenance:
-            expected = f"a shard of the run that wrote {self.path.name}"
-            raise SemplesError(path, "a shard of another run", expected, "run `semples cams` again for all shards")
-        return shard
-
     @contextmanager
     def _clear_errors(self) -> Iterator[None]:
         """Turn h5py's errors about a damaged file into SemplesError."""
         try:
             yield
-        except BROKEN as error:
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             remedy = "delete it and run `semples cams` again"
             raise SemplesError(self.path, f"unreadable: {error}", "a whole HDF5 file", remedy) from error
 
@@ -170,37 +151,33 @@ class CamFile:
         for part in [*self.shards, self.file]:
             part.close()
 
-    def __enter__(self) -> "CamFile":
-        return self
-
     def __exit__(self, *_error: object) -> None:
         self.close()
 
 
 def join_shards(shards: Sequence[Path], out: Path) -> None:
     """Write the index `out` that reads `shards`, files of one run, as one; they must lie in its folder or below."""
-    files = [CamFile(path) for path in shards]
-    first = files[0]
-    ids = [image for file in files for image in file.ids]
+    files = {path.relative_to(out.parent).as_posix(): CamFile(path) for path in shards}
+    first = next(iter(files.values()))
+    ids = [image for file in files.values() for image in file.ids]
     with CamWriter(out, first.class_names, ids, "float16", first.provenance) as index:
-        names = [path.relative_to(out.parent).as_posix() for path in shards]
-        index.write_texts("shards", [[name, sha256(path)] for name, path in zip(names, shards, strict=True)])
-        for name, file in zip(names, files, strict=True):
-            for image in file.ids:
-                index.file["images"][_key(image)] = h5py.ExternalLink(name, f"/images/{_key(image)}")
-    for file in files:
-        file.close()
+        index.write_texts("shards", [[name, sha256(file.path)] for name, file in files.items()])
+        for name, file in files.items():
+            for key in map(_key, file.ids):
+                index.file["images"][key] = h5py.ExternalLink(name, f"/images/{key}")
+            file.close()
 
 
 class CamFolder:
     """Reader of another method's CAMs: a folder of <id>.npy, float (present classes, h, w) or (all classes, h, w).
 
-    Maps are in class order; `labels` are the class indices of each image, by id: int (present classes,), from 0.
-    Pickled arrays are refused, because they can run code.
+    Maps are in class order; the labels of the images say which. Pickled arrays are refused: they can run code.
     """
 
-    def __init__(self, path: Path, labels: dict[str, np.ndarray], classes: int) -> None:
-        self.path, self.labels, self.classes = require(Path(path), "cams"), labels, classes
+    def __init__(self, path: Path, images: Manifest) -> None:
+        rows = zip(images.table["id"], images.label_matrix(), strict=True)
+        self.labels = {image: np.flatnonzero(row) for image, row in rows}
+        self.path, self.classes = Path(path), len(images.classes)
 
     def read(self, image: str) -> ImageCams:
         """Return the maps of one image; `height` and `width` are those of the maps."""
@@ -208,8 +185,8 @@ class CamFolder:
         try:
             score = np.load(path, allow_pickle=False).astype(np.float32)
         except (ValueError, OSError, EOFError) as error:
-            message = f"unreadable: {error}"
-            raise SemplesError(path, message, "a plain float array", "save it with numpy.save") from error
+            expected, remedy = "a plain float array", "save it with numpy.save"
+            raise SemplesError(path, f"unreadable: {error}", expected, remedy) from error
         if score.ndim != 3 or len(score) not in (len(present), self.classes):
             expected = f"({len(present)} present classes or all {self.classes}, height, width)"
             raise SemplesError(path, f"an array of shape {score.shape}", expected, "save a map for every label")
@@ -219,12 +196,11 @@ class CamFolder:
 
 def open_cams(path: Path, images: Manifest) -> CamFile | CamFolder:
     """Open the CAMs of the images: an HDF5 file of this format, or another method's folder of arrays."""
-    if not Path(path).is_dir():
-        file = CamFile(path)
-        file.require_classes(images.classes.names)
-        return file
-    rows = zip(images.table["id"], images.label_matrix(), strict=True)
-    return CamFolder(path, {image: np.flatnonzero(row) for image, row in rows}, len(images.classes))
+    if Path(path).is_dir():
+        return CamFolder(path, images)
+    file = CamFile(path)
+    file.require_classes(images.classes.names)
+    return file
 
 
 def cams_digest(path: Path) -> str:

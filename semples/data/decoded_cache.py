@@ -23,8 +23,6 @@ def decoder(images: Manifest, memory_gb: float, folder: Path | None) -> Callable
     Args:
         memory_gb: Every process that decodes keeps the images in memory if they need at most this many GB.
         folder: Folder of the file that holds a larger set for all processes; None decodes each time.
-    Raises:
-        SemplesError: The disk of `folder` has too little space.
     """
     read = in_memory(partial(_read, list(images.table["image"])), images, memory_gb)
     return read if folder is None or isinstance(read, _InMemory) else DecodedFile(folder, images)
@@ -67,12 +65,11 @@ class DecodedFile:
     def __init__(self, folder: Path, images: Manifest) -> None:
         self.paths, self.shapes = list(images.table["image"]), image_shapes(images)
         self.starts = np.cumsum([len(self.paths), *(3 * height * width for height, width in self.shapes)])
-        self.size = int(self.starts[-1])
-        stats = [Path(path).stat() for path in self.paths]
-        stamps = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in zip(self.paths, stats, strict=True)]
+        stats = ((path, Path(path).stat()) for path in self.paths)
+        stamps = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
         self.path = folder / f"images-{digest([stamps, np.array(self.shapes).tolist()])}.uint8"
         self._map: np.memmap | None = None
-        self._make()
+        self._make(int(self.starts[-1]))
 
     def __call__(self, index: int) -> np.ndarray:
         """Return image `index`; decode and write it if no process has."""
@@ -84,19 +81,16 @@ class DecodedFile:
             self._map[index] = 1  # last: a process that is killed before leaves the image to be decoded again
         return np.array(pixels)
 
-    def _make(self) -> None:
-        """Make an empty file of the whole size, unless it is there; it takes room on the disk as it is filled."""
+    def _make(self, size: int) -> None:
+        """Make an empty file of `size` bytes, unless it is there; it takes room on the disk as it is filled."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        log.info("decoded images: %.2f GB in %s", self.size / 1e9, self.path)
-        if self.path.exists() and self.path.stat().st_size == self.size:
+        log.info("decoded images: %.2f GB in %s", size / 1e9, self.path)
+        if self.path.exists() and self.path.stat().st_size == size:
             return
-        free = shutil.disk_usage(self.path.parent).free
-        if self.size > free:
-            raise SemplesError(
-                "run.cache_folder",
-                f"{free / 1e9:.2f} GB free in {self.path.parent}",
-                f"{self.size / 1e9:.2f} GB for the decoded images",
-                "name a larger disk, shrink the images with `data.max_side`, or leave `run.cache_folder` empty",
-            )
+        if size > (free := shutil.disk_usage(self.path.parent).free):
+            problem = f"{free / 1e9:.2f} GB free in {self.path.parent}"
+            expected = f"{size / 1e9:.2f} GB for the decoded images"
+            remedy = "name a larger disk, shrink the images with `data.max_side`, or leave `run.cache_folder` empty"
+            raise SemplesError("run.cache_folder", problem, expected, remedy)
         with open(self.path, "ab") as file:
-            file.truncate(self.size)
+            file.truncate(size)

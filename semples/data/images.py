@@ -51,15 +51,10 @@ def require_size(mask: Path, size: tuple[int, int]) -> None:
 
 
 def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Return the class indices of a mask: 0 background, 255 void.
+    """Return the class indices of a palette or grey PNG, uint8 (height, width): 0 background, 255 void.
 
-    Args:
-        path: Palette or grey PNG.
-        shape: (height, width) of its image in pixels.
-    Returns:
-        uint8 (height, width).
     Raises:
-        SemplesError: The file is unreadable, or has another size than `shape`.
+        SemplesError: The file is unreadable, or has another size than `shape`, the (height, width) of its image.
     """
     try:
         with Image.open(path) as image:
@@ -83,9 +78,8 @@ def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
 
 def shrink(image: np.ndarray, mask: np.ndarray | None, longest: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Resize `image` uint8 (height, width, 3) and `mask` uint8 (height, width) by the longer side."""
-    height, width = image.shape[:2]
-    scale = longest / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scale = longest / max(image.shape[:2])
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
     small = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small
 

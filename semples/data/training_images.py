@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,17 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
 from semples.data.cam_file import CamFile, CamFolder
-from semples.data.decoded_cache import image_shapes
-from semples.data.images import resize_map
+from semples.data.decoded_cache import image_shapes, in_memory
+from semples.data.images import IGNORE, read_mask, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.runtime.seeds import seed_of, seeded
 
 
 def label_targets(images: Manifest, cams: CamFile | CamFolder | None = None) -> Callable[[int], dict[str, Tensor]]:
-    """Return the function that gives the targets of image `index`.
+    """Return the function that gives the targets of image `index`: `labels` (classes,).
 
-    Returns:
-        `labels` (classes,); with `cams` also `pair_maps`, tv_tensors.Mask float32 (present, height, width), the maps of
-        the classes of the image in their order.
+    With `cams` also `pair_maps`, tv_tensors.Mask float32 (present, height, width), in the order of the image's classes.
     """
     labels = torch.from_numpy(images.label_matrix())
     return partial(_targets, labels, cams, list(images.table["id"]), image_shapes(images))
@@ -42,14 +41,29 @@ def _targets(
     rows = {klass: row for row, klass in enumerate(maps.classes.tolist())}
     present = labels[index].nonzero().flatten().tolist()
     if missing := set(present) - set(rows):
-        raise SemplesError(
-            f"{cams.path}, image {ids[index]!r}",
-            f"no map of class {min(missing)}",
-            f"maps of the classes {present}, counted from 0",
-            "export the CAMs of every label",
-        )
+        where, problem = f"{cams.path}, image {ids[index]!r}", f"no map of class {min(missing)}"
+        expected = f"maps of the classes {present}, counted from 0"
+        raise SemplesError(where, problem, expected, "export the CAMs of every label")
     score = resize_map(maps.score[[rows[klass] for klass in present]], *shapes[index])
     return {"labels": labels[index], "pair_maps": tv_tensors.Mask(torch.from_numpy(score))}
+
+
+def mask_targets(
+    images: Manifest, memory_gb: float, masks: list[str], confidence: list[str] | None = None
+) -> Callable[[int], dict[str, Tensor]]:
+    """Return the function that gives the targets of image `index`: `mask`, and `confidence`, uint8 (height, width).
+
+    Args:
+        memory_gb: Masks are kept in memory where their images are (data.decoded_cache.decoder).
+        masks, confidence: Paths in the order of the manifest.
+    """
+    paths = {"mask": masks} | ({} if confidence is None else {"confidence": confidence})
+    return in_memory(partial(_read_masks, paths, image_shapes(images)), images, memory_gb)
+
+
+def _read_masks(paths: dict[str, list[str]], shapes: list[tuple[int, int]], index: int) -> dict[str, Tensor]:
+    planes = {name: read_mask(Path(files[index]), shapes[index]) for name, files in paths.items()}
+    return {name: tv_tensors.Mask(torch.from_numpy(plane)) for name, plane in planes.items()}
 
 
 @dataclass
@@ -124,41 +138,25 @@ class TrainingBatches:
 
     def __init__(self, dataset: TrainingImages, batch: int, seed: int, workers: int) -> None:
         self.dataset, self.sampler = dataset, EpochBatches(len(dataset), batch, seed)
-        self.loader = DataLoader(
-            dataset,
-            batch_sampler=self.sampler,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=_collate,
-            worker_init_fn=_outlive_sigterm,
-        )
+        options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+        options |= {"worker_init_fn": _outlive_sigterm, "pin_memory": torch.cuda.is_available()}
+        self.loader = DataLoader(dataset, batch_sampler=self.sampler, collate_fn=_collate, **options)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return len(self.sampler)
 
     def share(self, rank: int, ranks: int) -> None:
-        """Take the share of process `rank` of `ranks` in every batch.
-
-        Raises:
-            SemplesError: A batch has fewer images than there are processes.
-        """
+        """Take the share of process `rank` of `ranks` in every batch; SemplesError if batches are too small."""
         images = min(self.sampler.batch, self.sampler.length)
         if images < ranks:
-            raise SemplesError(
-                "run.devices",
-                f"{ranks} processes for batches of {images} images",
-                "at least one image per process and step",
-                "lower `run.devices` or raise the stage's `batch`",
-            )
+            problem, expected = f"{ranks} processes for batches of {images} images", "an image per process and step"
+            raise SemplesError("run.devices", problem, expected, "lower `run.devices` or raise the stage's `batch`")
         self.sampler.rank, self.sampler.ranks = rank, ranks
 
-    def start(
-        self, epoch: int, first_batch: int = 0, device: torch.device | str = "cpu"
-    ) -> Iterator[dict[str, Tensor]]:
-        """Yield the batches of an epoch from `first_batch` on, on the device."""
-        self.sampler.epoch, self.sampler.first = epoch, first_batch
+    def start(self, epoch: int, first: int = 0, device: torch.device | str = "cpu") -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of an epoch from batch `first` on, on the device."""
+        self.sampler.epoch, self.sampler.first = epoch, first
         for batch in self.loader:
             yield self.dataset.augment_batch(move_data_to_device(batch, torch.device(device)))
 
@@ -189,16 +187,43 @@ def label_transform(
     """
     bicubic: dict[str, Any] = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
     whole = tuple(crop_scale) == (1, 1)
-    steps: list = [
-        v2.Resize((size, size), **bicubic) if whole else v2.RandomResizedCrop(size, tuple(crop_scale), **bicubic),
-        v2.RandomHorizontalFlip(flip),
-    ]
-    if randaugment:
-        steps.append(v2.RandAugment(num_ops=2, magnitude=3 * randaugment))  # torchvision counts to 30
-    steps.append(v2.ToDtype(torch.float32, scale=True))
-    if erasing:
-        steps.append(v2.RandomErasing(erasing, value="random"))
+    crop = v2.Resize((size, size), **bicubic) if whole else v2.RandomResizedCrop(size, tuple(crop_scale), **bicubic)
+    steps = [crop, v2.RandomHorizontalFlip(flip)]
+    steps += [v2.RandAugment(num_ops=2, magnitude=3 * randaugment)] if randaugment else []  # torchvision counts to 30
+    steps += [v2.ToDtype(torch.float32, scale=True)]
+    steps += [v2.RandomErasing(erasing, value="random")] if erasing else []
     return v2.Compose([*steps, v2.ToPureTensor()])
+
+
+class MaskTransform:
+    """Random rescaling, crop, flip and colour jitter of an image with its mask; mean grey and void around it.
+
+    Args:
+        crop: Side of the square crop in pixels.
+        scale: Smallest and largest factor of the rescaling.
+        jitter: Strength of the changes of brightness, contrast and saturation; hue changes by a quarter of it at most.
+    """
+
+    def __init__(self, crop: int, scale: tuple[float, float], jitter: float = 0.0) -> None:
+        self.scale = scale
+        grey = {tv_tensors.Image: 124, tv_tensors.Mask: IGNORE}
+        steps = [v2.RandomCrop(crop, pad_if_needed=True, fill=grey), v2.RandomHorizontalFlip(0.5)]
+        steps += [v2.ColorJitter(jitter, jitter, jitter, min(0.5, jitter / 4))] if jitter else []
+        steps += [v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True), v2.ToPureTensor()]
+        self.augment = v2.Compose(steps)
+
+    def __call__(self, image: Tensor, mask: Tensor, *confidence: Tensor) -> list[Tensor]:
+        """Augment an image uint8 (3, h, w) with its mask, and with a confidence, both uint8 (h, w).
+
+        Returns:
+            float32 (3, crop, crop) in [0, 1], int64 (crop, crop), and float32 (crop, crop) in [0, 1].
+        """
+        low, high = self.scale
+        factor = low + (high - low) * torch.rand(()).item()
+        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
+        image = v2.functional.resize(image, size, antialias=True)
+        image, mask, *rest = self.augment(image, *(v2.functional.resize(plane, size) for plane in (mask, *confidence)))
+        return [image, mask.long(), *(plane.float() / 255 for plane in rest)]
 
 
 def present_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:

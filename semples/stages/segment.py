@@ -13,8 +13,7 @@ from semples.config.settings import Segment, Settings
 from semples.data.decoded_cache import decoder
 from semples.data.images import IGNORE, read_mask, require_size
 from semples.data.manifest import Manifest, read_manifest
-from semples.data.masked_images import MaskTransform, mask_targets
-from semples.data.training_images import TrainingBatches, TrainingImages
+from semples.data.training_images import MaskTransform, TrainingBatches, TrainingImages, mask_targets
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, mean_iou
 from semples.files import digest, require, sha256

@@ -1,5 +1,6 @@
 """data check: report what a data set holds and what is wrong with it, before any training."""
 
+from collections import defaultdict
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -25,20 +26,17 @@ from semples.planning.size import Size
 from semples.stages.tables.formats import markdown
 
 LISTED = 20  # lines of a list in the report; problems.csv has all
-Problem = tuple[str, str, str]
-"""Kind, image id or path, description."""
+Problem = tuple[str, str, str]  # kind, image id or path, description
 
 
 class ImageCheck(NamedTuple):
-    """The result of decoding an image and its mask."""
+    """What decoding an image and its mask gave: the mask's classes, None without a mask, or the error as `problem`."""
 
-    width: int
-    height: int
-    sha256: str
-    mask_classes: set[str] | None
-    """Names of the classes in the mask; None without a mask."""
-    problem: str
-    """Error of an unreadable file; empty for good ones."""
+    width: int = 0
+    height: int = 0
+    sha256: str = ""
+    mask_classes: set[str] | None = None
+    problem: str = ""
 
 
 def run(settings: Settings, out: Path) -> None:
@@ -79,44 +77,37 @@ def _check_image(classes: Classes, folder: Path, row: dict) -> ImageCheck:
             if (highest := max(values, default=0)) > len(classes):
                 raise SemplesError(row["mask"], f"value {highest}", f"0 to {len(classes)}, or 255", "redraw it")
             names = {classes.names[value - 1] for value in values}
-        return ImageCheck(width, height, sha256(image), names, "")
+        return ImageCheck(width, height, sha256(image), names)
     except SemplesError as error:
         where, problem, expected, _ = error.args
-        return ImageCheck(0, 0, "", None, f"{where}: {problem} (expected {expected})")
+        return ImageCheck(problem=f"{where}: {problem} (expected {expected})")
 
 
 def _problems(checks: list[ImageCheck], table: pd.DataFrame) -> list[Problem]:
     """Return unreadable files, files of equal bytes, and images whose mask and labels name different classes."""
-    unreadable: list[Problem] = []
-    differing: list[Problem] = []
-    equal: dict[str, list[tuple[str, str]]] = {}
+    unreadable, differing, equal = [], [], defaultdict(list)
     for check, image, split, cell in zip(checks, table["id"], table["split"], table["labels"], strict=True):
         if check.problem:
             unreadable.append(("missing or unreadable", image, check.problem))
             continue
-        equal.setdefault(check.sha256, []).append((image, split))
+        equal[check.sha256].append((image, f"{image} ({split})", split))
         labels = set(filter(None, cell.split(";")))
         if check.mask_classes is not None and check.mask_classes != labels:
             parts = {"only label": labels - check.mask_classes, "only mask": check.mask_classes - labels}
             texts = [f"{title}: {' '.join(sorted(names))}" for title, names in parts.items() if names]
             differing.append(("labels and mask differ", image, ", ".join(texts)))
-    duplicates = [
-        ("duplicate", image, "; ".join(f"{name} ({other})" for name, other in others) + f"; itself {split}")
-        for (image, split), *others in equal.values()
-        if others
-    ]
+    copies = [(first, [title for _, title, _ in others]) for first, *others in equal.values() if others]
+    duplicates = [("duplicate", image, f"{'; '.join(titles)}; itself {split}") for (image, _, split), titles in copies]
     return [*unreadable, *duplicates, *differing]
 
 
 def _counts(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:
     """Return the number of images per class, with any label and in all, with a column per split."""
-    columns = {}
+    columns, index = {}, [*classes.names, "any class", "all images"]
     for name in split_counts(table):
-        rows = table[[name in cell.split(";") for cell in table["split"]]]
-        present = Manifest(rows, classes).label_matrix()
-        total = {"any class": int(present.any(axis=1).sum()), "all images": len(rows)}
-        columns[name] = dict(zip(classes.names, present.sum(axis=0).astype(int).tolist(), strict=True)) | total
-    return pd.DataFrame(columns)
+        present = Manifest(table, classes).split(name).label_matrix()
+        columns[name] = [*present.sum(axis=0).astype(int), present.any(axis=1).sum(), len(present)]
+    return pd.DataFrame(columns, index)
 
 
 def _draw_cooccurrence(pairs: np.ndarray, classes: Classes, out: Path) -> None:
@@ -136,12 +127,11 @@ def _draw_cooccurrence(pairs: np.ndarray, classes: Classes, out: Path) -> None:
 def _estimate(settings: Settings, table: pd.DataFrame, sizes: np.ndarray, classes: Classes) -> tuple[pd.DataFrame, str]:
     """Return the cost of the configured run, and the device it holds for; `sizes` are (width, height) per image."""
     device = settings.run.device if settings.run.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    areas = sizes.prod(axis=1).astype(float)
-    if settings.data.max_side:
-        areas *= np.minimum(1, settings.data.max_side / sizes.max(axis=1)) ** 2
+    data, images, areas = settings.data, split_counts(table), sizes.prod(axis=1).astype(float)
+    if data.max_side:
+        areas *= np.minimum(1, data.max_side / sizes.max(axis=1)) ** 2
     labels = table["labels"].str.split(";").str.len()[table["labels"] != ""]
-    images = split_counts(table)
-    train, val = (images.get(name, 0) for name in (settings.data.train, settings.data.val))
+    train, val = images.get(data.train, 0), images.get(data.val, 0)
     mean_area, mean_labels = (float(values.mean()) if len(values) else 0.0 for values in (areas, labels))
     config = settings if isinstance(settings, Config) else Config(**settings.model_dump(), name="check")
     return estimate(config, Size(train, val, mean_area, mean_labels, len(classes)), device), device
@@ -152,10 +142,12 @@ def _report(
 ) -> str:
     lines = [title, "", "## Problems", "", *(["None.", ""] if problems.empty else [])]
     for kind, group in problems.groupby("kind", sort=False):
-        lines += [f"{kind}: {len(group)}", ""]
-        lines += [f"- {row.where}: {row.what}" for row in group.head(LISTED).itertuples()]
-        lines += [f"- and {len(group) - LISTED} more in problems.csv"] if len(group) > LISTED else []
-        lines += [""]
+        lines += [
+            f"{kind}: {len(group)}",
+            "",
+            *(f"- {row.where}: {row.what}" for row in group.head(LISTED).itertuples()),
+        ]
+        lines += [f"- and {len(group) - LISTED} more in problems.csv", ""] if len(group) > LISTED else [""]
     lines += ["## Images per class and split", "", markdown(counts.reset_index(names="class"))]
     if len(sizes):
         (width, height), (low, bottom), (high, top) = np.quantile(sizes, [0.5, 0, 1], axis=0).astype(int)

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from semples.cli import main
-from semples.data.download.archives import ARCHIVES, Archive
+from semples.data.download.archives import ARCHIVES, Archive, unpack
 from semples.data.download.fetch import CHUNK, fetch
-from semples.data.download.unpack import unpack
 from semples.errors import SemplesError
 from semples.stages import download
 

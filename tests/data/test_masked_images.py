@@ -7,8 +7,7 @@ from torchvision import tv_tensors
 
 from semples.data.decoded_cache import decoder
 from semples.data.manifest import read_manifest
-from semples.data.masked_images import MaskTransform, mask_targets
-from semples.data.training_images import TrainingBatches, TrainingImages
+from semples.data.training_images import MaskTransform, TrainingBatches, TrainingImages, mask_targets
 
 
 def picture(height: int = 20, width: int = 30) -> tv_tensors.Image:

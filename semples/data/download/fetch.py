@@ -22,11 +22,7 @@ TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class PermanentError(Exception):
-    """A source will not give the file."""
-
-
-class TransientError(Exception):
-    """A source may give the file, or the rest of it, at the next attempt."""
+    """A source will not give the file; after an OSError it may give the rest at the next attempt."""
 
 
 def fetch(
@@ -68,11 +64,12 @@ def _fetch_from(url: str, path: Path, digest: str | None, size: int | None, atte
             time.sleep(PAUSE * 2 ** (attempt - 1))
         try:
             resumed = _receive(url, part, digest, size, reserve)
-        except (TransientError, requests.RequestException, OSError) as error:
+        except OSError as error:  # those of requests, too
             reason = str(error)
             continue
-        if digest is None or _digest(part, digest) == digest:
-            return _promote(part, path)
+        if digest is None or _has_digest(part, digest):
+            part.replace(path)
+            return _discard_partial(part)
         _discard_partial(part)
         reason = f"the file does not have the digest {digest}"
         if not resumed:  # a file received in one piece will be the same next time
@@ -89,9 +86,9 @@ def _receive(url: str, part: Path, digest: str | None, size: int | None, reserve
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # the range starts beyond the end: `part` is of another file
             _discard_partial(part)
-            raise TransientError("the server does not have this range")
+            raise OSError("the server does not have this range")
         if response.status_code not in (200, 206):
-            kind = TransientError if response.status_code in TRANSIENT_STATUS else PermanentError
+            kind = OSError if response.status_code in TRANSIENT_STATUS else PermanentError
             raise kind(f"status {response.status_code} {response.reason}")
         if response.status_code == 200:  # the server ignores ranges, or has another file now
             present = 0
@@ -107,7 +104,7 @@ def _receive(url: str, part: Path, digest: str | None, size: int | None, reserve
     if (received := part.stat().st_size) != length:
         if received > length:
             _discard_partial(part)
-        raise TransientError(f"{received} of {length} bytes arrived")
+        raise OSError(f"{received} of {length} bytes arrived")
     return present > 0
 
 
@@ -119,9 +116,8 @@ def _resume_headers(url: str, part: Path, source: Path, digest: str | None) -> t
     headers = {"Accept-Encoding": "identity", "User-Agent": "semples"}
     if not (part.exists() and source.exists()):
         return 0, headers
-    first = json.loads(source.read_text(encoding="utf-8"))
+    first, present = json.loads(source.read_text(encoding="utf-8")), part.stat().st_size
     same = first["url"] == url and first["etag"].startswith('"')
-    present = part.stat().st_size
     if not present or not (same or digest):
         return 0, headers
     return present, headers | {"Range": f"bytes={present}-"} | ({"If-Range": first["etag"]} if same else {})
@@ -143,17 +139,10 @@ def _content_length(response: requests.Response, present: int, size: int | None)
     return length
 
 
-def _digest(path: Path, expected: str) -> str:
-    """Return the digest of a file, `<algorithm>:<hex digits>`, by the algorithm of `expected`."""
-    algorithm = expected.partition(":")[0]
+def _has_digest(path: Path, digest: str) -> bool:
+    algorithm, _, digits = digest.partition(":")
     with open(path, "rb") as file:
-        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
-
-
-def _promote(part: Path, path: Path) -> None:
-    """Give a complete file its final name."""
-    part.replace(path)
-    _discard_partial(part)
+        return hashlib.file_digest(file, algorithm).hexdigest() == digits
 
 
 def _discard_partial(part: Path) -> None:

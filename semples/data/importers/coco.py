@@ -47,15 +47,12 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
     root = Path(data.root).resolve()
     files = _instances(root)
     classes, category_ids = read_classes(next(iter(files.values())))
-    tables = []
-    (folder / "masks").mkdir(parents=True, exist_ok=True)
-    draw_mask = partial(_write_mask, folder, classes.palette(), data.crowd)
+    draw_mask, tables = partial(_write_mask, folder, classes.palette(), data.crowd), []
     for split, path in files.items():
         photos, regions = read_instances(path, category_ids, data.crowd)
-        images = table(photos, regions, classes, _image_folder(root, path), split)
         jobs = ((photos[key], regions[key]) for key in sorted(photos))
-        images["mask"] = list(map_processes(draw_mask, jobs, processes, f"masks of {split}", len(photos)))
-        tables.append(images)
+        tables.append(table(photos, regions, classes, _image_folder(root, path), split))
+        tables[-1]["mask"] = list(map_processes(draw_mask, jobs, processes, f"masks of {split}", len(photos)))
     return classes, pd.concat(tables, ignore_index=True)
 
 
@@ -66,9 +63,8 @@ def table(
     rows = []
     for key in sorted(photos):
         photo, values = photos[key], sorted({region.value for region in regions.get(key, ())})
-        labels = ";".join(classes.names[value - 1] for value in values)
-        name = Path(photo.file).name
-        rows.append([Path(name).stem, str(images / name), "", split, photo.width, photo.height, labels])
+        labels, file = ";".join(classes.names[value - 1] for value in values), Path(photo.file)
+        rows.append([file.stem, str(images / file.name), "", split, photo.width, photo.height, labels])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -125,8 +121,7 @@ def _encode(outline: Outline, photo: Photo) -> dict:
     """Return an outline as pycocotools' compressed run lengths."""
     if isinstance(outline, list):
         return rle.merge(rle.frPyObjects([list(polygon) for polygon in outline], photo.height, photo.width))
-    packed = isinstance(outline["counts"], str | bytes)
-    return outline if packed else rle.frPyObjects(outline, photo.height, photo.width)
+    return outline if isinstance(outline["counts"], str) else rle.frPyObjects(outline, photo.height, photo.width)
 
 
 def _entries(path: Path, name: str) -> Iterator[dict]:
@@ -140,10 +135,8 @@ def _entries(path: Path, name: str) -> Iterator[dict]:
 
 def _instances(root: Path) -> dict[str, Path]:
     """Return the instances JSON per split: of 2014, or of the first later year where that is missing."""
-    files: dict[str, Path] = {}
-    for split in ("train", "val"):
-        if paths := sorted((root / "annotations").glob(f"instances_{split}20*.json")):
-            files[split] = paths[0]
+    paths = {split: sorted(root.glob(f"annotations/instances_{split}20*.json")) for split in ("train", "val")}
+    files = {split: years[0] for split, years in paths.items() if years}
     if not files:
         expected, remedy = "a COCO folder (annotations, train2014, val2014)", "set `data.root` to the folder of these"
         raise SemplesError(root, "no annotations/instances_train*.json", expected, remedy)

@@ -29,5 +29,5 @@ def rows(inputs: Inputs) -> list[Row]:
         raise RuntimeError("the file of decoded images changes a batch")
     count = len(loaders[0]) * min(BATCH, len(images))
     times = [1e3 * seconds(lambda loader=loader: list(map(len, loader.start(0)))) / count for loader in loaders]
-    agreement = f"all batches of an epoch equal; file of {file.size / 1e9:.2f} GB"
+    agreement = f"all batches of an epoch equal; file of {int(file.starts[-1]) / 1e9:.2f} GB"
     return [Row("loader", f"an image, {count} images", *times, "ms", times[0] / times[1], agreement, "cpu")]

@@ -39,5 +39,9 @@ def show_config(source: str, experiment: str | None, against: str | None, schema
         print(json.dumps(Config.model_json_schema(), indent=2))
         return
     settings = load.variant(load.read(source), experiment) if experiment else load.read(source)
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    print(published.table(settings) if against else text, end="")
+    if against:
+        from tabulate import tabulate
+
+        print(tabulate(published.compare(settings), published.COLUMNS, "pipe", disable_numparse=True))
+        return
+    print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")

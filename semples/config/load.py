@@ -1,8 +1,4 @@
-"""Read settings and check them; an error names the file, the key and what was expected.
-
-A configuration has two layers: a preset, which is complete, and the user's config.yaml, which says what differs.
-`experiments` names variants. Each is a further difference and one row of the tables.
-"""
+"""Read settings and check them: a complete preset, and the user's config.yaml, which says what differs from it."""
 
 import json
 from difflib import get_close_matches
@@ -29,11 +25,8 @@ Model = TypeVar("Model", bound=BaseModel)
 def load(user: dict, where: str = "config.yaml") -> Config:
     """Return the preset that `user` names, with its parity, recipe and tables, and with `user` merged over all of them.
 
-    Args:
-        user: Settings that differ from the preset, nested by section.
-        where: File that an error names.
     Raises:
-        SemplesError: A preset, key or value is unknown, or a value is out of range, in the base or in a variant.
+        SemplesError: A preset, key or value of the file `where` is unknown or out of range, in base or variant.
     """
     preset = str(user.get("preset", "mini"))
     path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
@@ -65,9 +58,8 @@ def variant(settings: Settings, name: str) -> Settings:
     known = variants.variants(settings) if isinstance(settings, Config) else {}
     if name not in known:
         expected = f"one of {list(known)}" if known else "a YAML file that names `experiments`; JSON text has none"
-        raise SemplesError(
-            f"experiments: {name}", f"no experiment {name!r}", expected, "correct the name, or define it"
-        )
+        remedy = "correct the name, or define it"
+        raise SemplesError(f"experiments: {name}", f"no experiment {name!r}", expected, remedy)
     base = settings.model_dump(include=set(Settings.model_fields))
     return check(Settings, merge(base, known[name]), f"experiments: {name}")
 

@@ -1,6 +1,6 @@
 """Compare a configuration with the published settings, and read the published numbers for the tables."""
 
-from functools import cache
+from functools import cache, reduce
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -50,11 +50,7 @@ class _Results(Section):
 
 @cache
 def results(source: str, path: Path | Traversable = RESULTS) -> list[Method]:
-    """Return the published methods on the data set of the importer `source`, none for others.
-
-    Raises:
-        SemplesError: `path` has a number without source or split.
-    """
+    """Return the published methods on the data set of the importer `source`, none for others."""
     return getattr(check(_Results, read_yaml(path), str(path)), DATA_SETS.get(source, ""), [])
 
 
@@ -68,12 +64,9 @@ def method_of(settings: Settings) -> str:
 
 
 def compare(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """Return a row (setting, published value, value here, reason) for every published setting of the data set.
+    """Return a row of COLUMNS for every published setting of the data set; an error if the paper has no such data set.
 
     The reason is empty where the values are equal, and UNEXPLAINED for a difference that published.yaml does not list.
-
-    Raises:
-        SemplesError: The paper has no settings for the data set.
     """
     if (source := settings.data.source) not in DATA_SETS:
         remedy = "name the preset voc12 or coco14"
@@ -86,18 +79,6 @@ def compare(settings: Settings) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _at(values: dict, key: str) -> Any:
+def _at(values: Any, key: str) -> Any:
     """Return the value of the setting `key`, written `section.key`; None where there is none."""
-    value: Any = values
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def table(settings: Settings) -> str:
-    """Return the rows of `compare` as a Markdown table with aligned columns."""
-    rows = [COLUMNS, *compare(settings)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+    return reduce(lambda value, part: value.get(part) if isinstance(value, dict) else None, key.split("."), values)

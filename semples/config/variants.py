@@ -1,8 +1,7 @@
 """Derive the variants of a configuration from its `experiments`, `variants` and tables.
 
 A variant is a difference from the base settings, nested like them. `snakemake` alone runs `experiments`. The others run
-only for the tables that show them: `variants`, a variant for every value of a table's sweep, and, where a table has
-`settings` of its own, a variant for every row with these settings.
+for the tables that show them: `variants`, each value of a table's sweep, and each row of a table with `settings`.
 """
 
 from difflib import get_close_matches
@@ -27,29 +26,22 @@ def variants(config: Config) -> dict[str, dict]:
 
 
 def drop_null_entries(values: dict) -> dict:
-    """Return the unchecked `values` of a configuration without the experiments, variants, tables and rows set to null.
-
-    A variant that is dropped leaves the rows of all tables too.
-    """
-    result = dict(values)
-    dropped = set()
-    for key in ("experiments", "variants", "tables"):
-        if isinstance(values.get(key), dict):
-            result[key] = {name: entry for name, entry in values[key].items() if entry is not None}
-            dropped |= {name for name in values[key] if name not in result[key] and key != "tables"}
-    tables = result.get("tables")
-    for name, table in tables.items() if isinstance(tables, dict) else ():
+    """Return unchecked `values` without what is null in them, and the tables without the rows of dropped variants."""
+    mappings = {key: values[key] for key in ("experiments", "variants", "tables") if isinstance(values.get(key), dict)}
+    result = {key: {name: entry for name, entry in m.items() if entry is not None} for key, m in mappings.items()}
+    dropped = {name for key in mappings if key != "tables" for name in mappings[key].keys() - result[key].keys()}
+    for name, table in result.get("tables", {}).items():
         if isinstance(table, dict) and isinstance(table.get("rows"), dict):
             rows = {row: label for row, label in table["rows"].items() if row not in dropped and label is not None}
             result["tables"] = result["tables"] | {name: table | {"rows": rows}}
-    return result
+    return values | result
 
 
 def add_table_variants(config: Config, where: str) -> Config:
     """Return `config` with the variants that its tables need; an experiment replaces a variant of the same name.
 
     Raises:
-        SemplesError: A table has a row for a variant that does not exist; the error names the file `where`.
+        SemplesError: A table in the file `where` has a row for a variant that does not exist.
     """
     own = {name: over for name, over in config.variants.items() if name not in config.experiments}
     known, added = config.experiments | own, {}
@@ -60,7 +52,7 @@ def add_table_variants(config: Config, where: str) -> Config:
                 remedy = "name it in `experiments` or `variants`, or remove the row"
                 raise SemplesError(where, f"`tables.{name}.rows` names {row!r}", near, remedy)
             if table.settings:
-                added[_table_variant_name(row, name, table)] = merge(known[row], table.settings)
+                added[_variant_name(row, name, table)] = merge(known[row], table.settings)
         for sweep in _sweep_rows(name, table):
             added[sweep.variant] = merge(table.settings, _nested(sweep.setting, sweep.value))
     return config.model_copy(update={"variants": own | added})
@@ -69,31 +61,22 @@ def add_table_variants(config: Config, where: str) -> Config:
 def rows_of(config: Config, name: str) -> list[Row]:
     """Return the rows of the table `name`, those of its sweeps last."""
     table = config.tables[name]
-    rows = [Row(_table_variant_name(row, name, table), label or row) for row, label in table.rows.items()]
+    rows = [Row(_variant_name(row, name, table), label or row) for row, label in table.rows.items()]
     return rows + _sweep_rows(name, table)
 
 
 def _sweep_rows(name: str, table: Table) -> list[Row]:
-    return [
-        Row(_sweep_variant_name(key, value, name, table), f"{key} = {_format_value(value)}", key, value)
-        for key, values in table.sweeps.items()
-        for value in values
-    ]
+    rows = []
+    for key, value in ((key, value) for key, values in table.sweeps.items() for value in values):
+        text = f"{value:g}" if isinstance(value, float) else str(value)  # whole numbers without a point
+        rows.append(Row(_variant_name(f"{key}-{text}", name, table), f"{key} = {text}", key, value))
+    return rows
 
 
-def seeds_of(config: Config, name: str) -> list[int]:
-    """Return the seeds of the table `name`."""
-    return config.seeds[: config.tables[name].seeds]
-
-
-def settings_note(table: Table) -> str:
-    """Return a sentence with the settings that differ in all rows of a table; empty where there are none."""
-    return f"All rows have {_format_settings(table.settings)}." if table.settings else ""
-
-
-def _format_settings(values: dict, prefix: str = "") -> str:
+def format_settings(values: dict, prefix: str = "") -> str:
+    """Return nested settings as "`section.key: value`, ..."."""
     parts = [
-        _format_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else f"`{prefix}{key}: {value}`"
+        format_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else f"`{prefix}{key}: {value}`"
         for key, value in values.items()
     ]
     return ", ".join(parts)
@@ -108,16 +91,8 @@ def merge(base: dict, over: dict) -> dict:
     return merged
 
 
-def _table_variant_name(row: str, name: str, table: Table) -> str:
+def _variant_name(row: str, name: str, table: Table) -> str:
     return f"{row}.{name}" if table.settings else row
-
-
-def _sweep_variant_name(key: str, value: Any, name: str, table: Table) -> str:
-    return _table_variant_name(f"{key}-{_format_value(value)}", name, table)
-
-
-def _format_value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)  # whole numbers without a point
 
 
 def _nested(key: str, value: Any) -> dict:

@@ -1,25 +1,46 @@
 """Estimate the hours, the GPU memory and the disk of a job before it starts.
 
-The operations and sizes of a network come from network_counts.json or, if PyTorch is available, from network_counts.py.
+The size of the data set comes from its manifest or, before there is one, from known numbers or the list of its files.
+The operations and sizes of a network come from network_counts.json or, if PyTorch is available, network_counts.py.
 calibration.json has the measured speed of the stages and its source. Snakemake imports this module while it plans, so
 it imports neither numpy nor torch.
 """
 
+import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from semples.config.settings import Settings
-from semples.planning.size import Size
+from semples.config.settings import Config, Settings
+from semples.data.importers import listing
+from semples.errors import SemplesError
+from semples.planning.layout import Layout
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
 COUNTS = Path(__file__).with_name("network_counts.json")
 LIVE_ACTIVATIONS = 3  # layer outputs in memory during inference: input, output, a branch
-ITEM_BYTES = {"uint8": 1, "float16": 2, "float32": 4}
 SHORTEST, MARGIN = 60, 3  # minimum minutes of a job, and the factor on its estimate
 UNKNOWN = 720  # minutes of a job while the size of the data set is not known
+ASSUMED_SIDE = 1024  # pixels of the longer side of photographs whose size is not known yet
+# VOC 2012 with SBD, COCO 2014 and the miniature: images per split, mean pixels and labels per image, classes
+KNOWN: dict[str, tuple[dict[str, int], float, float, int]] = {
+    "voc": ({"train": 1464, "train_aug": 10582, "val": 1449, "trainval": 2913}, 182_000.0, 1.5, 20),
+    "coco": ({"train": 82081, "val": 40137}, 277_000.0, 2.9, 80),
+    "mini": ({}, 64.0**2, 1.5, 6),  # `data.scenes` has the splits
+}
+
+
+class Size(NamedTuple):
+    """Images of the training and the validation split, mean pixels and labels per image, and classes."""
+
+    train: int
+    val: int
+    pixels: float
+    labels: float
+    classes: int
 
 
 class Network(NamedTuple):
@@ -33,6 +54,36 @@ class Network(NamedTuple):
 
 Count = Callable[[str, Settings, int], Network]
 """A function that counts the `generator`, `segmenter` or `guide` of settings, for a number of classes."""
+
+
+def size_of(config: Config) -> Size:
+    """Return the size of the data set that `config` names.
+
+    Raises:
+        SemplesError: The images are the user's own, and `data.root` does not exist.
+    """
+    manifest, data = Path(Layout.of(config.name).path("data", "manifest")), config.data
+    if manifest.exists() and (rows := _rows(manifest)):
+        pixels = sum(float(row["width"]) * float(row["height"]) for row in rows) / len(rows)
+        classes = len(_rows(manifest.with_name("classes.csv")))
+    elif data.source in KNOWN:
+        counts, pixels, labels, classes = KNOWN[data.source]
+        counts = counts or data.scenes
+        return Size(counts.get(data.train, 0), counts.get(data.val, 0), pixels, labels, classes)
+    elif not data.root or not Path(data.root).exists():
+        remedy = "run `snakemake data` first"
+        raise SemplesError(manifest, "no such file", "the manifest, which has the number of images", remedy)
+    else:
+        rows, pixels = listing.list_images(data), 0.75 * (data.max_side or ASSUMED_SIDE) ** 2
+        classes = len({name for row in rows for name in row["labels"].split(";") if name})
+    counts = Counter(name for row in rows for name in row["split"].split(";"))
+    numbers = [len(row["labels"].split(";")) for row in rows if row["labels"]]
+    return Size(counts[data.train], counts[data.val], pixels, sum(numbers) / max(len(numbers), 1), classes)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def runtime_minutes(stage: str, settings: Settings, size: Size | None) -> int:
@@ -58,8 +109,7 @@ def network_key(kind: str, settings: Settings) -> str:
 def known_network(kind: str, settings: Settings, _classes: int = 0) -> Network:
     """Return the stored counts, which are for the 80 classes of COCO; fewer classes cost a little less.
 
-    A network that is not in the file gets the counts of the largest of its kind: requesting too much time costs less
-    than a job that reaches its limit.
+    A network that is not in the file counts as the largest of its kind: too much time costs less than too little.
     """
     known = json.loads(COUNTS.read_text(encoding="utf-8"))[kind]
     return Network(*known.get(network_key(kind, settings), max(known.values())))
@@ -84,19 +134,15 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
     width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
     network = count("segmenter" if stage.startswith("segment") else "generator", settings, size.classes)
     if stage in ("cams", "segment_masks"):
-        if stage == "cams":
-            cams = settings.cams
-            images, side, crop = size.train, cams.resize, settings.generator.image_size
-            scales, flip = cams.scales, cams.flip
-        else:
-            segment = settings.segment
-            images, side, crop = size.val, segment.test_size, segment.crop
-            scales, flip = segment.test_scales, segment.test_flip
-        share = (
-            side**2 if side else size.pixels
-        ) / crop**2  # size relative to the crop for which the network was counted
+        cams, segment = settings.cams, settings.segment
+        images, side, crop, scales, flip = (
+            (size.train, cams.resize, settings.generator.image_size, cams.scales, cams.flip)
+            if stage == "cams"
+            else (size.val, segment.test_size, segment.crop, segment.test_scales, segment.test_flip)
+        )
+        share = (side**2 if side else size.pixels) / crop**2  # relative to the crop that was counted
+        live = cams.batch * share * max(scales) ** 2 * LIVE_ACTIVATIONS * network.largest
         passes = sum(scale**2 for scale in scales) * (1 + flip)
-        live = settings.cams.batch * share * max(scales) ** 2 * LIVE_ACTIVATIONS * network.largest
         return images * share * passes * network.gflop, 4 * network.parameters + live * width
     training = settings.csr if stage == "joint" else getattr(settings, stage)
     whole = stage == "segment" or (stage != "cpl" and training.trainable == "all")
@@ -118,6 +164,7 @@ def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count)
     if stage in kinds:
         return 4e-3 * count(kinds[stage], settings, size.classes).parameters
     masks = size.pixels * speed["mask_bytes_per_pixel"]
-    cams = size.pixels / settings.cams.stride**2 * size.labels * ITEM_BYTES[settings.cams.dtype]
-    image_bytes = {"crf": masks, "segment_masks": masks, "cams": cams * speed["cam_compression"]}
+    item_bytes = {"uint8": 1, "float16": 2, "float32": 4}[settings.cams.dtype]
+    cams = size.pixels / settings.cams.stride**2 * size.labels * item_bytes * speed["cam_compression"]
+    image_bytes = {"crf": masks, "segment_masks": masks, "cams": cams}
     return (size.val if stage == "segment_masks" else size.train) * image_bytes.get(stage, 0.0) / 1e9

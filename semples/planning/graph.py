@@ -1,7 +1,7 @@
 """The settings and the stages that an output depends on.
 
-Variants share the output of a stage if they have the same settings for it and for all stages upstream. The folder of a
-shared output carries the name of the first of these variants.
+Variants share the output of a stage if their settings for it and for all stages upstream are equal. Its folder carries
+the name of the first of these variants.
 """
 
 import json
@@ -18,7 +18,6 @@ from semples.planning.layout import Layout
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 GENERATORS = ("classify", "slm", "csr", "joint")
 STARTS = ("classify", "slm")  # stages whose generator cpl and csr can start from
-PROMPTS = ("cpl", "joint")
 STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment_masks"}
 """The stage that a column of a table needs."""
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -40,17 +39,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 
 class StageJob(NamedTuple):
-    """One job of a stage: the variant whose folder holds its output, and the seed; None for a stage without seeds."""
+    """One job of a stage."""
 
-    variant: str
-    seed: int | None
+    variant: str  # whose folder holds the output
+    seed: int | None  # None for a stage without seeds
 
 
 def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
-    """Return the stages whose outputs `stage` reads, with the settings that they run with.
-
-    Those are `settings` themselves, except that the prompts of a later round come from the csr of the round before.
-    """
+    """Return the stages whose outputs `stage` reads, and their settings; in a later round, cpl reads the csr before."""
     if stage == "cpl" and settings.rounds > 1:
         return {"guide": settings, "csr": settings.model_copy(update={"rounds": settings.rounds - 1})}
     stages: dict[str, tuple[str, ...]] = {
@@ -71,7 +67,7 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
 
 
 def stage_settings(settings: Settings, stage: str) -> dict:
-    """Return the settings that a stage's command reads, as plain values; a change in others does not concern it."""
+    """Return the settings that a stage's command reads, as plain values."""
     return settings.model_dump(include=set(SECTIONS[stage]), mode="json")
 
 
@@ -108,14 +104,9 @@ def require_masks(settings: Settings, masked_splits: set[str]) -> None:
 
 
 class StageGraph:
-    """The variants of a configuration, and the folder that holds each of their outputs.
-
-    `settings` has the variants. `runs` also has the earlier rounds of those with several, `<variant>.round<n>`, which
-    no table shows.
-    """
+    """The variants of a configuration, and the folder that holds each of their outputs."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
         self.layout = Layout.of(config.name)
         self.settings = {name: variant(config, name) for name in variants.variants(config)}
         earlier = {
@@ -124,7 +115,7 @@ class StageGraph:
             if "csr" in stages_of(settings)
             for done in range(1, settings.rounds)
         }
-        self.runs = self.settings | earlier
+        self.runs = self.settings | earlier  # no table shows the earlier rounds
         self._names = cache(self._first_names)
 
     def output_of(self, stage: str, name: str) -> str:
@@ -136,17 +127,11 @@ class StageGraph:
 
     def _first_names(self, stage: str) -> dict[str, str]:
         """Return the first variant that has each output of a stage, by fingerprint."""
-        names: dict[str, str] = {}
-        for name, settings in self.runs.items():
-            if stage in stages_of(settings):
-                names.setdefault(fingerprint(settings, stage), name)
-        return names
+        runs = reversed(self.runs.items())
+        return {fingerprint(settings, stage): name for name, settings in runs if stage in stages_of(settings)}
 
     def collect(self, stage: str, settings: Settings, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
-        """Add to `jobs` the job that makes a stage's output for a variant, and all jobs before it.
-
-        `masked` says whether the training split has ground truth; without it there is no `evaluate` before `crf`.
-        """
+        """Add to `jobs` the job of a stage and all jobs before it; `evaluate` needs a `masked` training split."""
         job = StageJob(self._name(stage, settings), None if stage in ("data", "guide") else seed)
         if job not in jobs[stage]:
             jobs[stage].add(job)
@@ -172,19 +157,19 @@ class StageGraph:
                 of a user's own generator, so that a change in it reruns its outputs.
         """
         settings = self.runs[name]
+        before = [earlier for earlier in upstream(stage, settings).items() if earlier[0] in GENERATORS]
         if role == "generator":
-            before = upstream(stage, settings).items()
-            return [self.layout.path(s, "model", self._name(s, run), seed) for s, run in before if s in GENERATORS]
-        if role == "weights":
-            source = downloaded_weights(stage, settings)
-            return [self.layout.file("weights", f"{source}.safetensors")] if source else []
-        if role == "masks":
-            return [] if settings.segment.labels == "truth" else [self.path("crf", "masks", name, seed)]
-        if role == "cams":
-            return [] if settings.cpl.start in STARTS else [settings.cpl.start]
-        file = settings.generator.own_file()
-        return [str(file)] if file else []
+            return [self.layout.path(s, "model", self._name(s, run), seed) for s, run in before]
+        if role == "masks" and settings.segment.labels == "pseudo":
+            return [self.path("crf", "masks", name, seed)]
+        weights = downloaded_weights(stage, settings)
+        path = {
+            "weights": weights and self.layout.file("weights", f"{weights}.safetensors"),
+            "cams": "" if settings.cpl.start in STARTS else settings.cpl.start,
+            "code": settings.generator.own_file(),
+        }.get(role)
+        return [str(path)] if path else []
 
     def settings_json(self, stage: str, name: str) -> str:
-        """Return the settings that a stage's command reads for a variant, as one line of JSON."""
+        """Return the settings of a stage's command for a variant, as one line of JSON."""
         return json.dumps(stage_settings(self.runs[name], stage), sort_keys=True)

@@ -34,8 +34,7 @@ _JOBS = {"guide": "/{variant}", **dict.fromkeys(("data", "weights", "tables", "f
 class Layout(NamedTuple):
     """The paths of one run; `{variant}` and `{seed}` stay in them as wildcards unless a caller names them."""
 
-    base: str
-    """Folder of the run."""
+    base: str  # folder of the run
 
     @classmethod
     def of(cls, name: str) -> "Layout":
@@ -72,5 +71,5 @@ class Layout(NamedTuple):
 
 
 def manifest_of(output: Path) -> Path:
-    """Return the manifest of the run in which `output`, a file of <stage>/<variant>/seed<seed>/, lies."""
+    """Return the manifest of the run to which `output`, a file of <stage>/<variant>/seed<seed>/, belongs."""
     return Path(Layout(str(output.resolve().parents[3])).path("data", "manifest"))

@@ -15,8 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from semples.config.settings import Config, Generator, GuideSettings, Segment, Settings
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
-from semples.planning.cost import Network, job_cost
-from semples.planning.size import Size
+from semples.planning.cost import Network, Size, job_cost
 from semples.planning.targets import Targets
 from semples.weights.generators import bare_generator
 
@@ -27,17 +26,14 @@ FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not available
 def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
     """Return a row per stage: stage, jobs, hours of its jobs one after another, GPU GB of the largest job, disk GB.
 
-    Args:
-        device: `cpu` or `cuda`.
-        targets: As in Targets.jobs. An output that variants share counts once.
+    An output that variants share counts once. `device` is `cpu` or `cuda`; `targets` are those of Targets.jobs.
     """
     planned = Targets(config)
-    jobs, runs = planned.jobs(targets), planned.graph.runs
-    rows = []
+    jobs, rows = planned.jobs(targets), []
     for stage in filter(jobs.get, STAGES):
-        costs = [job_cost(stage, runs[job.variant], size, device, count_network) for job in jobs[stage]]
-        hours, memory, disk = zip(*costs, strict=True)
-        rows.append([stage, len(costs), sum(hours), max(memory), sum(disk)])
+        settings = [planned.graph.runs[job.variant] for job in jobs[stage]]
+        hours, memory, disk = zip(*(job_cost(stage, run, size, device, count_network) for run in settings), strict=True)
+        rows.append([stage, len(settings), sum(hours), max(memory), sum(disk)])
     return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
 
 

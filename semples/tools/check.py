@@ -20,9 +20,8 @@ from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Classes, Manifest, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
-from semples.planning.cost import CALIBRATION
+from semples.planning.cost import CALIBRATION, Size
 from semples.planning.network_counts import estimate
-from semples.planning.size import Size
 from semples.stages.tables.formats import markdown
 
 LISTED = 20  # lines of a list in the report; problems.csv has all

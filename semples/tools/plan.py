@@ -8,9 +8,8 @@ import torch
 from semples.config.settings import Config
 from semples.errors import SemplesError
 from semples.files import read_json
-from semples.planning.cost import CALIBRATION
+from semples.planning.cost import CALIBRATION, size_of
 from semples.planning.network_counts import estimate
-from semples.planning.size import size_of
 from semples.planning.targets import Targets
 from semples.stages.tables.formats import markdown
 

@@ -3,7 +3,7 @@
 import pytest
 
 from semples.config.load import load, variant
-from semples.config.variants import rows_of, seeds_of, variants
+from semples.config.variants import rows_of, variants
 from semples.errors import SemplesError
 from semples.planning.graph import StageGraph
 
@@ -20,7 +20,6 @@ def test_a_sweep_is_a_variant_a_value_under_the_tables_own_settings():
     assert [(row.label, row.value) for row in rows] == [("csr.w_prompt = 0.5", 0.5), ("csr.w_prompt = 1", 1)]
     settings = variant(swept, rows[0].variant)
     assert (settings.csr.w_prompt, settings.csr.epochs, settings.slm.epochs) == (0.5, 2, 6)
-    assert seeds_of(swept, "mine") == [3]
 
 
 def test_rows_under_own_settings_share_all_that_these_do_not_touch():

@@ -7,9 +7,8 @@ import sys
 import pytest
 
 from semples.config.load import load
-from semples.planning.cost import COUNTS, known_network, network_key, runtime_minutes
+from semples.planning.cost import COUNTS, Size, known_network, network_key, runtime_minutes, size_of
 from semples.planning.network_counts import count_network, estimate
-from semples.planning.size import Size, size_of
 from semples.planning.targets import Targets
 
 PRESETS = ("mini", "voc12", "coco14", "photos")

@@ -6,9 +6,8 @@ from pydantic import Field
 
 from semples.config.settings.inputs import Data, Download, Generator, GuideSettings, Run
 from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
-from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Table, Threshold
+from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Segment, Table, Threshold
 from semples.config.settings.section import Count, Section
-from semples.config.settings.segmentation import Segment
 
 
 class Settings(Section):

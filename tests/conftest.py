@@ -48,7 +48,7 @@ def odd_files(tmp_path_factory) -> Iterator[Path]:
 def miniature(tmp_path_factory) -> Path:
     """manifest.csv of 24 + 8 drawn pictures."""
     folder = tmp_path_factory.mktemp("mini") / "data"
-    write_manifest(folder / "manifest.csv", mini.table(folder, {"train": 24, "val": 8}, 0), mini.classes())
+    write_manifest(folder / "manifest.csv", mini.table(folder, {"train": 24, "val": 8}, 0), mini.CLASSES)
     return folder / "manifest.csv"
 
 

@@ -37,9 +37,8 @@ class Classes:
     def palette(self) -> np.ndarray:
         """Return RGB uint8 (256, 3): black background, the classes' colours, void (255) in VOC's light colour."""
         palette = np.zeros((256, 3), np.uint8)
-        for index, colour in enumerate(self.colours, start=1):
-            palette[index] = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        palette[255] = (224, 224, 192)
+        palette[1 : len(self) + 1] = [list(bytes.fromhex(colour[1:])) for colour in self.colours]
+        palette[IGNORE] = (224, 224, 192)
         return palette
 
 
@@ -71,20 +70,16 @@ class Manifest:
 
     def sample(self, count: int, seed: int) -> "Manifest":
         """Return at most `count` rows, drawn at random, in the order of the table."""
-        rows = np.sort(np.random.default_rng(seed).permutation(len(self))[:count])
-        return self._select(self.table.iloc[rows])
+        return self._select(self.table.iloc[np.sort(np.random.default_rng(seed).permutation(len(self))[:count])])
 
     def _select(self, rows: pd.DataFrame) -> "Manifest":
         return Manifest(rows.reset_index(drop=True), self.classes)
 
     def label_matrix(self) -> np.ndarray:
         """Return float32 (images, classes), 1 where the class is present."""
-        column = {name: k for k, name in enumerate(self.classes.names)}
-        matrix = np.zeros((len(self), len(self.classes)), np.float32)
-        for row, cell in enumerate(self.table["labels"]):
-            for name in filter(None, cell.split(";")):
-                matrix[row, column[name]] = 1
-        return matrix
+        cells = [cell.split(";") for cell in self.table["labels"]]
+        matrix = [[name in cell for name in self.classes.names] for cell in cells]
+        return np.array(matrix, np.float32).reshape(len(self), len(self.classes))
 
     def digest(self) -> str:
         """Return the digest of everything but the paths, so that a moved data set keeps it."""
@@ -116,8 +111,7 @@ def read_manifest(path: Path) -> Manifest:
 def read_classes(path: Path) -> Classes:
     """Read a `classes.csv`."""
     frame = pd.read_csv(require(path, "data"), dtype=str, keep_default_na=False)
-    if missing := {"name", "text", "colour"} - set(frame.columns):
-        raise SemplesError(path, f"columns {list(frame.columns)}", f"also {sorted(missing)}", "add the columns")
+    _require_columns(path, frame, ["name", "text", "colour"])
     return Classes(tuple(frame["name"]), tuple(frame["text"]), tuple(frame["colour"]))
 
 
@@ -127,21 +121,24 @@ def split_counts(table: pd.DataFrame) -> dict[str, int]:
     return names[names != ""].value_counts().sort_index().to_dict()
 
 
+def _require_columns(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
+    if missing := set(columns) - set(frame.columns):
+        raise SemplesError(path, f"columns {list(frame.columns)}", f"also {sorted(missing)}", "add the columns")
+
+
 def _check(path: Path, table: pd.DataFrame, classes: Classes) -> None:
-    if missing := set(COLUMNS) - set(table.columns):
-        raise SemplesError(path, f"columns {list(table.columns)}", f"also {sorted(missing)}", "add the columns")
-    if len(repeated := table["id"][table["id"].duplicated()]):
+    _require_columns(path, table, COLUMNS)
+    names, ids = classes.names, table["id"]
+    if len(repeated := ids[ids.duplicated()]):
         raise SemplesError(path, f"id {repeated.iloc[0]!r} twice", "unique ids", "rename one of the two")
-    outside = table["id"][[cell.startswith("/") or ".." in cell.split("/") for cell in table["id"]]]
-    if len(outside):
-        raise SemplesError(path, f"id {outside.iloc[0]!r}", "a name without '..' and leading '/'", "change the id")
-    if not 1 <= len(classes) < IGNORE:
-        raise SemplesError(path, f"{len(classes)} classes", "1 to 254, the indices of a mask", "correct the classes")
-    names = set(classes.names)
-    if len(names) < len(classes):
+    if outside := [name for name in ids if name.startswith("/") or ".." in name.split("/")]:
+        raise SemplesError(path, f"id {outside[0]!r}", "a name without '..' and leading '/'", "change the id")
+    if not 1 <= len(names) < IGNORE:
+        raise SemplesError(path, f"{len(names)} classes", "1 to 254, the indices of a mask", "correct the classes")
+    if len(set(names)) < len(names):
         raise SemplesError(path, "a class twice", "each class once", "correct the classes file")
-    for image, cell in zip(table["id"], table["labels"], strict=True):
-        if unknown := set(filter(None, cell.split(";"))) - names:
+    for image, cell in zip(ids, table["labels"], strict=True):
+        if unknown := set(filter(None, cell.split(";"))).difference(names):
             problem = f"label {sorted(unknown)[0]!r} on image {image!r}"
-            expected = f"one of the {len(names)} classes: {', '.join(classes.names)}"
+            expected = f"one of the {len(names)} classes: {', '.join(names)}"
             raise SemplesError(path, problem, expected, "correct the label, or add the class to the classes file")

@@ -50,7 +50,7 @@ def test_the_folder_voc2012_itself_will_do(devkit):
 
 def test_official_colours():
     assert voc_palette()[[1, 15, 20, 255]].tolist() == [[128, 0, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]]
-    assert voc.classes().palette()[:21].tolist() == voc_palette()[:21].tolist()
+    assert voc.CLASSES.palette()[:21].tolist() == voc_palette()[:21].tolist()
 
 
 def made(root: Path, out: Path, threads: int = 1, **settings):

@@ -53,7 +53,7 @@ def semples(name: str, *flags: object, devices: int = 1, **settings) -> str:
 def start(tmp_path_factory) -> Path:
     """A folder with 26 pictures (five steps of five, one left out), a guide and a classifier made by one process."""
     out = tmp_path_factory.mktemp("start")
-    write_manifest(out / "data/manifest.csv", mini.table(out / "data", {"train": 26, "val": 2}, 0), mini.classes())
+    write_manifest(out / "data/manifest.csv", mini.table(out / "data", {"train": 26, "val": 2}, 0), mini.CLASSES)
     semples("guide", "--classes", out / "data/classes.csv", "--out", out / "guide")
     semples("classify", "--manifest", out / "data/manifest.csv", "--out", out / "classify")
     return out

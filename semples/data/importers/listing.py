@@ -73,8 +73,7 @@ def _rows_of_table(path: Path) -> list[dict[str, str]]:
     rows = [{key: line.get(key) or "" for key in ("id", "image", "mask", "split", "labels")} for line in lines]
     for row, image_id in zip(rows, image_ids([Path(row["image"]) for row in rows]), strict=True):
         row["id"] = row["id"] or image_id
-        row["image"] = str(path.parent / row["image"])
-        row["mask"] = str(path.parent / row["mask"]) if row["mask"] else ""
+        row |= {key: str(path.parent / row[key]) for key in ("image", "mask") if row[key]}
         labels = (label.strip() for label in row["labels"].split(";"))
         row["labels"] = ";".join(dict.fromkeys(filter(None, labels)))
     return rows
@@ -104,9 +103,9 @@ def _read_table(path: Path) -> list[dict[str, str]]:
 def _rows_of_folders(root: Path) -> list[dict[str, str]]:
     """Label each image by the first folder under `root` that it lies in."""
     paths = image_files(root)
-    if paths and all(len(path.parts) == 1 for path in paths):
-        raise SemplesError(root, f"{len(paths)} photographs without labels", LAYOUTS, "write labels.csv beside them")
     labels = [path.parts[0] if len(path.parts) > 1 else "" for path in paths]
+    if paths and not any(labels):
+        raise SemplesError(root, f"{len(paths)} photographs without labels", LAYOUTS, "write labels.csv beside them")
     return [
         {"id": image_id, "image": str(root / path), "mask": "", "split": "", "labels": label}
         for path, image_id, label in zip(paths, image_ids(paths), labels, strict=True)
@@ -115,12 +114,8 @@ def _rows_of_folders(root: Path) -> list[dict[str, str]]:
 
 def image_files(root: Path) -> list[Path]:
     """Return the visible files under `root` with the suffix of an image format, relative to it."""
-    return [
-        Path(folder, name).relative_to(root)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-    ]
+    files = (Path(folder, name).relative_to(root) for folder, _, names in os.walk(root) for name in names)
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
 
 
 def image_ids(paths: list[Path]) -> list[str]:
@@ -134,11 +129,9 @@ def image_ids(paths: list[Path]) -> list[str]:
 def _assign_splits(rows: list[dict[str, str]], data: Data) -> None:
     """Assign rows without a split to training or validation, by a digest of seed and id."""
     unassigned = [row for row in rows if not row["split"]]
-    if len(unassigned) == 1 or data.val_fraction == 0:
-        for row in unassigned:
-            row["split"] = ";".join(dict.fromkeys([data.train, data.val]))
-        return
-    validation = min(max(round(len(unassigned) * data.val_fraction), 1), len(unassigned) - 1)
     unassigned.sort(key=lambda row: sha256(f"{data.seed}:{row['id']}".encode()).digest())
+    count = min(max(round(len(unassigned) * data.val_fraction), 1), len(unassigned) - 1)
+    both = ";".join(dict.fromkeys([data.train, data.val]))
     for index, row in enumerate(unassigned):
-        row["split"] = data.val if index < validation else data.train
+        single = len(unassigned) == 1 or data.val_fraction == 0
+        row["split"] = both if single else data.val if index < count else data.train

@@ -1,7 +1,6 @@
 """Your own photographs: a table of labels, a folder with labels.csv, or one folder per class."""
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +23,8 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
     if data.classes and not Path(data.classes).is_file():
         raise SemplesError(data.classes, "no such file", "a classes file", "correct `data.classes`")
     classes = _classes(classes_file(data), labels)
-    order = defaultdict(lambda: -1, {name: index for index, name in enumerate(classes.names)})
-    cells = [sorted(filter(None, cell.split(";")), key=order.__getitem__) for cell in table["labels"]]
+    order = {name: index for index, name in enumerate(classes.names)}
+    cells = [sorted(cell.split(";"), key=lambda name: order.get(name, -1)) for cell in table["labels"]]
     table["labels"] = [";".join(cell) for cell in cells]
     return classes, table
 
@@ -35,12 +34,9 @@ def _classes(path: Path, labels: list[str]) -> Classes:
     frame = pd.read_csv(path, dtype=str, keep_default_na=False) if path.is_file() else pd.DataFrame({"name": labels})
     if "name" not in frame:
         raise SemplesError(path, f"columns {list(frame.columns)}", "the column 'name'", "add it")
-    names = tuple(frame["name"])
-    if wrong := [colour for colour in frame.get("colour", ()) if colour and not COLOUR.fullmatch(colour)]:
+    frame = frame.reindex(columns=["name", "text", "colour"], fill_value="")
+    if wrong := [colour for colour in frame["colour"] if colour and not COLOUR.fullmatch(colour)]:
         raise SemplesError(path, f"colour {wrong[0]!r}", "#rrggbb, or nothing", "correct it")
-    texts, colours = (frame.get(column, [""] * len(names)) for column in ("text", "colour"))
-    return Classes(
-        names,
-        tuple(text or name.replace("_", " ") for name, text in zip(names, texts, strict=True)),
-        tuple(colour or default for colour, default in zip(colours, class_colours(len(names)), strict=True)),
-    )
+    texts = frame["text"].where(frame["text"] != "", frame["name"].str.replace("_", " "))
+    colours = frame["colour"].where(frame["colour"] != "", pd.Series(class_colours(len(frame))))
+    return Classes(tuple(frame["name"]), tuple(texts), tuple(colours))

@@ -25,23 +25,18 @@ NAMES = (  # noqa: SIM905
 ).split()
 # the published code writes "player" in prompts
 TEXTS = {"diningtable": "dining table", "person": "player", "pottedplant": "potted plant", "tvmonitor": "tv monitor"}
-
-
-def classes() -> Classes:
-    """Return the twenty classes in the official order, with the official colours."""
-    return Classes(tuple(NAMES), tuple(TEXTS.get(name, name) for name in NAMES), class_colours(len(NAMES)))
+CLASSES = Classes(tuple(NAMES), tuple(TEXTS.get(name, name) for name in NAMES), class_colours(len(NAMES)))
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
     """Return classes and table of the devkit at `data.root`; write SBD's .mat masks as PNG into `folder`/masks."""
     images = table(Path(data.root), data.difficult, data.sbd)
     mat = images["mask"].str.endswith(".mat")
-    jobs = list(images.loc[mat, ["mask", "id"]].itertuples(index=False, name=None))
-    if jobs:
+    if count := int(mat.sum()):
         (folder / "masks").mkdir(parents=True)
-        work = partial(_write_sbd_mask, folder, classes().palette())
-        images.loc[mat, "mask"] = list(map_processes(work, jobs, processes, "masks of SBD", len(jobs)))
-    return classes(), images
+        work, jobs = partial(_write_sbd_mask, folder, CLASSES.palette()), images["mask"][mat].map(Path)
+        images.loc[mat, "mask"] = list(map_processes(work, jobs, processes, "masks of SBD", count))
+    return CLASSES, images
 
 
 def table(root: Path, difficult: str = "included", sbd: str = "") -> pd.DataFrame:
@@ -54,26 +49,21 @@ def table(root: Path, difficult: str = "included", sbd: str = "") -> pd.DataFram
     """
     devkit = _devkit(root)
     extra = _extra_masks(devkit, root, sbd)
-    official = {name: _read_split(devkit, name) for name in ("train", "val")}
-    train_aug = _read_split(devkit, "train_aug")
-    if not train_aug and extra:
-        train_aug = (set(extra) | official["train"]) - official["val"]
-    splits = official | {"train_aug": train_aug, "test": _read_split(devkit, "test")}
-    ids = sorted(set().union(*splits.values()))
-    if not ids:
+    splits = {name: _read_split(devkit, name) for name in ("train", "val", "train_aug", "test")}
+    official = splits["train"] | splits["val"]
+    if not splits["train_aug"] and extra:
+        splits["train_aug"] = (set(extra) | splits["train"]) - splits["val"]
+    if not (ids := sorted(set().union(*splits.values()))):
         lists = devkit / "ImageSets/Segmentation"
         raise SemplesError(lists, "no split list", "train.txt and val.txt", "complete the devkit")
-    rows, official_ids = [], official["train"] | official["val"]
+    masks = extra | {image: devkit / "SegmentationClass" / f"{image}.png" for image in official}
+    rows = []
     for image in tqdm(ids, desc="reading annotations", mininterval=2):
-        mask: Path | str = devkit / "SegmentationClass" / f"{image}.png"
-        if image not in official_ids:
-            mask = extra.get(image, "")
-        elif not Path(mask).exists():
-            mask = ""
+        mask, photo = masks.get(image), devkit / "JPEGImages" / f"{image}.jpg"
         labels = [] if image in splits["test"] else _labels(devkit, image, difficult == "included")
         names = [name for name in splits if image in splits[name]]
-        photo = devkit / "JPEGImages" / f"{image}.jpg"
-        rows.append([image, str(photo), str(mask), ";".join(names), ";".join(labels)])
+        path = str(mask) if mask and mask.exists() else ""
+        rows.append([image, str(photo), path, ";".join(names), ";".join(labels)])
     return pd.DataFrame(rows, columns=["id", "image", "mask", "split", "labels"])
 
 
@@ -97,16 +87,16 @@ def _extra_masks(devkit: Path, root: Path, sbd: str) -> dict[str, Path]:
     return {name: path.resolve() for name, path in files.items()}
 
 
-def _write_sbd_mask(folder: Path, palette: np.ndarray, job: tuple[str, str]) -> str:
+def _write_sbd_mask(folder: Path, palette: np.ndarray, path: Path) -> str:
     """Write the class indices of a .mat file as palette PNG; return its path relative to `folder`."""
-    path, image = job
+    name = f"masks/{path.stem}.png"
     try:
         mask = loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"].item()
     except Exception as error:  # loadmat raises errors of any kind on damaged files
         raise SemplesError(path, f"unreadable: {error}", "a class annotation of SBD", "restore the file") from error
-    with atomic_path(folder / "masks" / f"{image}.png") as partial_file:
+    with atomic_path(folder / name) as partial_file:
         write_mask(partial_file, mask, palette)
-    return f"masks/{image}.png"
+    return name
 
 
 def _read_split(devkit: Path, name: str) -> set[str]:

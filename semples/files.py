@@ -57,8 +57,7 @@ def atomic_path(path: Path, mark: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     old = path.with_name(f"{partial.name}-old")
-    for leftover in (partial, old):  # of a killed process that had the same number
-        _remove(leftover)
+    _remove(partial, old)  # of a killed process that had the same number
     try:
         yield partial
         require_replaceable(path, folder=partial.is_dir())
@@ -68,8 +67,7 @@ def atomic_path(path: Path, mark: bool = True) -> Iterator[Path]:
             path.rename(old)
         partial.replace(path)
     finally:
-        _remove(partial)
-        _remove(old)
+        _remove(partial, old)
 
 
 def require_replaceable(path: Path, folder: bool | None = None) -> None:
@@ -80,31 +78,28 @@ def require_replaceable(path: Path, folder: bool | None = None) -> None:
     """
     if _in_partial(path):
         return
+    problem = ""
     if parent := next((parent for parent in path.parents if parent.is_file()), None):
         path, problem = parent, "a file, where a folder is needed"
     elif path.is_symlink():
         problem = "a symbolic link"
-    elif not path.exists():
-        return
-    elif folder is not None and path.is_dir() != folder:
+    elif path.exists() and folder is not None and path.is_dir() != folder:
         problem = "a folder" if path.is_dir() else "a file"
     elif path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
         problem = "the working folder, or one above it"
-    else:
+    elif path.exists():
         problem = _unmarked(path)
     if problem:
-        expected = (
-            f"a new {'path' if folder is None else 'folder' if folder else 'file'}, or an unchanged one by semples"
-        )
+        expected = f"a new {'path' if folder is None else 'folder' if folder else 'file'}, or semples' own, unchanged"
         raise SemplesError(path, problem, expected, "choose another --out, or move away what is there")
 
 
 def _unmarked(path: Path) -> str:
     """Return which file at or below `path` has no mark; "" if all have one."""
+    marks = _marks(path if path.is_dir() else path.parent)
     if not path.is_dir():
-        marks, digest = _marks(path.parent), _fingerprint(path)
-        return "" if marks & {f"{digest} {path.name}", f"{digest} ./{path.name}"} else f"a file {FOREIGN}"
-    marks = _marks(path)
+        mark = _fingerprint(path)
+        return "" if marks & {f"{mark} {path.name}", f"{mark} ./{path.name}"} else f"a file {FOREIGN}"
     for file in sorted(file for file in path.rglob("*") if file.is_symlink() or not file.is_dir()):
         if file.name not in IGNORED and f"{_fingerprint(file)} ./{file.relative_to(path)}" not in marks:
             return f"a folder with the file {file.relative_to(path)}, {FOREIGN}"
@@ -113,13 +108,12 @@ def _unmarked(path: Path) -> str:
 
 def _mark(partial: Path, path: Path) -> None:
     """List an output before it gets its name: a crash in between must leave no output without a mark."""
+    folder, lines = path.parent, [f"{_fingerprint(partial)} {path.name}\n"]
     if partial.is_dir():
         files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MARKS)
-        folder, lines = partial, [f"{_fingerprint(file)} ./{file.relative_to(partial)}" for file in files]
-    else:
-        folder, lines = path.parent, [f"{_fingerprint(partial)} {path.name}"]
+        folder, lines = partial, [f"{_fingerprint(file)} ./{file.relative_to(partial)}\n" for file in files]
     with open(folder / MARKS, "a", encoding="utf-8", errors="surrogateescape") as marks:
-        marks.write("".join(f"{line}\n" for line in lines))
+        marks.writelines(lines)
 
 
 def _marks(folder: Path) -> set[str]:
@@ -142,17 +136,17 @@ def _in_partial(path: Path) -> bool:
     return any(PARTIAL.fullmatch(part) for part in path.parts)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed jobs left beside `path` while they wrote it. Only one job may write `path` at a time."""
-    for leftover in path.parent.glob(".*"):
-        if PARTIAL.fullmatch(leftover.name) and leftover.name.startswith(f".{path.name}.partial-"):
-            _remove(leftover)
+    prefix = f".{path.name}.partial-"
+    _remove(*(item for item in path.parent.glob(".*") if item.name.startswith(prefix) and PARTIAL.fullmatch(item.name)))
 
 
 def link_or_copy(source: Path, path: Path) -> None:

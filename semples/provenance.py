@@ -35,21 +35,17 @@ def code_digest(module: str) -> str:
     The workflow gives it to every rule as a parameter, so that a change of code reruns the rule.
     """
     trees: dict[str, str] = {}
-    _collect(module, trees)
+    waiting = [module]
+    while waiting:
+        path = PACKAGE.parent.joinpath(*(name := waiting.pop()).split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in trees or not path.exists():
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+                node.body = node.body[1:]
+            elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("semples"):
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        trees[name] = ast.dump(tree)
     return digest(trees)
-
-
-def _collect(module: str, trees: dict[str, str]) -> None:
-    path = PACKAGE.parent.joinpath(*module.split("."))
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if module in trees or not path.exists():
-        return
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:]
-    trees[module] = ast.dump(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("semples"):
-            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names)):
-                _collect(name, trees)

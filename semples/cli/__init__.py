@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from semples import __version__
-from semples.cli.arguments import add_flags, arguments
+from semples.cli.arguments import add_flags
 from semples.cli.commands import COMMANDS, GROUPS, Command
-from semples.cli.outputs import check_outputs
 from semples.errors import SemplesError
 from semples.runtime.gpu_lease import lease_gpus
 
@@ -20,17 +19,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         _run(args.row, args)
+    except BrokenPipeError:
+        pass
     except SemplesError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        return 0
     return 0
 
 
 def _run(command: Command, args: argparse.Namespace) -> None:
-    values = arguments(args)
-    check_outputs(command, args, values)
+    values = import_module("semples.cli.adapters").arguments(command, args)
     if command.gpus:
         run = values["settings"].run
         lease_gpus(run.device, run.devices if command.gpus == "all" else 1)
@@ -46,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     for row in COMMANDS:
         group, _, name = row.name.rpartition(" ")
         if group not in groups:
-            group_parser = top.add_parser(group, help=GROUPS[group], description=GROUPS[group])
-            groups[group] = group_parser.add_subparsers(dest="group", required=True, metavar="KIND")
+            parent = top.add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            groups[group] = parent.add_subparsers(dest="group", required=True, metavar="KIND")
         command = groups[group].add_parser(name, help=row.help, description=row.help)
         add_flags(command, row)
         command.set_defaults(row=row)

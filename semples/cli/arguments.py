@@ -1,49 +1,42 @@
-"""The flags of all commands, and the values that they stand for."""
+"""The flags of all commands."""
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from semples.cli.commands import Command
-from semples.config import load
-from semples.config.settings import Config, Run
-from semples.errors import SemplesError
 
-Flag = tuple[tuple[str, ...], dict[str, Any]]
-"""Names and options of argparse's add_argument."""
+Flag = tuple[tuple[str, ...], dict[str, Any]]  # names and options of argparse's add_argument
 
 
 def add_flags(parser: argparse.ArgumentParser, command: Command) -> None:
     """Add the flags of a row of the table of commands."""
     for key in command.flags.split():
         group: Any = parser.add_mutually_exclusive_group(required=True) if "|" in key else parser
-        for part in key.split("|"):
-            for names, options in FLAGS[part]:
-                group.add_argument(*names, **options | ({"required": False} if "|" in key else {}))
+        for names, options in map(flag_of, key.split("|")):
+            group.add_argument(*names, **options | ({"required": False} if "|" in key else {}))
 
 
-def _flag(*names: str, **options: Any) -> tuple[Flag, ...]:
-    return ((names, options),)
+def flag_of(key: str) -> Flag:
+    """Return a flag; that of `key?` may be left out, or be without a value: the workflow passes what a rule has."""
+    names, options = FLAGS[key.removesuffix("?")]
+    return names, options | ({"required": False, "nargs": "?"} if key.endswith("?") else {})
 
 
-def _path(name: str, help_text: str, required: bool = True, **options: Any) -> tuple[Flag, ...]:
+def _flag(*names: str, **options: Any) -> Flag:
+    return names, options
+
+
+def _path(name: str, help_text: str, required: bool = True, **options: Any) -> Flag:
     return _flag(name, **{"type": Path, "required": required, "help": help_text} | options)
 
 
-def _optional(name: str, help_text: str) -> tuple[Flag, ...]:
-    """A path that may be left out, or be without a value: the workflow passes what a rule has, or nothing."""
-    return _path(name, help_text, required=False, nargs="?")
-
-
-def _pairs(name: str, help_text: str, **options: Any) -> tuple[Flag, ...]:
+def _pairs(name: str, help_text: str, **options: Any) -> Flag:
     return _flag(name, **{"type": _pair, "metavar": "TITLE=PATH"} | options, nargs="*", default=[], help=help_text)
 
 
-def _runs(name: str, help_text: str, dest: str) -> tuple[Flag, ...]:
+def _runs(name: str, help_text: str, dest: str) -> Flag:
     return _pairs(name, help_text, dest=dest, type=_run, metavar="VARIANT:SEED=PATH")
 
 
@@ -69,10 +62,8 @@ def _table_spec(text: str) -> object:
 
 
 _MANIFEST = "manifest.csv that `semples data` wrote"
-_GENERATOR = "model.safetensors of the mask generator"
-_MASKS = "folder of mask PNGs named <id>.png"
 
-FLAGS: dict[str, tuple[Flag, ...]] = {
+FLAGS: dict[str, Flag] = {
     "action": _flag("action", nargs="?", choices=("show",), default="show", help="print the settings"),
     "against": _flag("--against", choices=("published",), help="print the settings beside the paper's, as a table"),
     "at_once": _flag("--at-once", type=int, default=1, help="number of jobs that run at the same time"),
@@ -84,13 +75,10 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "classes": _path("--classes", "classes.csv beside the manifest", dest="classes_file"),
     "compare": _path("--compare", "print the differences from another file of CAMs", False, metavar="OTHER"),
     "config": _flag("--config", default="config.yaml", help="YAML file, or settings as JSON text"),
-    "config_set": (
-        *_flag("--config", type=Path, default=Path("config.yaml"), help="YAML file"),
-        *_flag("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings, as `snakemake --config`"),
-    ),
+    "config_file": _flag("--config", type=Path, default=Path("config.yaml"), help="YAML file"),
     "copy": _flag("--copy", action="store_true", help="copy the rules, to edit them, instead of using the package's"),
     "device": _flag("--device", choices=("auto", "cpu", "cuda"), help="instead of `run.device`"),
-    "evaluation?": _optional("--evaluation", "JSON that `semples evaluate --cams` wrote"),
+    "evaluation": _path("--evaluation", "JSON that `semples evaluate --cams` wrote"),
     "evaluations": _runs("--evaluation", "JSON of an evaluation of CAMs", dest="evaluations"),
     "experiment": _flag("--experiment", help="one of `experiments`; default: the base settings"),
     "figure": _path("--out", "PNG to write; a PDF is written beside it"),
@@ -99,22 +87,17 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "format": _flag("--format", choices=("onnx", "torchscript"), default="onnx", help="file format"),
     "gallery_masks": _path("--masks", "folder of pseudo masks to show instead of thresholded CAMs", False),
     "gallery_threshold": _flag("--threshold", type=float, default=0.45, help="background threshold; default: 0.45"),
-    "generator": _path("--generator", _GENERATOR),
-    "generator?": _optional("--generator", _GENERATOR),
+    "generator": _path("--generator", "model.safetensors of the mask generator"),
     "guide": _path("--guide", "folder that `semples guide` wrote"),
     "image": _flag("--image", metavar="ID", help="show the maps of this image"),
     "images": _flag("--images", type=int, default=200, help="most images on the page; default: 200"),
     "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
     "library": _flag("--library", choices=("timm", "smp", "transformers"), required=True, help="library that has it"),
     "manifest": _path("--manifest", _MANIFEST),
-    "manifest?": _optional("--manifest", _MANIFEST),
     "manual": _flag("--manual", type=json.loads, default={}, metavar="JSON", help="words written by hand, by class"),
     "mask_folders": _pairs("--masks", "folders of masks"),
-    "masks": _path("--masks", _MASKS),
-    "masks?": _optional("--masks", _MASKS),
-    "max_side": _flag(
-        "--max-side", type=int, default=1024, help="downscale larger photographs to this side, in pixels"
-    ),
+    "masks": _path("--masks", "folder of mask PNGs named <id>.png"),
+    "max_side": _flag("--max-side", type=int, default=1024, help="downscale larger photographs to this side in pixels"),
     "metrics": _pairs("--metrics", "metrics.jsonl files"),
     "model": _flag("--model", required=True, help="name of the backbone in that library"),
     "names": _flag("--names", action="store_true", help="also draw the name of each image's class"),
@@ -122,21 +105,19 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "out": _path("--out", "output path"),
     "own_manifest": _path("--manifest", f"{_MANIFEST}; default: that of the run the file belongs to", False),
     "page": _path("--out", "HTML file to write"),
-    "page?": _path("--out", "HTML file to write; default: paper.html in that folder", False),
+    "report_page": _path("--out", "HTML file to write; default: paper.html in that folder", False),
     "photos": _flag("photos", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="photographs, or folders of them"),
     "preset": _flag("--preset", default="mini", help="mini, photos, voc12, coco14, or a YAML file; default: mini"),
     "prompt_bank": _path("--prompts", "prompts.safetensors that `semples cpl` wrote"),
     "prompts": _pairs("--prompts", "prompts.safetensors files"),
     "rows": _runs("--evaluation", "JSON of an evaluation", dest="rows"),
-    "run": (
-        *_flag("--run", metavar="JSON", help="settings of `run` as JSON text; default: $SEMPLES_RUN"),
-        *_flag("--threads", type=int, help="CPU threads or processes, instead of `run.threads`"),
-    ),
+    "run": _flag("--run", metavar="JSON", help="settings of `run` as JSON text; default: $SEMPLES_RUN"),
     "run_folder": _path("--base", "folder of the run; default: results/<name>", False),
     "save": _path("--save", "draw the maps over the photograph", False, metavar="PNG"),
     "scales": _flag("--scales", type=float, nargs="+", default=[], help="test scales; default: those of the training"),
     "schema": _flag("--schema", action="store_true", help="print the JSON schema of config.yaml"),
     "seed": _flag("--seed", type=int, default=0, help="random seed"),
+    "set": _flag("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings as `snakemake --config`"),
     "shard": _flag("--shard", metavar="N-of-M", help="share of the images that this job takes; default: all"),
     "shards": _path("--shards", "files of `cams`, or folders of `crf`", nargs="+"),
     "size": _flag("--size", type=int, nargs=2, default=[512, 512], metavar=("HEIGHT", "WIDTH"), help="input size"),
@@ -145,59 +126,14 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
     "split": _flag("--split", required=True, help="split of the manifest"),
     "start": _path("--start", "model.safetensors to start from"),
     "tables": _path("--tables", "CSVs of `semples tables paper`", nargs="+"),
-    "tables_folder": _path("--out", "folder to write into"),
+    "tables_out": _path("--out", "folder to write into"),
     "targets": _flag("targets", nargs="*", default=["all"], help="all, results, tables, figures, or names of tables"),
     "test_split": _flag("--split", default="test", help="split of the manifest"),
     "texts": _flag("--text", dest="texts", nargs="+", default=[], help="texts to look for"),
     "threshold": _flag("--threshold", type=float, required=True, help="background threshold of the IoU that ranks"),
-    "weights?": _optional("--weights", "safetensors file that `semples weights` wrote"),
+    "threads": _flag("--threads", type=int, help="CPU threads or processes, instead of `run.threads`"),
+    "weights": _path("--weights", "safetensors file that `semples weights` wrote"),
     "what": _flag("what", nargs="?", choices=["check"], help="only report on the data set"),
     "words": _path("--words", "words.csv of learned prompts"),
     "words_files": _runs("--words", "words.csv of one run of cpl", dest="words"),
 }
-
-
-def arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of a command's function: values of flags, settings in the place of --config and --run.
-
-    Raises:
-        SemplesError: A configuration is missing, unreadable or has wrong values.
-    """
-    values = {key: value for key, value in vars(args).items() if key not in ("action", "command", "group", "row")}
-    if "set" in values:
-        values["config"] = _configuration(values["config"], values.pop("set"))
-    elif "config" in values:
-        settings = load.read(values.pop("config"))
-        values["settings"] = settings.model_copy(update={"run": _run_settings(settings.run, values)})
-    elif "run" in values:
-        values["run"] = _run_settings(Run(), values)
-    return values
-
-
-def _run_settings(run: Run, values: dict[str, Any]) -> Run:
-    """Return `run` overridden by --run (or $SEMPLES_RUN) and --threads, which are removed from `values`."""
-    if "run" not in values:
-        return run
-    text, threads, where = values.pop("run"), values.pop("threads"), "--run"
-    if text is None:
-        text, where = os.environ.get("SEMPLES_RUN", "{}"), "$SEMPLES_RUN"
-    try:
-        changes = json.loads(text)
-    except json.JSONDecodeError:
-        changes = None
-    if not isinstance(changes, dict):
-        raise SemplesError(where, repr(text), "settings of `run` as a JSON object", 'write it as {"device": "cpu"}')
-    return load.check(Run, load.merge(run.model_dump(), changes | ({"threads": threads} if threads else {})), where)
-
-
-def _configuration(path: Path, pairs: list[str]) -> Config:
-    """Return the configuration of a YAML file overridden by KEY=VALUE pairs, whose values are YAML."""
-    values = load.read_yaml(path)
-    for pair in pairs:
-        try:
-            key, value = pair.split("=", 1)
-            values = load.merge(values, {key: yaml.safe_load(value)})
-        except (ValueError, yaml.YAMLError) as error:
-            expected = "KEY=VALUE with a value in YAML"
-            raise SemplesError("--set", repr(pair), expected, "write it as `seeds=[0,1,2]`") from error
-    return load.load(values, str(path))

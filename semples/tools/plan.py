@@ -13,18 +13,9 @@ from semples.planning.network_counts import estimate
 from semples.planning.targets import Targets
 from semples.stages.tables.formats import markdown
 
-RULES = {"evaluate": "evaluate_cams"}
-"""Rules whose name is not that of the stage."""
-
 
 def run(config: Config, targets: Sequence[str], device: str | None, at_once: int) -> None:
-    """Print a row per rule and the totals.
-
-    Args:
-        targets: Targets of the workflow: all, results, tables, figures, or names of tables.
-        device: "cpu", "cuda" or "auto"; None for that of the settings.
-        at_once: Number of jobs that run at the same time.
-    """
+    """Print a row per rule that the workflow's `targets` need, and the totals with `at_once` jobs side by side."""
     known = ["all", "results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "correct the target")
@@ -35,7 +26,7 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     frame = estimate(config, size, kind, targets).set_index("stage")
     frame = frame.reindex([*frame.index, *(stage for stage in jobs if stage not in frame.index)])
     frame["jobs"] = pd.Series({stage: len(stage_jobs) for stage, stage_jobs in jobs.items()})
-    shown = frame.reset_index(names="rule").replace({"rule": RULES})
+    shown = frame.reset_index(names="rule").replace({"rule": {"evaluate": "evaluate_cams"}})
     for column, digits in {"hours": 2, "GPU GB": 1, "disk GB": 2}.items():
         shown[column] = [f"{value:.{digits}f}" if value == value else "" for value in shown[column]]
     hours = frame["hours"].sum()

@@ -12,9 +12,9 @@ import pytest
 
 from semples import files
 from semples.cli import main
-from semples.cli.arguments import FLAGS
+from semples.cli.adapters import outputs
+from semples.cli.arguments import flag_of
 from semples.cli.commands import COMMANDS
-from semples.cli.outputs import _outputs
 from semples.errors import SemplesError
 from semples.files import atomic_path, remove_leftovers, require_replaceable, write_text
 from semples.training.checkpoint import Checkpoint, Position
@@ -28,19 +28,17 @@ def words(row, out: Path, source: Path) -> list[str]:
     """A complete command line of a row, with `source` for all its required inputs."""
     line = row.name.split()
     for key in row.flags.split():
-        for flags, options in FLAGS[key.split("|")[0]]:
-            positional = not flags[0].startswith("-")
-            if flags[0] in ("--out", "--save"):
-                line += [flags[0], str(out)]
-            elif "=PATH" in options.get("metavar", ""):
-                line += [flags[0], f"variant:0={source}"]
-            elif flags[0] == "--config":
-                line += [flags[0], '{"data": {"source": "mini"}}'] if options.get("type") is None else []
-            elif options.get("required") or "|" in key or (positional and options.get("nargs") != "?"):
-                line += [
-                    *flags[: not positional],
-                    VALUES.get(flags[0], str(source) if options.get("type") is Path else "name"),
-                ]
+        (flag, *_), options = flag_of(key.split("|")[0])
+        positional = not flag.startswith("-")
+        if flag in ("--out", "--save"):
+            line += [flag, str(out)]
+        elif "=PATH" in options.get("metavar", ""):
+            line += [flag, f"variant:0={source}"]
+        elif flag == "--config":
+            line += [flag, '{"data": {"source": "mini"}}'] if options.get("type") is None else []
+        elif options.get("required") or "|" in key or (positional and options.get("nargs") != "?"):
+            value = VALUES.get(flag, str(source) if options.get("type") is Path else "name")
+            line += [value] if positional else [flag, value]
     return line + (["--image", "a"] if row.name == "inspect" else [])
 
 
@@ -94,7 +92,7 @@ def test_a_folder_of_the_user_is_no_output(row, tmp_path, source, capsys):
 @pytest.mark.parametrize("row", WRITING, ids=lambda row: row.name)
 def test_a_file_of_the_user_is_no_output(row, tmp_path, source, capsys):
     out = tmp_path / "mine.png"
-    paths = [out] if row in WHOLE else [path for path, _ in _outputs(row, out)]
+    paths = [out] if row in WHOLE else [path for path, _ in outputs(row, out)]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         path.write_text("precious")

@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 from semples.cli import main
-from semples.cli.arguments import FLAGS
+from semples.cli.arguments import flag_of
 from semples.cli.commands import COMMANDS
 
 QUICK = json.dumps({"data": {"source": "mini", "scenes": {"train": 1, "val": 1}}})
@@ -22,7 +22,7 @@ def test_a_command_passes_each_flag_to_its_function(row):
     module, _, name = row.function.partition(":")
     function = getattr(import_module(f"semples.{module}"), name)
     keys = row.flags.replace("|", " ").split()
-    values = {destination(*flag) for key in keys for flag in FLAGS[key]} - {"action"}
+    values = {destination(*flag_of(key)) for key in keys} - {"action"}
     if "set" not in values and "config" in values:
         values = values - {"config", "run"} | {"settings"}
     inspect.signature(function).bind(**dict.fromkeys(values - {"set", "threads"}))

@@ -85,7 +85,7 @@ def imports_of(module: str, inside_functions: bool = True) -> set[str]:
 def third_party(stage: str) -> set[str]:
     """Top-level modules from outside that a stage's command imports, by way of whatever modules of the package."""
     # the command line imports a stage only when asked for it: what its functions import is not counted
-    waiting = {"semples.cli", f"semples.stages.{stage}", f"semples.tools.{stage}"}
+    waiting = {"semples.cli", "semples.cli.adapters", f"semples.stages.{stage}", f"semples.tools.{stage}"}
     waiting |= {f"semples.stages.{stage}.{path.stem}" for path in (ROOT / "semples/stages" / stage).glob("*.py")}
     seen: set[str] = set()
     while waiting:

@@ -3,64 +3,43 @@
 import cv2
 import numpy as np
 
-from semples.mini.textures import SIZE
+from semples.mini.textures import SIZE, Rng
 
-ANIMALS = ("cow", "fox")
 CLASSES = ("boat", "train", "cow", "plane", "car", "fox")
 OVERSAMPLE = 2  # drawn at twice the size, then averaged down
 SHIFT = 4  # fractional bits of OpenCV's fixed-point vertices
 TILT = {"boat": 8, "train": 3, "cow": 5, "plane": 30, "car": 5, "fox": 6}  # degrees, standard deviation
 Paint = tuple[float, ...]  # RGB, 0 to 255
-# (body, trim) paints. All vehicles share one list and all animals the other, so that colour does not tell a class.
-LACQUERS: list[tuple[Paint, Paint]] = [
-    ((196, 52, 46), (248, 240, 224)),
-    ((52, 104, 178), (236, 238, 242)),
-    ((46, 118, 82), (232, 204, 96)),
-    ((240, 188, 56), (60, 66, 84)),
-    ((240, 240, 238), (196, 60, 56)),
-    ((224, 228, 234), (52, 92, 168)),
-]
-COATS: list[tuple[Paint, Paint]] = [
-    ((242, 238, 230), (44, 38, 38)),
-    ((222, 116, 42), (250, 240, 226)),
-    ((134, 82, 50), (240, 230, 214)),
-    ((206, 160, 110), (250, 244, 232)),
-    ((120, 116, 118), (236, 234, 232)),
-]
+# paints of body and trim. All vehicles share one list and all animals the other, so that colour does not tell a class.
+LACQUERS = ("c4342e f8f0e0", "3468b2 eceef2", "2e7652 e8cc60", "f0bc38 3c4254", "f0f0ee c43c38", "e0e4ea 345ca8")
+COATS = ("f2eee6 2c2626", "de742a faf0e2", "865232 f0e6d6", "cea06e faf4e8", "787476 eceae8")
 DARK, GLASS, LAMP, HUB = (34, 32, 38), (176, 216, 232), (255, 236, 150), (190, 192, 198)
 Part = tuple[np.ndarray, Paint]  # vertices (n, 2) in the unit frame, paint
 
 
-def draw_object(
-    rng: np.random.Generator, name: str, centre: np.ndarray, radius: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Paint the named object in a random pose.
+def draw_object(rng: Rng, name: str, centre: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Paint the named object in a random pose; `centre` is (x, y), in pixels as `radius` is.
 
-    Args:
-        name: One of CLASSES.
-        centre: (x, y) in pixels.
-        radius: Pixels.
     Returns:
         Colour, RGB float32 (64, 64, 3), 0 to about 300, and coverage, float32 (64, 64), 0 to 1.
     """
-    paints = COATS if name in ANIMALS else LACQUERS
-    body, trim = paints[rng.integers(len(paints))]
-    parts = OBJECTS[name](rng, body, trim)
-    frame = _pose(rng, TILT[name], radius)
+    paints = COATS if name in ("cow", "fox") else LACQUERS
+    body, trim = (tuple(bytes.fromhex(paint)) for paint in paints[rng.integers(len(paints))].split())
+    parts, frame = OBJECTS[name](rng, body, trim), _pose(rng, TILT[name], radius)
     side = SIZE * OVERSAMPLE
-    painted, filled = (np.zeros(shape, np.uint8) for shape in ((side, side, 3), (side, side)))
+    painted, filled = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
     jitter = rng.normal(0, 10, 3)
     for points, paint in parts:
         corners = ((points @ frame.T + centre) * OVERSAMPLE * 2**SHIFT).astype(np.int32)
         cv2.fillPoly(painted, [corners], np.clip(paint + jitter, 0, 255).tolist(), cv2.LINE_8, SHIFT)
         cv2.fillPoly(filled, [corners], 255, cv2.LINE_8, SHIFT)
-    cover = cv2.resize(filled, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    colour = cv2.resize(painted, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    colour /= np.maximum(cover, 1 / 255)[..., None]
+    colour, cover = (cv2.resize(drawn, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for drawn in (painted, filled))
+    cover = cover.astype(np.float32) / 255
+    colour = colour.astype(np.float32) / np.maximum(cover, 1 / 255)[..., None]
     return colour * _light(rng, centre, radius)[..., None], cover
 
 
-def _pose(rng: np.random.Generator, tilt: float, radius: float) -> np.ndarray:
+def _pose(rng: Rng, tilt: float, radius: float) -> np.ndarray:
     """Draw a linear map (2, 2) from the unit frame to pixels: flip, stretch, tilt by `tilt` degrees (deviation)."""
     angle = np.deg2rad(rng.normal(0, tilt))
     flip = 1 if rng.random() < 0.5 else -1
@@ -69,7 +48,7 @@ def _pose(rng: np.random.Generator, tilt: float, radius: float) -> np.ndarray:
     return radius * rotation @ stretch
 
 
-def _light(rng: np.random.Generator, centre: np.ndarray, radius: float) -> np.ndarray:
+def _light(rng: Rng, centre: np.ndarray, radius: float) -> np.ndarray:
     """Draw brightness float32 (64, 64), lit from above and from one side."""
     side = rng.uniform(-0.12, 0.12)
     x, y = (np.arange(SIZE, dtype=np.float32) - centre[:, None]) / radius
@@ -91,7 +70,7 @@ def _path(*points: tuple[float, float]) -> np.ndarray:
     return np.array(points, float)
 
 
-def _boat(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
+def _boat(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
     reach = rng.uniform(0.55, 0.85)
     sail = (250, 247, 238) if rng.random() < 0.6 else trim
     return [
@@ -103,7 +82,7 @@ def _boat(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     ]
 
 
-def _train(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
+def _train(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
     nose = rng.uniform(0.0, 0.3)
     windows = [(_box(x, -0.32, x + 0.3, 0.0), GLASS) for x in (-0.9, -0.48, -0.06, 0.36)]
     wheels = [(_oval(x, 0.6, 0.16, 0.17), DARK) for x in (-0.8, -0.4, 0.35, 0.75)]
@@ -118,7 +97,7 @@ def _train(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     ]
 
 
-def _cow(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
+def _cow(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
     drop = rng.uniform(-0.25, 0.5)  # head up or grazing
     legs = [(_box(x, 0.2, x + 0.15, 0.88, rng.uniform(-0.1, 0.1)), body) for x in (-0.66, -0.42, 0.2, 0.42)]
     spots = [(_oval(x, rng.uniform(-0.3, 0.1), rng.uniform(0.12, 0.24), 0.17), trim) for x in (-0.5, -0.1, 0.3)]
@@ -135,7 +114,7 @@ def _cow(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     ]
 
 
-def _plane(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
+def _plane(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
     sweep, span = rng.uniform(0.3, 0.6), rng.uniform(0.6, 0.9)
     dull = tuple(0.78 * np.array(body))
     return [
@@ -149,7 +128,7 @@ def _plane(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     ]
 
 
-def _car(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
+def _car(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
     roof, back = rng.uniform(-0.62, -0.45), rng.uniform(-0.8, -0.55)
     wheels = [(_oval(x, 0.42, r, r), paint) for x in (-0.56, 0.58) for r, paint in ((0.25, DARK), (0.11, HUB))]
     return [
@@ -163,11 +142,7 @@ def _car(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
     ]
 
 
-# vertices of the head, before it is lowered by a random amount
-FOX_HEAD = ((0.36, -0.36), (0.88, -0.38), (1.06, -0.02), (0.62, 0.12), (0.36, -0.02))
-
-
-def _fox(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
+def _fox(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
     lift, drop = rng.uniform(-0.5, 0.3), rng.uniform(-0.15, 0.25)  # tail and head
     step = rng.uniform(-0.22, 0.22)
     legs = [(_box(x, 0.15, x + 0.13, 0.8, s), DARK) for x, s in zip((-0.45, -0.28, 0.2, 0.36), (step, -step) * 2)]
@@ -179,7 +154,7 @@ def _fox(rng: np.random.Generator, body: Paint, trim: Paint) -> list[Part]:
         (_oval(0.32, 0.16, 0.2, 0.2), trim),
         (_path((0.44, drop - 0.38), (0.44, drop - 0.74), (0.62, drop - 0.42)), body),
         (_path((0.66, drop - 0.42), (0.8, drop - 0.74), (0.84, drop - 0.36)), body),
-        (_path(*((x, drop + y) for x, y in FOX_HEAD)), body),
+        (_path((0.36, -0.36), (0.88, -0.38), (1.06, -0.02), (0.62, 0.12), (0.36, -0.02)) + np.array((0, drop)), body),
         (_path((0.62, drop + 0.12), (1.06, drop - 0.02), (0.74, drop - 0.1)), trim),
         (_oval(1.04, drop - 0.03, 0.06, 0.06), DARK),
         (_oval(0.72, drop - 0.22, 0.05, 0.05), DARK),

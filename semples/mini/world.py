@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semples.mini.shapes import CLASSES, draw_object
-from semples.mini.textures import SIZE, draw_texture
+from semples.mini.textures import SIZE, Rng, draw_texture
 
 BACKGROUND_OF = dict(zip(CLASSES, ("water", "rails", "grass", "sky", "road", "snow"), strict=True))
 NEUTRAL = ("sand", "wall", "carpet")
@@ -21,21 +21,14 @@ UPPER = ("sky", "wall")  # backgrounds drawn above the others
 class Scene:
     """One drawn picture with its labels."""
 
-    image: np.ndarray
-    """RGB uint8 (64, 64, 3)."""
-    mask: np.ndarray
-    """uint8 (64, 64): 0 background, k + 1 where CLASSES[k] is visible."""
-    word_map: np.ndarray
-    """uint8 (64, 64): index into WORDS."""
-    objects: tuple[str, ...]
-    """Visible classes in the order of CLASSES."""
-    backgrounds: tuple[str, ...]
-    """Visible backgrounds in the order of BACKGROUNDS."""
+    image: np.ndarray  # RGB uint8 (64, 64, 3)
+    mask: np.ndarray  # uint8 (64, 64): 0 background, k + 1 where CLASSES[k] is visible
+    word_map: np.ndarray  # uint8 (64, 64): index into WORDS
+    objects: tuple[str, ...]  # visible classes in the order of CLASSES
+    backgrounds: tuple[str, ...]  # visible backgrounds in the order of BACKGROUNDS
 
 
-def draw_scene(
-    rng: np.random.Generator, association: float = 0.9, two_objects: float = 0.3, shared: float = 0.88
-) -> Scene:
+def draw_scene(rng: Rng, association: float = 0.9, two_objects: float = 0.3, shared: float = 0.88) -> Scene:
     """Draw a scene of the data set.
 
     Args:
@@ -50,13 +43,12 @@ def draw_scene(
     return compose(rng, objects, [*own, *map(str, neutral)])
 
 
-def compose(rng: np.random.Generator, objects: list[str], backgrounds: list[str]) -> Scene:
+def compose(rng: Rng, objects: list[str], backgrounds: list[str]) -> Scene:
     """Draw up to two objects over one to three backgrounds, each on its own background where that is present."""
     regions = split_frame(rng, backgrounds)
-    word_map = np.zeros((SIZE, SIZE), np.uint8)
-    image = np.zeros((SIZE, SIZE, 3), np.float32)
-    for name in backgrounds:
-        region = regions == backgrounds.index(name)
+    word_map, image = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE, 3), np.float32)
+    for index, name in enumerate(backgrounds):
+        region = regions == index
         image[region] = draw_texture(rng, name)[region]
         word_map[region] = WORDS.index(name)
     for index, name in enumerate(objects):
@@ -65,22 +57,13 @@ def compose(rng: np.random.Generator, objects: list[str], backgrounds: list[str]
         image += alpha[..., None] * (colour - image)
         word_map[alpha > 0.5] = WORDS.index(name)
     image = image * rng.uniform(0.88, 1.1) + rng.normal(0, 2.5, image.shape).astype(np.float32)
-    return _scene(np.clip(image, 0, 255).astype(np.uint8), word_map)
+    mask = np.where(word_map < len(CLASSES), word_map + 1, 0).astype(np.uint8)
+    visible = [WORDS[index] for index in np.unique(word_map)]
+    kinds = (tuple(name for name in visible if name in kind) for kind in (CLASSES, BACKGROUNDS))
+    return Scene(np.clip(image, 0, 255).astype(np.uint8), mask, word_map, *kinds)
 
 
-def _scene(image: np.ndarray, word_map: np.ndarray) -> Scene:
-    """Return the scene of an image and its word map; a word without a visible pixel is not named."""
-    names = [WORDS[index] for index in np.flatnonzero(np.bincount(word_map.ravel()))]
-    return Scene(
-        image=image,
-        mask=np.where(word_map < len(CLASSES), word_map + 1, 0).astype(np.uint8),
-        word_map=word_map,
-        objects=tuple(name for name in names if name in CLASSES),
-        backgrounds=tuple(name for name in names if name in BACKGROUNDS),
-    )
-
-
-def split_frame(rng: np.random.Generator, backgrounds: list[str]) -> np.ndarray:
+def split_frame(rng: Rng, backgrounds: list[str]) -> np.ndarray:
     """Divide the frame into bands with wavy, tilted borders: int (64, 64), indices into `backgrounds`."""
     order = rng.permutation(len(backgrounds))
     upper = np.array([backgrounds[index] not in UPPER for index in order])
@@ -88,24 +71,18 @@ def split_frame(rng: np.random.Generator, backgrounds: list[str]) -> np.ndarray:
     across, along = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     tilt, phase, length = rng.normal(0, 0.12), rng.uniform(0, 6.3), rng.uniform(9, 22)
     height = across + tilt * (along - SIZE / 2) + rng.uniform(0.3, 2.0) * np.sin(along / length * 2 + phase)
-    share = rng.uniform(0.8, 1.4, len(order))
-    share *= [0.8 if backgrounds[index] in NEUTRAL else 1.0 for index in order]
+    share = rng.uniform(0.8, 1.4, len(order)) * [0.8 if backgrounds[index] in NEUTRAL else 1.0 for index in order]
     borders = SIZE * np.cumsum(share)[:-1] / share.sum()
     band = np.searchsorted(borders, height) if len(borders) else np.zeros((SIZE, SIZE), int)
     band = band if rng.random() < 0.75 or not upper.all() else band.T
     return order[band]
 
 
-def _position(
-    rng: np.random.Generator, name: str, word_map: np.ndarray, index: int, count: int
-) -> tuple[np.ndarray, float]:
+def _position(rng: Rng, name: str, word_map: np.ndarray, index: int, count: int) -> tuple[np.ndarray, float]:
     """Draw centre (x, y) and radius of object `index` of `count`, in pixels, on its own background if present."""
     radius = rng.uniform(15, 25) if count == 1 else rng.uniform(12, 17)
     own = np.argwhere(word_map == WORDS.index(BACKGROUND_OF[name]))
-    if len(own):
-        y, x = own[rng.integers(len(own))]
-    else:
-        y, x = rng.uniform(0, SIZE, 2)
+    y, x = own[rng.integers(len(own))] if len(own) else rng.uniform(0, SIZE, 2)
     left, right = (0, SIZE) if count == 1 else (SIZE // 2 * index, SIZE // 2 * (index + 1))
     inset = radius * 0.85
     x = np.clip(x, min(left + inset, (left + right) / 2), max(right - inset, (left + right) / 2))

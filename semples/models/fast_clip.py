@@ -1,7 +1,6 @@
 """Drop-in replacements for open_clip's attention and patch embedding: same outputs, fewer matrix products.
 
-open_clip ships no types, and some of the attributes read here are private. Where a version lacks one, the computation
-is left to open_clip.
+Some of the attributes read here are private. Where a version lacks one, the computation is left to open_clip.
 """
 
 from typing import Any
@@ -47,8 +46,7 @@ class SelfAttention(nn.Module):
 
     def attend_last_query(self, tokens: Tokens, index: int) -> Float[Tensor, "batch 1 width"]:
         """Return the attention output of the token at `index` alone, which attends to all tokens."""
-        weights, biases = self.in_proj_weight, self.in_proj_bias
-        width = tokens.shape[2]
+        weights, biases, width = self.in_proj_weight, self.in_proj_bias, tokens.shape[2]
         query = F.linear(tokens[:, index : index + 1], weights[:width], biases[:width])
         key, value = F.linear(tokens, weights[width:], biases[width:]).chunk(2, dim=2)
         return self._attend(query, key, value, None)
@@ -64,8 +62,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, original: nn.Conv2d) -> None:
         super().__init__()
-        self.size = original.kernel_size
-        self.weight, self.bias = original.weight, original.bias
+        self.size, self.weight, self.bias = original.kernel_size, original.weight, original.bias
 
     def forward(self, pixels: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width rows columns"]:
         """Convolve; pixels that fill no whole patch are left out."""
@@ -94,14 +91,13 @@ def encode_embedded(clip: Any, embedded: Tokens, end: int) -> Float[Tensor, "bat
     """
     index = {"first": 0, "last": -1}.get(clip.text_pool_type, end)
     if clip.attn_mask is None or index != end:
-        hidden = clip.transformer(embedded + clip.positional_embedding, attn_mask=clip.attn_mask)
-        token = clip.ln_final(hidden)[:, index]
+        tokens = clip.transformer(embedded + clip.positional_embedding, attn_mask=clip.attn_mask)
+        token = clip.ln_final(tokens)[:, index]
     else:
-        used = end + 1
-        embedded = embedded[:, :used] + clip.positional_embedding[:used]
-        token = clip.ln_final(_last_token(clip.transformer, embedded, end, clip.attn_mask[:used, :used]))
-    projection = clip.text_projection
-    if projection is None:
+        used = slice(end + 1)
+        embedded = embedded[:, used] + clip.positional_embedding[used]
+        token = clip.ln_final(_last_token(clip.transformer, embedded, end, clip.attn_mask[used, used]))
+    if (projection := clip.text_projection) is None:
         return token
     return projection(token) if isinstance(projection, nn.Linear) else token @ projection
 

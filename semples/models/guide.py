@@ -14,7 +14,7 @@ from semples.models.fast_clip import encode_embedded, encode_image, speed_up
 FinalPeriod = Literal["end_of_word", "bare"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TEXT_BATCH = 256
-FILLS = {"black": (0.0, 0.0, 0.0), "white": (1.0, 1.0, 1.0)}
+Pixels = Float[Tensor, "batch 3 size size"]
 
 
 class Guide(nn.Module):
@@ -22,10 +22,9 @@ class Guide(nn.Module):
 
     `image_centre` and `text_centre`, (1,) or (width,), are subtracted before the final L2 normalisation. They are zero
     unless they were set to the means over many embeddings: all images have a part in common that no text has, and the
-    other way round (the modality gap, arXiv 2203.02053).
+    other way round (the modality gap, arXiv 2203.02053). `width` is that of a token vector.
 
     Args:
-        clip, tokenizer: open_clip's model and its tokenizer.
         normalisation: `guide` takes the pixel statistics of the model, `imagenet` those of ImageNet.
         fill: Colour of masked pixels: `mean`, `black` or `white`.
     Raises:
@@ -50,19 +49,14 @@ class Guide(nn.Module):
         visual = self.clip.visual
         size = visual.image_size
         self.image_size: int = size if isinstance(size, int) else size[0]
+        self.width: int = self.clip.token_embedding.embedding_dim
         own = normalisation == "guide"
-        mean, std = (visual.image_mean, visual.image_std) if own else (IMAGENET_MEAN, IMAGENET_STD)
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        colour = torch.tensor(mean if fill == "mean" else FILLS[fill]).view(3, 1, 1)
-        self.register_buffer("image_centre", torch.zeros(1), persistent=False)
-        self.register_buffer("text_centre", torch.zeros(1), persistent=False)
-        self.register_buffer("fill", (colour - self.mean) / self.std, persistent=False)
-
-    @property
-    def width(self) -> int:
-        """Return the number of components of a token vector."""
-        return self.clip.token_embedding.embedding_dim
+        statistics = (visual.image_mean, visual.image_std) if own else (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
+        colour = {"mean": mean, "black": torch.zeros(3, 1, 1), "white": torch.ones(3, 1, 1)}[fill]
+        buffers = {"mean": mean, "std": std, "fill": (colour - mean) / std}
+        for name, value in {**buffers, "image_centre": torch.zeros(1), "text_centre": torch.zeros(1)}.items():
+            self.register_buffer(name, value, persistent=False)
 
     def train(self, mode: bool = True) -> "Guide":
         """Stay in evaluation mode whatever `mode`: the guide is frozen."""
@@ -71,17 +65,14 @@ class Guide(nn.Module):
     def normalise(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 size size"]:
         """Resize RGB images in [0, 1] to the guide's square and normalise them; zero is the mean colour."""
         images = images.float()  # under mixed precision they arrive in half, which resizing does not know
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            size = (self.image_size, self.image_size)
+        if images.shape[-2:] != (size := (self.image_size, self.image_size)):
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
         return (images - self.mean) / self.std
 
-    def encode_image(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch width"]:
-        """Return the embeddings of normalised pixels."""
+    def encode_image(self, pixels: Pixels) -> Float[Tensor, "batch width"]:
         return _centred(encode_image(self.clip, pixels), self.image_centre)
 
     def encode_text(self, sentences: list[str]) -> Float[Tensor, "sentences width"]:
-        """Return the embeddings of sentences."""
         tokens = self.tokenizer(sentences).to(self.mean.device)
         parts = [self.clip.encode_text(part) for part in tokens.split(TEXT_BATCH)]
         return _centred(torch.cat(parts), self.text_centre)
@@ -96,8 +87,7 @@ class Guide(nn.Module):
     ) -> Float[Tensor, "classes width"]:
         """Return the embeddings of "a photo of {vectors}." with learned vectors in place of token embeddings.
 
-        They go through the model's own text tower: the result is `encode_text` of the same sentence where the vectors
-        are the embeddings of real tokens.
+        Where the vectors are the embeddings of real tokens, the result is `encode_text` of the same sentence.
 
         Args:
             vectors: Learned vectors; their length is at most the context length less 6.
@@ -116,10 +106,8 @@ class Guide(nn.Module):
         """Return the embeddings of the tokens of `words`."""
         return self.clip.token_embedding(torch.tensor(self.tokenizer.encode(words), device=self.mean.device))
 
-    def patch_cosines(
-        self, pixels: Float[Tensor, "batch 3 size size"], embeddings: Float[Tensor, "embeddings width"]
-    ) -> Float[Tensor, "batch embeddings rows columns"]:
-        """Return the cosine of every patch with every embedding, clamped at 0.
+    def patch_cosines(self, pixels: Pixels, embeddings: Float[Tensor, "embeddings width"]) -> Tensor:
+        """Return the cosine, clamped at 0, of every embedding with every patch: (batch, embeddings, rows, columns).
 
         A patch's embedding is its last token through the final norm and projection, as the class token's is. Pixels are
         normalised, embeddings L2-normalised.
@@ -128,11 +116,10 @@ class Guide(nn.Module):
             SemplesError: The image tower is no vision transformer.
         """
         features, grid = self._patch_features(pixels)
-        patches = _centred(features, self.image_centre)
-        cosines = (patches @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
+        cosines = (_centred(features, self.image_centre) @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
         return cosines.transpose(1, 2).unflatten(2, grid)
 
-    def _patch_features(self, pixels: Tensor) -> tuple[Float[Tensor, "batch patches width"], tuple[int, int]]:
+    def _patch_features(self, pixels: Pixels) -> tuple[Float[Tensor, "batch patches width"], tuple[int, int]]:
         """Return projected patch tokens and their grid, of open_clip's transformers and of timm's."""
         visual = self.clip.visual
         trunk: Any = getattr(visual, "trunk", None)
@@ -151,17 +138,14 @@ class Guide(nn.Module):
 
     def _prompt_tokens(self, length: int, final_period: str) -> tuple[Int[Tensor, "1 context"], int]:
         """Return token ids of "a photo of {length placeholders}." and the position of the first placeholder."""
-        key = (length, final_period, self.mean.device)
-        if key in self._tokens:
+        if (key := (length, final_period, self.mean.device)) in self._tokens:
             return self._tokens[key]
-        context = self.clip.context_length
-        sentence = self.tokenizer(["a photo of."])[0]
+        context, sentence = self.clip.context_length, self.tokenizer(["a photo of."])[0]
         head = 1 + len(self.tokenizer.encode("a photo of"))
         if length > (longest := context - head - 2):
             expected = f"at most {longest} for a context of {context} tokens"
             raise SemplesError("cpl.length", str(length), expected, "lower `cpl.length`")
-        placeholder = sentence[1:2].expand(length)
-        tokens = torch.cat([sentence[:head], placeholder, sentence[head:]])[:context]
+        tokens = torch.cat([sentence[:head], sentence[1:2].expand(length), sentence[head:]])[:context]
         if final_period == "bare":
             tokens[head + length] = self.tokenizer.encoder["."]
         self._tokens[key] = tokens.unsqueeze(0).to(self.mean.device), head
@@ -179,11 +163,10 @@ def load_guide(model: str, pretrained: str | None = None, normalisation: str = "
         SemplesError: open_clip cannot load the model or its weights.
     """
     try:
-        clip = create_model(model, pretrained=pretrained, precision="fp32")
-        tokenizer = get_tokenizer(model)
+        clip, tokenizer = create_model(model, pretrained=pretrained, precision="fp32"), get_tokenizer(model)
     except (RuntimeError, FileNotFoundError, OSError, ValueError) as error:
-        shown = f"open_clip cannot load it: {str(error).splitlines()[0]}"
+        problem = f"open_clip cannot load it: {str(error).splitlines()[0]}"
         expected = "an open_clip model name with `pretrained`, `hf-hub:<id>` or `local-dir:<folder>`"
         remedy = "correct `guide.model` and `guide.pretrained`, or fetch the weights first"
-        raise SemplesError(f"guide {model!r}", shown, expected, remedy) from error
+        raise SemplesError(f"guide {model!r}", problem, expected, remedy) from error
     return Guide(clip, tokenizer, normalisation, fill)

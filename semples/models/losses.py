@@ -2,18 +2,20 @@
 
 Cosines have one value per (image, present class) pair, or per pair and phrase where a class has several prompts. The
 similarity s is the cosine clamped to [1e-4, 0.9999]; with a `scale` above 0 it is sigmoid(scale * cosine), which has a
-gradient for negative cosines too. All return the mean over pairs, weighted by `weight`; with several data-parallel
-processes they return this rank's share of it (semples.models.distributed).
+gradient for negative cosines too. All return the mean over pairs, weighted by `weight`.
+
+Data-parallel processes (ranks) hold different numbers of pairs, so the mean of their means is not the mean over all
+pairs. Every rank therefore divides its own sum by the ranks' mean count. Data parallelism averages the gradients over
+ranks and the loop averages the losses; that average is the mean over all values.
 """
 
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor
-
-from semples.models import distributed
 
 LOWEST, HIGHEST = 1e-4, 0.9999
 Cosines = Float[Tensor, "pairs ..."]
@@ -80,6 +82,26 @@ def balancing_weights(labels: Num[Tensor, "images classes"]) -> Float[Tensor, " 
 
 def _mean(values: Cosines, weight: PairWeights | None) -> Loss:
     if weight is None:
-        return distributed.global_mean_share(values)
+        return global_mean_share(values)
     values = values.flatten(1).mean(dim=1) if values.ndim > 1 else values
-    return torch.dot(values, weight) / distributed.mean_count(weight.sum())
+    return torch.dot(values, weight) / mean_count(weight.sum())
+
+
+def global_mean_share(values: Float[Tensor, "..."]) -> Loss:
+    """Return this rank's share of the mean over all values of all ranks."""
+    if _ranks() == 1:
+        return values.mean()
+    return values.sum() / mean_count(torch.full((), values.numel(), dtype=torch.float32, device=values.device))
+
+
+def mean_count(count: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """Return a count averaged over the ranks, without gradient where there are several."""
+    if (ranks := _ranks()) == 1:
+        return count
+    total = count.detach().clone()
+    dist.all_reduce(total)
+    return total / ranks
+
+
+def _ranks() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 Pixels = Float[Tensor, "pairs 3 h w"]
@@ -12,20 +12,8 @@ Colour = Float[Tensor, "3 1 1"]
 
 def min_max(maps: Float[Tensor, "*batch h w"], eps: float) -> Float[Tensor, "*batch h w"]:
     """Return `(m - min) / (max - min + eps)` of each map, in [0, 1)."""
-    low = maps.amin(dim=(-2, -1), keepdim=True)
-    high = maps.amax(dim=(-2, -1), keepdim=True)
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     return (maps - low) / (high - low + eps)
-
-
-def pair_masks(
-    maps: Float[Tensor, "batch classes h w"],
-    pair_image: Int[Tensor, " pairs"],
-    pair_class: Int[Tensor, " pairs"],
-    size: int,
-    eps: float,
-) -> Float[Tensor, "pairs 1 {size} {size}"]:
-    """Return the masks of (image, present class) pairs, as `scaled_masks` makes them from the maps of a batch."""
-    return scaled_masks(maps[pair_image, pair_class], size, eps)
 
 
 def scaled_masks(maps: Float[Tensor, "pairs h w"], size: int, eps: float) -> Float[Tensor, "pairs 1 {size} {size}"]:

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from semples.models.guide import FinalPeriod, Guide
 
+Words = Float[Tensor, "words width"]
+
 
 class PromptBank(nn.Module):
     """One learned prompt per class: `vectors` (classes, length, token width), uniform in [0, 1) at the start.
@@ -17,12 +19,7 @@ class PromptBank(nn.Module):
     """
 
     def __init__(
-        self,
-        classes: int,
-        length: int,
-        width: int,
-        initial: Float[Tensor, "tokens {width}"] | None = None,
-        shared: bool = False,
+        self, classes: int, length: int, width: int, initial: Words | None = None, shared: bool = False
     ) -> None:
         super().__init__()
         self.classes = classes
@@ -36,10 +33,8 @@ class PromptBank(nn.Module):
         return guide.encode_prompts(self.vectors, final_period).expand(self.classes, -1).contiguous()
 
 
-def word_cosines(
-    prompts: Float[Tensor, "classes width"], words: Float[Tensor, "words width"]
-) -> tuple[Float[Tensor, "classes words"], Float[Tensor, "classes words"]]:
-    """Return cosines and lifts of every word with every prompt; both inputs are L2-normalised.
+def word_cosines(prompts: Float[Tensor, "classes width"], words: Words) -> tuple[Tensor, Tensor]:
+    """Return cosines and lifts (classes, words) of every word with every prompt; both inputs are L2-normalised.
 
     The lift is the cosine less its mean over the classes: a word near to all prompts has a high cosine and no lift.
     """

@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from semples.models import distributed
+from semples.models.losses import mean_count
 from semples.models.segmenters import Segmenter
 
 MIN_WEIGHT = 1e-6
+ClassWeights = Float[Tensor, " outputs"]
 
 
 class SegmentTask(nn.Module):
@@ -19,16 +20,13 @@ class SegmentTask(nn.Module):
     batch normalisation needs two.
 
     Args:
-        network: The network that learns.
         class_weights: Weights of the classes, background first; None weighs all alike.
         ignore: Mask value of void pixels.
     """
 
     class_weights: Tensor | None
 
-    def __init__(
-        self, network: Segmenter, class_weights: Float[Tensor, " outputs"] | None = None, ignore: int = 255
-    ) -> None:
+    def __init__(self, network: Segmenter, class_weights: ClassWeights | None = None, ignore: int = 255) -> None:
         super().__init__()
         self.learner, self.ignore = network, ignore
         self.register_buffer("class_weights", class_weights)
@@ -37,22 +35,17 @@ class SegmentTask(nn.Module):
         if len(batch["image"]) == 1 and self.training:
             batch = {key: torch.cat([value, value.flip(-1)]) for key, value in batch.items()}
         image, mask = batch["image"], batch["mask"]
-        own = self.learner.own_loss(image, mask, self.ignore)
-        if own is not None:
+        if (own := self.learner.own_loss(image, mask, self.ignore)) is not None:
             return {"loss": own}
         cost = F.cross_entropy(self.learner(image).float(), mask, ignore_index=self.ignore, reduction="none")
         weight = self._weights(batch)
-        return {"loss": (weight * cost).sum() / distributed.mean_count(weight.sum()).clamp(min=MIN_WEIGHT)}
+        return {"loss": (weight * cost).sum() / mean_count(weight.sum()).clamp(min=MIN_WEIGHT)}
 
     def _weights(self, batch: dict[str, Tensor]) -> Float[Tensor, "batch h w"]:
         """Return the weight of every pixel, zero for void."""
         valid = batch["mask"] != self.ignore
-        weight = valid.float()
-        if self.class_weights is not None:
-            weight = weight * self.class_weights[batch["mask"].where(valid, 0)]
-        if "confidence" in batch:
-            weight = weight * batch["confidence"]
-        return weight
+        weight = valid.float() * batch.get("confidence", 1)
+        return weight if self.class_weights is None else weight * self.class_weights[batch["mask"].where(valid, 0)]
 
 
 def median_frequency_weights(pixels: Num[Tensor, " classes"]) -> Float[Tensor, " classes"]:
@@ -61,5 +54,4 @@ def median_frequency_weights(pixels: Num[Tensor, " classes"]) -> Float[Tensor, "
     The median is over the classes that occur. A class without pixels weighs 1; no loss uses its weight.
     """
     pixels = pixels.double()
-    weights = pixels[pixels > 0].median() / pixels.clamp(min=1)
-    return weights.where(pixels > 0, 1).float()
+    return (pixels[pixels > 0].median() / pixels.clamp(min=1)).where(pixels > 0, 1).float()

@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from semples.models import distributed
 from semples.models.generators import Maps, MaskGenerator
 from semples.models.guide import FinalPeriod, Guide
-from semples.models.losses import TextTerm, area, prompt_loss, refinement_loss, segment_label_loss
-from semples.models.masking import masked_view, masked_views, pair_masks, scaled_masks
+from semples.models.losses import area, global_mean_share, prompt_loss, refinement_loss, segment_label_loss
+from semples.models.masking import masked_view, masked_views, scaled_masks
 from semples.models.prompts import PromptBank
 
 Batch = dict[str, Tensor]
@@ -40,7 +39,6 @@ class GeneratorTask(nn.Module):
 
     @property
     def generator(self) -> MaskGenerator:
-        """Return the generator, which is all that learns."""
         return self.learner
 
     def train(self, mode: bool = True) -> "GeneratorTask":
@@ -105,7 +103,7 @@ class MaskTask(GeneratorTask):
         """Return the generator's named losses and the embeddings of the backgrounds that its masks leave."""
         pair_image, pair_class = batch["pair_image"], batch["pair_class"]
         maps = self.generator(batch["image"])
-        mask = pair_masks(maps.cams, pair_image, pair_class, self.guide.image_size, self.eps)  # pairs, 1, size, size
+        mask = scaled_masks(maps.cams[pair_image, pair_class], self.guide.image_size, self.eps)
         pixels = self.guide.normalise(batch["image"])[pair_image]
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
         text, weight = self.texts[pair_class], _pair_weights(self.class_weights, pair_class)
@@ -128,7 +126,7 @@ class PromptTask(nn.Module):
     """cpl: the prompts learn from the backgrounds that the frozen generator leaves.
 
     Without a generator the batch has the maps of the pairs, `pair_maps` (pairs, h, w). The arguments are those of
-    `MaskTask`, of `prompt_losses`, and `final_period` of `Guide.encode_prompts`.
+    `MaskTask`, `final_period` of `Guide.encode_prompts`, and as `terms` `w_text` and `text_term` of `prompt_loss`.
     """
 
     texts: Tensor
@@ -141,11 +139,10 @@ class PromptTask(nn.Module):
         guide: Guide,
         texts: Embeddings,
         *,
-        w_text: float,
-        text_term: TextTerm,
         eps: float,
         final_period: FinalPeriod = "end_of_word",
         class_weights: ClassWeights | None = None,
+        **terms: Any,
     ) -> None:
         super().__init__()
         self.learner, self.generator, self.guide = bank, generator, guide
@@ -153,8 +150,7 @@ class PromptTask(nn.Module):
             generator.requires_grad_(False)
         self.register_buffer("texts", texts)
         self.register_buffer("class_weights", class_weights)
-        self.terms = {"w_text": w_text, "text_term": text_term}
-        self.eps, self.final_period = eps, final_period
+        self.eps, self.final_period, self.terms = eps, final_period, terms
 
     def train(self, mode: bool = True) -> "PromptTask":
         """Set the training mode; the generator stays in evaluation mode."""
@@ -166,17 +162,16 @@ class PromptTask(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
-            back = self.guide.encode_image(masked_view(pixels, 1 - self._masks(batch), self.guide.fill))
+            mask = scaled_masks(self._pair_maps(batch), self.guide.image_size, self.eps)
+            back = self.guide.encode_image(masked_view(pixels, 1 - mask, self.guide.fill))
         prompts = self.learner.encode(self.guide, self.final_period)
         weight = _pair_weights(self.class_weights, batch["pair_class"])
         return prompt_losses(prompts, back, self.texts, batch["pair_class"], weight=weight, **self.terms)
 
-    def _masks(self, batch: Batch) -> Float[Tensor, "pairs 1 size size"]:
-        """Return the masks of the pairs, in [0, 1)."""
+    def _pair_maps(self, batch: Batch) -> Float[Tensor, "pairs h w"]:
         if self.generator is None:
-            return scaled_masks(batch["pair_maps"], self.guide.image_size, self.eps)
-        maps = self.generator(batch["image"]).cams
-        return pair_masks(maps, batch["pair_image"], batch["pair_class"], self.guide.image_size, self.eps)
+            return batch["pair_maps"]
+        return self.generator(batch["image"]).cams[batch["pair_image"], batch["pair_class"]]
 
 
 class JointTask(MaskTask):
@@ -195,7 +190,6 @@ class JointTask(MaskTask):
 
     @property
     def generator(self) -> MaskGenerator:
-        """Return the generator, one of the two modules that learn."""
         return self.learner["generator"]
 
     def forward(self, batch: Batch) -> Losses:
@@ -206,28 +200,20 @@ class JointTask(MaskTask):
         return {**masks, "loss": masks["loss"] + learned["loss"], "s_text": learned["s_text"]}
 
 
-def prompt_losses(
-    prompts: Embeddings, back: Backgrounds, texts: Embeddings, pair_class: PairClass, **terms: Any
-) -> Losses:
-    """Return the named losses of cpl.
-
-    Args:
-        prompts, back, texts: Embeddings of the prompts, of the pairs' backgrounds and of the class names.
-        pair_class: Class of every pair.
-        terms: `w_text`, `text_term` and `weight` of `prompt_loss`.
-    """
+def prompt_losses(prompts: Embeddings, back: Backgrounds, texts: Embeddings, pair_class: PairClass, **terms) -> Losses:
+    """Return the named losses of cpl; `terms` are `w_text`, `text_term` and `weight` of `prompt_loss`."""
     background = (back * prompts[pair_class]).sum(1)
     text = (texts * prompts).sum(1)[pair_class]
     return _with_means(prompt_loss(background, text, **terms), {"s_bg": background, "s_text": text})
 
 
 def _with_means(loss: Tensor, logged: dict[str, Tensor]) -> Losses:
-    return {"loss": loss, **{name: distributed.global_mean_share(values.detach()) for name, values in logged.items()}}
+    return {"loss": loss, **{name: global_mean_share(values.detach()) for name, values in logged.items()}}
 
 
 def _classification(maps: Maps, labels: Tensor) -> Float[Tensor, ""]:
     each = [F.multilabel_soft_margin_loss(logits.float(), labels, reduction="none") for logits in maps.logits]
-    return torch.stack([distributed.global_mean_share(images) for images in each]).sum()
+    return torch.stack([global_mean_share(images) for images in each]).sum()
 
 
 def _pair_weights(class_weights: Tensor | None, pair_class: Tensor) -> Tensor | None:

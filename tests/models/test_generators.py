@@ -6,7 +6,7 @@ import torch
 
 from semples.errors import SemplesError
 from semples.models.generators import build_generator
-from semples.models.generators.vit_cam import pool_scores
+from semples.models.generators.base import pool_scores
 
 BACKBONES = {
     "conv_cam": ("", 4),

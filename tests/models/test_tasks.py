@@ -9,7 +9,7 @@ from torch import nn
 
 from semples.data.training_images import present_pairs
 from semples.models.generators import build_generator
-from semples.models.masking import masked_views, min_max, pair_masks
+from semples.models.masking import masked_views, min_max, scaled_masks
 from semples.models.prompts import PromptBank
 from semples.models.tasks import ClassifyTask, JointTask, MaskTask, PromptTask
 
@@ -123,10 +123,10 @@ def test_masked_views_fill_with_the_mean_colour():
     assert torch.equal(front + back, pixels[0])
 
 
-def test_pair_masks_pick_the_pairs_own_map():
-    maps = torch.zeros(2, 3, 4, 4)
-    maps[1, 2, 0, 0] = 5
-    masks = pair_masks(maps, torch.tensor([0, 1]), torch.tensor([2, 2]), 4, 1e-4)
+def test_every_mask_is_scaled_by_its_own_map():
+    maps = torch.zeros(2, 4, 4)
+    maps[1, 0, 0] = 5
+    masks = scaled_masks(maps, 4, 1e-4)
     assert masks.shape == (2, 1, 4, 4)
     assert masks[0].max() == 0
     assert masks[1, 0, 0, 0] > 0.99

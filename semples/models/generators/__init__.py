@@ -3,10 +3,7 @@
 from typing import Literal
 
 from semples.errors import SemplesError
-from semples.models.generators.base import Maps, MaskGenerator
-from semples.models.generators.conv_cam import ConvCam
-from semples.models.generators.resnet_cam import ResNetCam
-from semples.models.generators.vit_cam import VitCam
+from semples.models.generators.base import ConvCam, Maps, MaskGenerator, ResNetCam, VitCam
 from semples.models.generators.weaktr import WeakTr
 
 __all__ = ["ConvCam", "Maps", "MaskGenerator", "ResNetCam", "VitCam", "WeakTr", "build_generator"]
@@ -37,16 +34,13 @@ def build_generator(
         if name == "conv_cam":
             return ConvCam(classes)
         if name == "vit_cam":
-            return VitCam(classes, backbone, drop_path=drop_path, sharpness=sharpness)
+            return VitCam(classes, backbone, drop_path, sharpness)
         if name == "resnet_cam":
-            return ResNetCam(classes, backbone, activation=activation)
-        return WeakTr(
-            classes, backbone, drop_path=drop_path, fusion_pool=fusion_pool, fusion_reduction=fusion_reduction
-        )
+            return ResNetCam(classes, backbone, activation)
+        return WeakTr(classes, backbone, drop_path, fusion_pool, fusion_reduction)
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
-        where, shown = (
-            f"generator {name!r} on backbone {backbone!r}",
-            f"timm cannot make it: {str(error).splitlines()[0]}",
-        )
+        where, problem = f"generator {name!r} on backbone {backbone!r}", str(error).splitlines()[0]
         expected = "a timm ResNet for `resnet_cam`, or a timm ViT for `vit_cam` and `weaktr`"
-        raise SemplesError(where, shown, expected, "correct `generator.backbone`") from error
+        raise SemplesError(
+            where, f"timm cannot make it: {problem}", expected, "correct `generator.backbone`"
+        ) from error

@@ -3,7 +3,6 @@
 Parameters have the names of the released WeakTr checkpoints, which load unchanged.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,9 +11,9 @@ from jaxtyping import Float
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from semples.models.generators.base import Maps, MaskGenerator
-from semples.models.generators.vit_cam import any_size_vit
+from semples.models.generators.base import Maps, MaskGenerator, any_size_vit
 
+Pool = Literal["max", "avg"]
 FEATURE_REDUCTION = 8
 # a released COCO checkpoint has 90 columns, one per category id from 1; these ids name no category
 UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -32,25 +31,16 @@ class WeakTr(MaskGenerator):
     blocks: Any
 
     def __init__(
-        self,
-        classes: int,
-        backbone: str,
-        *,
-        drop_path: float = 0.0,
-        fusion_pool: Literal["max", "avg"] = "max",
-        fusion_reduction: int = 8,
+        self, classes: int, backbone: str, drop_path: float = 0.0, fusion_pool: Pool = "max", fusion_reduction: int = 8
     ) -> None:
         vit = any_size_vit(backbone, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
-        heads, width = vit.blocks[0].attn.num_heads, vit.embed_dim
-        self.classes = classes
+        self.classes, width, depth, heads = classes, vit.embed_dim, len(vit.blocks), vit.blocks[0].attn.num_heads
         self.patch_embed, self.blocks, self.norm = vit.patch_embed, vit.blocks, vit.norm
         self.cls_token = nn.Parameter(torch.empty(1, classes, width))
         self.pos_embed = nn.Parameter(torch.empty(1, classes + vit.patch_embed.num_patches, width))
         self.head = nn.Conv2d(width, classes, 3, padding=1)
-        self.adaptive_attention_fusion = AttentionFusion(
-            len(vit.blocks), heads, width // heads, fusion_pool, fusion_reduction
-        )
+        self.adaptive_attention_fusion = AttentionFusion(depth, heads, width // heads, fusion_pool, fusion_reduction)
         self.load_state_dict(self.converted(vit.state_dict()), strict=False)
 
     def map_head(self) -> nn.ModuleList:
@@ -68,7 +58,7 @@ class WeakTr(MaskGenerator):
             return {**state, "pos_embed": torch.cat([first.expand(-1, self.classes, -1), patches], dim=1)}
         if self.classes == 80 and tensors["cls_token"].shape[1] == 90:
             return _without_unused_columns(tensors)
-        return dict(tensors)
+        return tensors
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         frozen = not self.cls_token.requires_grad
@@ -90,13 +80,8 @@ class WeakTr(MaskGenerator):
         attention output, (batch, depth, width), and queries and keys, each (batch, heads, tokens, head width)."""
         grid = self.patch_embed(pixels)  # batch, rows, columns, width
         tokens = torch.cat([self.cls_token.expand(len(grid), -1, -1), grid.flatten(1, 2)], dim=1)
-        tokens = tokens + resample_abs_pos_embed(
-            self.pos_embed,
-            new_size=list(grid.shape[1:3]),
-            old_size=list(self.patch_embed.grid_size),
-            num_prefix_tokens=self.classes,
-            antialias=False,
-        )
+        new, old = list(grid.shape[1:3]), list(self.patch_embed.grid_size)
+        tokens = tokens + resample_abs_pos_embed(self.pos_embed, new, old, self.classes, antialias=False)
         pooled, attended = [], []
         for block in self.blocks:
             output, query, key = _attend(block.attn, block.norm1(tokens))
@@ -110,22 +95,15 @@ class WeakTr(MaskGenerator):
 class AttentionFusion(nn.Module):
     """Weigh every attention map by a number in (0, 1), one per head of every block, from its attention output."""
 
-    def __init__(self, depth: int, heads: int, width: int, pool: Literal["max", "avg"], reduction: int) -> None:
+    def __init__(self, depth: int, heads: int, width: int, pool: Pool, reduction: int) -> None:
         super().__init__()
-        maps = depth * heads
         self.heads, self.pool = heads, pool
-        self.attn_feat_ffn = nn.Sequential(
-            nn.Linear(width, width // FEATURE_REDUCTION), nn.Linear(width // FEATURE_REDUCTION, 1)
-        )
-        self.attn_head_ffn = nn.Sequential(
-            nn.Linear(maps, maps // reduction, bias=False),
-            nn.ReLU(),
-            nn.Linear(maps // reduction, maps, bias=False),
-            nn.Sigmoid(),
-        )
+        inner, maps = width // FEATURE_REDUCTION, depth * heads
+        self.attn_feat_ffn = nn.Sequential(nn.Linear(width, inner), nn.Linear(inner, 1))
+        down, up = nn.Linear(maps, maps // reduction, bias=False), nn.Linear(maps // reduction, maps, bias=False)
+        self.attn_head_ffn = nn.Sequential(down, nn.ReLU(), up, nn.Sigmoid())
 
     def pool_tokens(self, output: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch width"]:
-        """Pool attention outputs over the tokens."""
         return output.amax(dim=1) if self.pool == "max" else output.mean(dim=1)
 
     def forward(self, pooled: Float[Tensor, "batch depth width"]) -> Float[Tensor, "batch depth heads"]:
@@ -145,7 +123,7 @@ def _attend(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return attention.proj(mixed.transpose(1, 2).flatten(2)), query, key
 
 
-def _weighted_mean(weights: Tensor, attended: Sequence[tuple[Tensor, Tensor]], classes: int) -> Tensor:
+def _weighted_mean(weights: Tensor, attended: list[tuple[Tensor, Tensor]], classes: int) -> Tensor:
     """Return the mean of the weighted attention maps of all heads and blocks, (batch, tokens, patches).
 
     The blocks themselves run fused attention, which makes no maps. A block's maps are made here, when all weights are
@@ -161,10 +139,5 @@ def _weighted_mean(weights: Tensor, attended: Sequence[tuple[Tensor, Tensor]], c
 def _without_unused_columns(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     used = torch.tensor([id_ - 1 for id_ in range(1, 91) if id_ not in UNUSED_COCO_IDS])
     tokens = torch.cat([used, torch.arange(90, tensors["pos_embed"].shape[1])])
-    return {
-        **tensors,
-        "cls_token": tensors["cls_token"][:, used],
-        "pos_embed": tensors["pos_embed"][:, tokens],
-        "head.weight": tensors["head.weight"][used],
-        "head.bias": tensors["head.bias"][used],
-    }
+    fewer = {"cls_token": tensors["cls_token"][:, used], "pos_embed": tensors["pos_embed"][:, tokens]}
+    return {**tensors, **fewer, **{name: tensors[name][used] for name in ("head.weight", "head.bias")}}

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from semples.errors import SemplesError
 from semples.models.guide import IMAGENET_MEAN, IMAGENET_STD
-from semples.models.segmenters.deeplab import DeepLabV2, VitDeepLab
+from semples.models.segmenters.decoders import DeepLabV2, VitDeepLab, VitUPerNet
 from semples.models.segmenters.mask2former import SWIN, MaskClassifier
-from semples.models.segmenters.pyramid import VitUPerNet
 
 # image sides are padded to multiples of this many pixels; the encoders that a network's library has
 NETWORKS = {
@@ -22,6 +21,7 @@ NETWORKS = {
     "upernet": (32, "`tu-swin_...`, another segmentation-models-pytorch name, or `vit:<timm ViT>`"),
     "mask2former": (32, f"one of {', '.join(SWIN)}"),
 }
+Images = Float[Tensor, "batch 3 height width"]
 
 
 class Segmenter(nn.Module):
@@ -48,15 +48,13 @@ class Segmenter(nn.Module):
         """Return the parameters that may start from ImageNet."""
         return list(self.network.encoder.parameters())
 
-    def own_loss(
-        self, images: Float[Tensor, "batch 3 height width"], mask: Int[Tensor, "batch height width"], ignore: int
-    ) -> Float[Tensor, ""] | None:
+    def own_loss(self, images: Images, mask: Int[Tensor, "batch height width"], ignore: int) -> Tensor | None:
         """Return the loss of a network that has one of its own (Mask2Former); None where cross-entropy serves."""
         if not isinstance(self.network, MaskClassifier):
             return None
         return self.network.loss(self._padded((images - self.mean) / self.std), self._padded(mask, ignore), ignore)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch outputs height width"]:
+    def forward(self, images: Images) -> Float[Tensor, "batch outputs height width"]:
         height, width = images.shape[-2:]
         return self.network(self._padded((images - self.mean) / self.std))[..., :height, :width]
 
@@ -73,8 +71,8 @@ def _build(network: str, encoder: str, outputs: int, width: int) -> Any:
         if network == "deeplabv2":
             return DeepLabV2(encoder.removeprefix("tu-"), outputs)
         if encoder.startswith("vit:"):
-            vit = {"deeplabv3plus": VitDeepLab, "upernet": VitUPerNet}
-            return vit[network](encoder.removeprefix("vit:"), outputs, width)
+            decoder = {"deeplabv3plus": VitDeepLab, "upernet": VitUPerNet}[network]
+            return decoder(encoder.removeprefix("vit:"), outputs, width)
         if network == "segformer":
             return smp.Segformer(encoder, encoder_weights=None, decoder_segmentation_channels=width, classes=outputs)
         # a Swin is built for one image size unless told otherwise
@@ -82,5 +80,5 @@ def _build(network: str, encoder: str, outputs: int, width: int) -> Any:
         make = {"deeplabv3plus": smp.DeepLabV3Plus, "upernet": smp.UPerNet}[network]
         return make(encoder, encoder_weights=None, decoder_channels=width, classes=outputs, **any_size)
     except (ImportError, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
-        shown, expected = f"{encoder!r} for {network}: {error}", NETWORKS[network][1]
-        raise SemplesError("segment.encoder", shown, expected, "name another encoder") from error
+        problem, expected = f"{encoder!r} for {network}: {error}", NETWORKS[network][1]
+        raise SemplesError("segment.encoder", problem, expected, "name another encoder") from error

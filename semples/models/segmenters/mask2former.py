@@ -19,6 +19,7 @@ SWIN = {
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 QUERIES = 100
 MIN_SCORE = 1e-6
+Images = Float[Tensor, "batch 3 h w"]
 
 
 class MaskClassifier(nn.Module):
@@ -29,43 +30,31 @@ class MaskClassifier(nn.Module):
 
     former: Any
 
-    def __init__(self, encoder: str, outputs: int, width: int, **smaller: Any) -> None:
+    def __init__(self, encoder: str, outputs: int, width: int) -> None:
         super().__init__()
         transformers = import_transformers()
         embed, depths, heads, window, _ = SWIN[encoder]
-        swin = transformers.SwinConfig(
-            embed_dim=embed, depths=list(depths), num_heads=list(heads), window_size=window, out_features=STAGES
-        )
-        config = transformers.Mask2FormerConfig(
-            backbone_config=swin,
-            num_labels=outputs,
-            num_queries=QUERIES,
-            **{"hidden_dim": width, "feature_size": width, "mask_feature_size": width, **smaller},
-        )
+        size = {"embed_dim": embed, "depths": list(depths), "num_heads": list(heads), "window_size": window}
+        swin = transformers.SwinConfig(**size, out_features=STAGES)
+        widths = {"hidden_dim": width, "feature_size": width, "mask_feature_size": width}
+        config = transformers.Mask2FormerConfig(backbone_config=swin, num_queries=QUERIES, num_labels=outputs, **widths)
         self.former = transformers.Mask2FormerForUniversalSegmentation(config)
-        self.outputs = outputs
 
     @property
     def encoder(self) -> nn.Module:
-        """Return the Swin."""
         return self.former.model.pixel_level_module.encoder
 
-    def loss(
-        self, images: Float[Tensor, "batch 3 h w"], mask: Int[Tensor, "batch h w"], ignore: int
-    ) -> Float[Tensor, ""]:
+    def loss(self, images: Images, mask: Int[Tensor, "batch h w"], ignore: int) -> Float[Tensor, ""]:
         """Return Mask2Former's matched losses; void lies outside of every mask, images of void alone do not count."""
         labelled = (mask != ignore).flatten(1).any(1)
         if not labelled.any():
             return 0 * torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
-        targets = [(image_mask, image_mask[image_mask != ignore].unique()) for image_mask in mask[labelled]]
+        classes = [image[image != ignore].unique() for image in mask[labelled]]
+        masks = [(image == present[:, None, None]).float() for image, present in zip(mask[labelled], classes)]
         with torch.autocast(images.device.type, enabled=False):  # the matching takes float32 only
-            return self.former(
-                images[labelled].float(),
-                mask_labels=[(image_mask == classes[:, None, None]).float() for image_mask, classes in targets],
-                class_labels=[classes for _, classes in targets],
-            ).loss
+            return self.former(images[labelled].float(), mask_labels=masks, class_labels=classes).loss
 
-    def forward(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch outputs h w"]:
+    def forward(self, images: Images) -> Float[Tensor, "batch outputs h w"]:
         output = self.former(images)
         classes = output.class_queries_logits.float().softmax(-1)[..., :-1]  # the last one is "no object"
         scores = torch.einsum("bqc,bqhw->bchw", classes, output.masks_queries_logits.float().sigmoid())

@@ -1,10 +1,13 @@
 """The HDF5 file: round trip, equal bytes, and clear errors."""
 
+import hashlib
+
 import h5py
 import numpy as np
 import pytest
 
-from semples.data.cam_file import CamFile, CamWriter, join_shards
+from semples.data.cam_file import CamFile, CamFolder, CamWriter, ImageCams, cams_digest, join_shards, open_cams
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 
 MADE_FROM = {"command": "semples cams", "packages": "semples 0.1.0"}
@@ -47,6 +50,62 @@ def test_viewers_find_the_first_map(tmp_path):
         first = images[images.attrs["default"]]
         assert first.attrs["NX_class"] == b"NXdata"
         assert first[first.attrs["signal"]].shape == (2, 6, 8)
+
+
+def test_the_layout_of_a_file_is_that_of_docs_hdf5(tmp_path):
+    write(tmp_path / "cams.h5", "uint8")
+    with h5py.File(tmp_path / "cams.h5") as file:
+        assert dict(file.attrs) == {
+            "NX_class": b"NXroot",
+            "format": b"semples.cams",
+            "default": b"images",
+            "format_version": 1,
+        }
+        assert set(file) == {"classes", "ids", "images", "provenance"}
+        assert dict(file["images"].attrs) == {"NX_class": b"NXcollection", "default": b"b%2F2"}
+        assert list(file["ids"].asstr()) == ["b/2", "ü 1%", "a"]
+        assert {name: value.decode() for name, value in file["provenance"].attrs.items()} == MADE_FROM
+        group = file["images/ü 1%25"]
+        assert (group.attrs["height"], group.attrs["width"]) == (24, 32)
+        assert group.attrs["classes"].dtype == np.int64
+        assert group.attrs["axes"].tolist() == [b".", b".", b"."]
+        score = group["score"]
+        assert (score.dtype, score.shape, score.chunks) == (np.uint8, (1, 5, 3), (1, 5, 3))
+        assert (score.compression, score.shuffle, score.fletcher32) == ("gzip", True, True)
+        assert score.attrs["scale_factor"] == 1 / 255
+        assert file["ids"].fletcher32
+        assert file["ids"].chunks == (3,)
+        assert h5py.check_string_dtype(file["ids"].dtype) == ("utf-8", 5)
+        assert file.id.get_create_plist().get_link_creation_order() == 0
+    write(tmp_path / "half.h5", "float16")
+    with h5py.File(tmp_path / "half.h5") as file:
+        assert file["images/a/score"].dtype == np.float16
+        assert not file["images/a/score"].attrs
+
+
+def test_uint8_scores_are_the_nearest_of_256_and_come_back_as_float32(tmp_path):
+    with CamWriter(tmp_path / "cams.h5", ("cat",), ["a"], "uint8", MADE_FROM) as writer:
+        writer.add("a", np.array([[[0, 0.4 / 255, 0.6 / 255, 1]]], np.float32), np.array([0]), 1, 4)
+    with CamFile(tmp_path / "cams.h5") as file:
+        maps = file.read("a")
+    assert maps.score.dtype == np.float32
+    assert maps.score.tolist() == [[[0, 0, np.float32(1 / 255), 1]]]
+    assert (maps.height, maps.width, type(maps.height), type(maps.width)) == (1, 4, int, int)
+    assert maps.classes.dtype == np.int64
+
+
+def test_full_size_is_bilinear():
+    maps = ImageCams(np.array([[[0.0, 1.0]], [[1.0, 1.0]]], np.float32), np.array([0, 1]), 2, 4)
+    assert maps.full_size().tolist() == [[[0, 0.25, 0.75, 1]] * 2, [[1, 1, 1, 1]] * 2]
+
+
+def test_a_file_and_its_shards_are_closed(tmp_path):
+    paths, _ = write_shards(tmp_path)
+    join_shards(paths, tmp_path / "cams.h5")
+    with CamFile(tmp_path / "cams.h5") as file:
+        assert [shard.path for shard in file.shards] == paths
+    assert not file.file
+    assert not any(shard.file for shard in file.shards)
 
 
 def test_missing_id(tmp_path):
@@ -151,3 +210,81 @@ def test_a_missing_shard_and_a_shard_of_another_run(tmp_path):
     paths[1].unlink()
     with pytest.raises(SemplesError, match=r"1.h5\n  found:    no such file"):
         CamFile(tmp_path / "cams.h5")
+
+
+def test_an_index_names_its_shards_and_their_digests(tmp_path):
+    paths, _ = write_shards(tmp_path)
+    join_shards(paths, tmp_path / "cams.h5")
+    with h5py.File(tmp_path / "cams.h5") as file:
+        rows = file["shards"].asstr()[:].tolist()
+        assert rows == [[f"shards/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest()] for path in paths]
+        link = file["images"].get("b%2F2", getlink=True)
+        assert (link.filename, link.path) == ("shards/0.h5", "/images/b%2F2")
+
+
+def another_methods(folder, **arrays) -> CamFolder:
+    for name, score in arrays.items():
+        np.save(folder / f"{name}.npy", score)
+    return CamFolder(folder, {name: np.array([1, 2]) for name in (*arrays, "z")}, 4)
+
+
+def test_another_methods_maps_are_of_the_labels_or_of_all_classes(tmp_path):
+    some, every = np.arange(12).reshape(2, 2, 3) / 12, np.arange(24).reshape(4, 2, 3) / 24
+    cams = another_methods(tmp_path, some=some, every=every)
+    maps = cams.read("some")
+    assert (maps.score.dtype, maps.classes.tolist(), maps.height, maps.width) == (np.float32, [1, 2], 2, 3)
+    assert np.array_equal(maps.score, some.astype(np.float32))
+    assert cams.read("every").classes.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 3), (2, 3), (1, 2, 2, 3), (0, 2, 3)])
+def test_another_methods_maps_of_another_shape_are_refused(tmp_path, shape):
+    cams = another_methods(tmp_path, a=np.zeros(shape))
+    with pytest.raises(SemplesError) as error:
+        cams.read("a")
+    assert str(tmp_path / "a.npy") in str(error.value)
+    assert str(shape) in str(error.value)
+    assert "2 present classes or all 4" in str(error.value)
+
+
+def test_another_methods_pickles_and_broken_arrays_are_refused(tmp_path):
+    cams = another_methods(tmp_path, pickled=np.array([{"a": 1}], object), broken=np.zeros((2, 2, 2)))
+    whole = (tmp_path / "broken.npy").read_bytes()
+    (tmp_path / "broken.npy").write_bytes(whole[:-8])
+    for name in ("pickled", "broken"):
+        with pytest.raises(SemplesError, match=rf"{name}.npy\n  found:    unreadable"):
+            cams.read(name)
+    (tmp_path / "broken.npy").write_bytes(b"")
+    with pytest.raises(SemplesError, match=r"broken.npy\n  found:    unreadable"):
+        cams.read("broken")
+    with pytest.raises(SemplesError, match=r"z.npy\n  found:    no such file"):
+        cams.read("z")
+
+
+def test_cams_are_opened_as_what_they_are(tmp_path, miniature):
+    images = read_manifest(miniature).split("val")
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    cams = open_cams(folder, images)
+    assert isinstance(cams, CamFolder)
+    assert cams.classes == len(images.classes)
+    assert list(cams.labels) == images.table["id"].tolist()
+    assert [row.nonzero()[0].tolist() for row in images.label_matrix()] == [k.tolist() for k in cams.labels.values()]
+    with CamWriter(tmp_path / "cams.h5", images.classes.names, ["a"], "float16", MADE_FROM):
+        pass
+    with open_cams(tmp_path / "cams.h5", images) as file:
+        assert isinstance(file, CamFile)
+    write(tmp_path / "other.h5")
+    with pytest.raises(SemplesError, match=r"other.h5"):
+        open_cams(tmp_path / "other.h5", images)
+
+
+def test_the_digest_of_cams_covers_names_and_contents(tmp_path):
+    another_methods(tmp_path, a=np.zeros((2, 1, 1)), b=np.zeros((2, 1, 1)))
+    first = cams_digest(tmp_path)
+    (tmp_path / "notes.txt").write_text("not an array")
+    assert cams_digest(tmp_path) == first
+    (tmp_path / "b.npy").rename(tmp_path / "c.npy")
+    assert cams_digest(tmp_path) != first
+    write(tmp_path / "one.h5")
+    assert cams_digest(tmp_path / "one.h5") != cams_digest(tmp_path / "a.npy")

@@ -1,9 +1,10 @@
 """The manifest: round trip, splits, labels, and clear errors."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from semples.data.manifest import COLUMNS, Classes, read_manifest, write_manifest
+from semples.data.manifest import COLUMNS, Classes, Manifest, read_manifest, split_counts, write_manifest
 from semples.errors import SemplesError
 
 CLASSES = Classes(("dog", "cat"), ("dog", "house cat"), ("#ff0000", "#00ff00"))
@@ -47,6 +48,126 @@ def test_digest_ignores_where_the_files_lie(tmp_path):
     write_manifest(tmp_path / "three" / "manifest.csv", table(labels=["dog", "cat", ""]), CLASSES)
     one, two, three = (read_manifest(tmp_path / n / "manifest.csv").digest() for n in ("one", "two", "three"))
     assert one == two != three
+
+
+def test_digest_covers_everything_but_the_paths(tmp_path):
+    write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
+    images = read_manifest(tmp_path / "manifest.csv")
+    assert Manifest(images.table.assign(mask="m.png", image="i.png"), CLASSES).digest() == images.digest()
+    for column, cells in (("id", list("abc")), ("split", "val"), ("width", 7), ("height", 7), ("labels", "")):
+        assert Manifest(images.table.assign(**{column: cells}), CLASSES).digest() != images.digest(), column
+    for names, texts in ((("dog", "cow"), CLASSES.texts), (CLASSES.names, ("dog", "cat"))):
+        assert Manifest(images.table, Classes(names, texts, CLASSES.colours)).digest() != images.digest()
+    assert Manifest(images.table, Classes(CLASSES.names, CLASSES.texts, ("#000000",) * 2)).digest() == images.digest()
+
+
+def test_the_files_as_they_are_written(tmp_path):
+    write_manifest(tmp_path / "manifest.csv", table().assign(more=1), CLASSES)
+    assert (tmp_path / "manifest.csv").read_text(encoding="utf-8").splitlines() == [
+        "id,image,mask,split,width,height,labels",
+        "a,images/a.jpg,,train;train_aug,10,20,dog;cat",
+        "b,images/b.jpg,b.png,val,30,20,cat",
+        "ç d,/data/c d.jpg,,train_aug,5,5,",
+    ]
+    written = (tmp_path / "classes.csv").read_text(encoding="utf-8").splitlines()
+    assert written == ["name,text,colour", "dog,dog,#ff0000", "cat,house cat,#00ff00"]
+
+
+def test_a_palette_is_black_the_colours_and_vocs_void():
+    palette = Classes(("a", "b"), ("a", "b"), ("#0180ff", "#102030")).palette()
+    assert (palette.shape, palette.dtype) == ((256, 3), np.uint8)
+    assert palette[:4].tolist() == [[0, 0, 0], [1, 128, 255], [16, 32, 48], [0, 0, 0]]
+    assert palette[254:].tolist() == [[0, 0, 0], [224, 224, 192]]
+
+
+def test_split_counts_by_name():
+    counts = split_counts(table())
+    assert list(counts.items()) == [("train", 1), ("train_aug", 2), ("val", 1)]
+    assert split_counts(table(split="")) == {}
+
+
+def test_numbers_and_words_of_cells_stay_text(tmp_path):
+    written = table(id=["007", "NA", "1.50"], labels=["NA", "7", ""])
+    write_manifest(tmp_path / "manifest.csv", written, Classes(("NA", "7"), ("NA", "null"), ("#000000", "#000000")))
+    images = read_manifest(tmp_path / "manifest.csv")
+    assert images.table["id"].tolist() == ["007", "NA", "1.50"]
+    assert images.table["labels"].tolist() == ["NA", "7", ""]
+    assert images.classes.names == ("NA", "7")
+    assert images.classes.texts == ("NA", "null")
+    assert images.table["width"].tolist() == [10, 30, 5]
+
+
+@pytest.mark.parametrize("name", ["/a", "../a", "a/../b", "a/.."])
+def test_an_id_that_leaves_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(SemplesError, match=f"id '{name}'"):
+        write_manifest(tmp_path / "manifest.csv", table(id=["x", name, "y"]), CLASSES)
+    write_manifest(tmp_path / "manifest.csv", table(id=["a/b", "a..b", "..a"]), CLASSES)
+
+
+@pytest.mark.parametrize(("count", "fits"), [(0, False), (1, True), (254, True), (255, False)])
+def test_a_mask_has_room_for_254_classes(tmp_path, count, fits):
+    names = tuple(f"c{k}" for k in range(count))
+    classes = Classes(names, names, ("#000000",) * count)
+    if fits:
+        write_manifest(tmp_path / "manifest.csv", table(labels=["", "", ""]), classes)
+    else:
+        with pytest.raises(SemplesError, match=f"{count} classes"):
+            write_manifest(tmp_path / "manifest.csv", table(labels=["", "", ""]), classes)
+
+
+def test_classes_are_checked_when_they_are_read(tmp_path):
+    with pytest.raises(SemplesError, match="a class twice"):
+        write_manifest(tmp_path / "manifest.csv", table(), Classes(("dog", "dog"), ("a", "b"), ("#000000",) * 2))
+    write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
+    (tmp_path / "classes.csv").write_text("name,colour\ndog,#000000\n")
+    with pytest.raises(SemplesError, match=r"classes.csv\n  found:    columns(.|\n)*also \['text'\]"):
+        read_manifest(tmp_path / "manifest.csv")
+    (tmp_path / "classes.csv").unlink()
+    with pytest.raises(SemplesError, match=r"classes.csv\n  found:    no such file"):
+        read_manifest(tmp_path / "manifest.csv")
+    with pytest.raises(SemplesError, match=r"other.csv\n  found:    no such file"):
+        read_manifest(tmp_path / "other.csv")
+
+
+def test_a_manifest_is_checked_when_it_is_read(tmp_path):
+    write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
+    text = (tmp_path / "manifest.csv").read_text(encoding="utf-8")
+    (tmp_path / "manifest.csv").write_text(text.replace("dog;cat", "dog;wolf"), encoding="utf-8")
+    with pytest.raises(SemplesError, match="label 'wolf' on image 'a'"):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_a_sample_keeps_the_order_and_draws_from_all_rows(tmp_path):
+    many = pd.concat([table()] * 10, ignore_index=True).assign(id=[f"{n:02}" for n in range(30)])
+    write_manifest(tmp_path / "manifest.csv", many, CLASSES)
+    images = read_manifest(tmp_path / "manifest.csv")
+    samples = [images.sample(5, seed).table for seed in range(4)]
+    assert all(sample["id"].is_monotonic_increasing and list(sample.index) == [0, 1, 2, 3, 4] for sample in samples)
+    assert len({tuple(sample["id"]) for sample in samples}) == 4
+    assert images.sample(30, 1).table.equals(images.table)
+    assert list(images.split("val").table.index) == list(range(10))
+    assert images.sample(5, 1).classes is images.classes
+
+
+def test_random_manifests_come_back_as_they_were(tmp_path):
+    rng = np.random.default_rng(0)
+    letters = np.array(list("aZ09 _-.,;'\"#ßλ日é&%"))
+    for number in range(40):
+        count = int(rng.integers(1, 6))
+        words = ["".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(60)]
+        names = [word for word in dict.fromkeys(words) if ";" not in word and word.strip() == word][:count]
+        classes = Classes(tuple(names), tuple(words[:count]), tuple(f"#{rng.integers(2**24):06x}" for _ in names))
+        labels = [";".join(name for name in names if rng.random() < 0.5) for _ in range(8)]
+        ids = [f"{number}{word}" for word in dict.fromkeys(words)][:8]
+        written = pd.DataFrame(dict(zip(COLUMNS, [ids, ids, "", "train;val", 3, 4, labels])))
+        write_manifest(tmp_path / "manifest.csv", written, classes)
+        images = read_manifest(tmp_path / "manifest.csv")
+        assert images.classes == classes
+        assert images.table["id"].tolist() == ids
+        assert images.table["image"].tolist() == [str(tmp_path / name) for name in ids]
+        expected = [[float(name in cell.split(";")) for name in names] for cell in labels]
+        assert images.label_matrix().tolist() == expected
+        assert images.label_matrix().dtype == np.float32
 
 
 def test_label_outside_the_class_list(tmp_path):

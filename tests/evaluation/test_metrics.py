@@ -88,8 +88,95 @@ def test_false_positive_and_negative_are_shares_of_the_union():
 
 
 def test_a_class_index_beyond_the_list_is_an_error():
-    with pytest.raises(SemplesError, match="class index 9"):
-        confusion_matrix(np.array([[9]], np.uint8), np.array([[0]], np.uint8), CLASSES)
+    last, beyond, zero = (np.array([[index]], np.uint8) for index in (4, 5, 0))
+    assert confusion_matrix(last, last, CLASSES)[4, 4] == 1
+    text = "{}\n  found:    class index 5\n  expected: 0 to 4, or 255 for void\n  remedy:   check the class list"
+    for truth, prediction, name in ((beyond, zero, "ground truth"), (zero, beyond, "predicted mask")):
+        with pytest.raises(SemplesError) as error:
+            confusion_matrix(truth, prediction, CLASSES)
+        assert str(error.value) == text.format(name)
+    score, present = np.zeros((1, 1, 1), np.float32), np.array([0])
+    assert threshold_histogram(last, score, present, np.arange(2) / 2, CLASSES).sum() == 1
+    with pytest.raises(SemplesError) as error:
+        threshold_histogram(beyond, score, present, np.arange(2) / 2, CLASSES)
+    assert str(error.value) == text.format("ground truth")
+
+
+def test_confusion_by_hand_with_void_on_both_sides():
+    truth, prediction = np.array([[0, 1, 2, 255]], np.uint8), np.array([[0, 2, 255, 1]], np.uint8)
+    matrix = confusion_matrix(truth, prediction, 2)
+    assert matrix.tolist() == [[1, 0, 0], [0, 0, 1], [1, 0, 0]]
+    assert matrix.dtype == np.int64
+    void = np.full((3, 3), 255, np.uint8)
+    assert confusion_matrix(void, void, 254 - 1).sum() == 0
+
+
+def test_threshold_histogram_by_hand():
+    truth = np.array([[0, 1, 2, 255], [2, 2, 1, 0]], np.uint8)
+    score = np.array([[[0, 0.6, 0.2, 1], [0.5, 1, 0.4, 0.3]], [[0.1, 0.6, 0.9, 1], [0.4, 0, 0.8, 0.3]]], np.float32)
+    histogram = threshold_histogram(truth, score, np.array([0, 1]), np.array([0.0, 0.25, 0.5]), 2)
+    assert histogram.shape == (4, 3, 2)
+    expected = np.zeros((4, 3, 2), int)  # exceeded thresholds, truth, winner; the first of equal scores wins
+    for cell in [(1, 0, 1), (3, 1, 0), (3, 2, 1), (2, 2, 0), (3, 2, 0), (3, 1, 1), (2, 0, 0)]:
+        expected[cell] += 1
+    assert np.array_equal(histogram, expected)
+    matrices = threshold_confusions(histogram)
+    assert matrices.tolist() == [
+        [[0, 1, 1], [0, 1, 1], [0, 2, 1]],
+        [[1, 1, 0], [0, 1, 1], [0, 2, 1]],
+        [[2, 0, 0], [0, 1, 1], [1, 1, 1]],
+    ]
+    assert pseudo_mask(score, np.array([0, 1]), 0.25).tolist() == [[0, 1, 2, 1], [1, 1, 2, 1]]
+    assert pseudo_mask(score, np.array([2, 7]), 0.5).tolist() == [[0, 3, 8, 3], [0, 3, 8, 0]]
+    assert pseudo_mask(score, np.array([0, 1]), 0.25).dtype == np.uint8
+
+
+def test_thresholds_may_be_as_near_as_a_cell_and_no_nearer():
+    near = np.array([0.5, 0.5 + 1 / 4096, 0.75])
+    assert count_exceeded(np.array([0.0, 0.5, 0.5001, 0.5 + 1 / 4096, 0.6, 1.0]), near).tolist() == [0, 0, 1, 1, 2, 3]
+    assert count_exceeded(np.array([0.0, 0.1]), np.array([0.05])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"^thresholds are nearer to each other than 1/4096$"):
+        count_exceeded(np.array([0.5]), np.array([0.25, 0.5, 0.5 + 0.99 / 4096]))
+
+
+def test_ious_of_several_matrices_at_once():
+    matrices = np.array([[[2, 1, 0], [1, 4, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 3], [0, 0, 1]]])
+    nan = float("nan")
+    assert np.allclose(iou(matrices), [[2 / 4, 4 / 6, nan], [nan, 0, 1 / 4]], equal_nan=True)
+    assert mean_iou(matrices).tolist() == pytest.approx([(1 / 2 + 2 / 3) / 2, 1 / 8])
+    hit, truth, predicted = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(axis=2), matrices.sum(axis=1)
+    assert mean_iou_from_counts(hit, truth, predicted).tolist() == pytest.approx([7 / 12, 1 / 8])
+    assert np.isnan(mean_iou_from_counts(hit * 0, truth * 0, predicted * 0)).tolist() == [True, True]
+
+
+def test_a_summary_by_hand():
+    result = summary(np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), ("cat", "dog"))
+    background = {"iou": 6 / 9, "precision": 6 / 7, "recall": 6 / 8, "false_positive": 1 / 9, "false_negative": 2 / 9}
+    cat = {"iou": 3 / 6, "precision": 3 / 5, "recall": 3 / 4, "false_positive": 2 / 6, "false_negative": 1 / 6}
+    absent = {"iou": None, "precision": None, "recall": None, "false_positive": 0.0, "false_negative": 0.0}
+    assert result["classes"] == {"background": background, "cat": cat, "dog": absent}
+    assert result["miou"] == pytest.approx((6 / 9 + 3 / 6) / 2)
+    assert result["pixels"] == 12
+    missed = summary(np.array([[0, 0], [5, 0]]), ("cat",))["classes"]
+    assert missed["cat"] == {"iou": 0, "precision": None, "recall": 0, "false_positive": 0, "false_negative": 1}
+    assert missed["background"] == {"iou": 0, "precision": 0, "recall": None, "false_positive": 1, "false_negative": 0}
+
+
+def test_boundaries_of_small_masks_are_one_pixel_wide_and_follow_the_border():
+    truth = np.zeros((5, 5), np.uint8)
+    truth[1:4, 1:4] = 1
+    counts = boundary_counts(truth, truth, 2)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [[16, 8, 0]] * 3  # the background's outline is the frame, that of class 1 a ring
+    other = truth.copy()
+    other[2, 2], other[0, 0], truth[0, 4] = 2, 255, 255
+    assert boundary_counts(truth, other, 2).tolist() == [[14, 8, 0], [15, 8, 0], [14, 8, 1]]
+
+
+def test_a_boundary_is_two_per_cent_of_the_diagonal_wide():
+    for side, width in ((30, 1), (60, 2), (100, 3), (300, 8)):
+        mask = np.ones((side, side), np.uint8)
+        assert boundary_counts(mask, mask, 1)[0, 1] == side**2 - (side - 2 * width) ** 2
 
 
 def test_boundary_counts_by_hand():

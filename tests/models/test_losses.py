@@ -5,7 +5,10 @@ import math
 import pytest
 import torch
 
+from semples.models import losses
 from semples.models.losses import attract, prompt_loss, refinement_loss, repel, segment_label_loss
+
+WEIGHT = torch.tensor([3.0, 1.0], dtype=torch.float64)
 
 
 def cosines(*values: float) -> torch.Tensor:
@@ -18,8 +21,45 @@ def test_attract_and_repel_by_hand():
 
 
 def test_cosines_are_clamped_before_the_log():
-    assert attract(cosines(-1)).item() == pytest.approx(-math.log(1e-4))
-    assert repel(cosines(1)).item() == pytest.approx(-math.log(1e-4))
+    for loss, far, near in ((attract, -1, 1), (repel, 1, -1)):
+        assert loss(cosines(far)).item() == pytest.approx(-math.log(1e-4), rel=1e-9)
+        assert loss(cosines(near)).item() == pytest.approx(-math.log(0.9999), rel=1e-9)
+
+
+def test_gradients_by_hand_are_zero_where_the_cosine_is_clamped():
+    for loss, expected in ((attract, [-1 / 2, -1 / 1, 0, 0]), (repel, [1 / 2, 1 / 3, 0, 0])):
+        cosine = cosines(0.5, 0.25, -0.3, 0.99995).requires_grad_()
+        loss(cosine).backward()
+        assert cosine.grad.tolist() == pytest.approx(expected)
+    for loss, signs in ((attract, (-1, -1)), (repel, (1, 1))):
+        cosine = cosines(-0.2, 0.3).requires_grad_()
+        loss(cosine, scale=5).backward()
+        slopes = [sign * 5 / (1 + math.exp(-sign * 5 * value)) / 2 for sign, value in zip(signs, (-0.2, 0.3))]
+        assert cosine.grad.tolist() == pytest.approx(slopes)
+
+
+def test_weights_make_a_weighted_mean_over_pairs():
+    two, four = math.log(2), math.log(4)
+    assert attract(cosines(0.5, 0.25), WEIGHT).item() == pytest.approx((3 * two + four) / 4)
+    assert repel(cosines(0.5, 0.75), WEIGHT).item() == pytest.approx((3 * two + four) / 4)
+    phrases = cosines(0.5, 0.75, 0.5, 0.5).view(2, 2)
+    assert repel(phrases, WEIGHT).item() == pytest.approx((3 * (two + four) / 2 + two) / 4)
+    assert losses.area(torch.tensor([0.5, 0.0, 1.0, 1.0]).view(2, 1, 1, 2), WEIGHT.float()).item() == pytest.approx(
+        0.4375
+    )
+
+
+def test_scale_and_weight_reach_every_term():
+    sigmoid = [1 / (1 + math.exp(-5 * value)) for value in (0.5, 0.2, 0.1)]
+    front, back, prompt = cosines(0.5, 0.9), cosines(0.2, 0.9), cosines(0.1, 0.9)
+    only_first = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    expected = -math.log(sigmoid[0]) - 2 * math.log(1 - sigmoid[1])
+    assert segment_label_loss(front, back, 2, only_first, 5.0).item() == pytest.approx(expected)
+    expected -= 3 * math.log(1 - sigmoid[2])
+    assert refinement_loss(front, back, prompt, 2, 3, only_first, 5.0).item() == pytest.approx(expected)
+    learned = {"log": -math.log(0.5) + 2 * math.log(0.2), "repel": -math.log(0.5) - 2 * math.log(0.8)}
+    for term, value in learned.items():
+        assert prompt_loss(front, back, 2, term, only_first).item() == pytest.approx(value)
 
 
 def test_with_a_scale_the_similarity_is_a_sigmoid():
@@ -61,3 +101,44 @@ def test_better_scores_lower(text_term):
     assert prompt_loss(cosines(0.5), cosines(0.2), 1, text_term) < prompt_loss(cosines(0.5), cosines(0.3), 1, text_term)
     low, high = cosines(0.1), cosines(0.3)
     assert refinement_loss(high, low, low, 1, 1) < refinement_loss(high, low, high, 1, 1)
+
+
+def test_balancing_weights_by_hand():
+    labels = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    assert losses.balancing_weights(labels).tolist() == [0.75, 1.5, 1.5]  # 3 labels over 2 classes that occur
+
+
+@pytest.fixture
+def two_ranks(monkeypatch) -> dict[str, float]:
+    """Pretend that another process adds `total["other"]` to every sum over the ranks."""
+    total = {"other": 0.0}
+    for name, value in (("is_available", True), ("is_initialized", True), ("get_world_size", 2)):
+        monkeypatch.setattr(losses.dist, name, lambda value=value: value)
+    monkeypatch.setattr(losses.dist, "all_reduce", lambda count: count.add_(total["other"]))
+    return total
+
+
+def test_the_mean_of_the_shares_of_two_ranks_is_the_mean_over_all_values(two_ranks):
+    shares = []
+    for own, other in (([1.0, 2.0, 3.0], 1), ([5.0], 3)):
+        two_ranks["other"] = other
+        shares.append(losses.global_mean_share(torch.tensor(own)).item())
+    assert shares == [3.0, 2.5]
+    assert sum(shares) / 2 == 11 / 4
+
+
+def test_weighted_shares_of_two_ranks_and_no_gradient_through_the_count(two_ranks):
+    two_ranks["other"] = 2.0
+    weight = torch.tensor([3.0, 1.0], requires_grad=True)
+    count = losses.mean_count(weight.sum())
+    assert count.item() == 3.0
+    assert not count.requires_grad
+    assert weight.tolist() == [3.0, 1.0]
+    assert attract(torch.tensor([0.5, 0.25]), weight).item() == pytest.approx((3 * math.log(2) + math.log(4)) / 3)
+
+
+@pytest.mark.parametrize("missing", ["is_available", "is_initialized"])
+def test_one_process_is_its_own_mean(two_ranks, monkeypatch, missing):
+    monkeypatch.setattr(losses.dist, missing, lambda: False)
+    assert losses.global_mean_share(torch.tensor([1.0, 2.0])).item() == 1.5
+    assert losses.mean_count(torch.tensor(4.0)).item() == 4.0

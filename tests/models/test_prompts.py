@@ -14,6 +14,7 @@ def test_cosine_and_lift_by_hand():
     cosine, lift = word_cosines(prompts, words)
     assert torch.allclose(cosine, torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
     assert torch.allclose(lift, torch.tensor([[0.2, -0.4], [-0.2, 0.4]]))
+    assert torch.equal(lift, cosine - cosine.sum(0) / 2)
 
 
 def test_bank_starts_uniform_between_zero_and_one():
@@ -25,10 +26,34 @@ def test_bank_starts_uniform_between_zero_and_one():
     assert abs(vectors.mean() - 0.5) < 0.01
 
 
+def test_a_bank_is_drawn_by_seed_and_learns():
+    torch.manual_seed(3)
+    expected = torch.rand(2, 3, 4)
+    torch.manual_seed(3)
+    vectors = PromptBank(2, 3, 4).vectors
+    assert torch.equal(vectors, expected)
+    assert isinstance(vectors, torch.nn.Parameter)
+    assert vectors.requires_grad
+
+
+def test_a_bank_encodes_its_vectors_with_the_final_period_asked_for(tiny_guide):
+    bank = PromptBank(3, 4, tiny_guide.width)
+    for period in ("end_of_word", "bare"):
+        encoded = bank.encode(tiny_guide, period)
+        assert encoded.shape == (3, 16)
+        assert torch.equal(encoded, tiny_guide.encode_prompts(bank.vectors, period))
+        assert torch.allclose(encoded.norm(dim=1), torch.ones(3))
+    assert not torch.equal(bank.encode(tiny_guide, "bare"), bank.encode(tiny_guide, "end_of_word"))
+    bank.encode(tiny_guide, "bare").sum().backward()
+    assert bank.vectors.grad.abs().amax(dim=(1, 2)).min() > 0
+
+
 def test_bank_starts_as_words_repeated_to_the_length(tiny_guide):
     words = tiny_guide.token_vectors("deep blue sea")
     vectors = PromptBank(2, 5, tiny_guide.width, words).vectors
-    assert torch.equal(vectors[1], torch.cat([words, words[:2]]))
+    assert vectors.shape == (2, 5, tiny_guide.width)
+    assert all(torch.equal(prompt, torch.cat([words, words[:2]])) for prompt in vectors)
+    assert torch.equal(PromptBank(1, 2, tiny_guide.width, words, shared=True).vectors[0], words[:2])
 
 
 def test_the_shipped_nouns_are_many_and_distinct():

@@ -11,8 +11,7 @@ from semples.data.cam_file import CamFile
 from semples.files import require
 from semples.models.generators import MaskGenerator
 from semples.stages import cams
-from semples.weights.generators import bare_generator, trained_generator
-from semples.weights.module_file import save_module
+from semples.weights.generators import bare_generator, save_module, trained_generator
 
 SCALES = [1.0, 1.2]
 

@@ -28,9 +28,8 @@ ImageScores = tuple[int, np.ndarray, np.ndarray]
 def batches_of_scores(settings: Settings, model: MaskGenerator, images: Manifest) -> Iterator[list[ImageScores]]:
     """Yield the CAMs of all images in batches; images of one size follow each other.
 
-    `run.threads` threads each carry a batch from file to maps, while the caller writes. On a CPU a thread computes on
-    one core, a batch is no larger than fits the cache, and results are the same for any number of threads. A GPU
-    computes one batch after the other while the next ones are decoded.
+    `run.threads` threads each carry a batch from file to maps, while the caller writes. On a CPU each computes on one
+    core, so that results are the same for any number of them. A GPU computes one batch after the other.
     """
     torch.set_num_threads(1)
     fabric = make_fabric(settings.run.device, settings.precision)
@@ -68,20 +67,17 @@ def scores(
     device: torch.device,
     gpu_lock: AbstractContextManager = NO_LOCK,
 ) -> Iterator[ImageScores]:
-    """Yield the CAMs of the present classes of some images of one size, at the stored stride.
+    """Yield the CAMs of the present classes of the images of `rows`, which have one size, at the stored stride.
 
-    Args:
-        labels: (images, classes), 1 where the class is present.
-        rows: Rows of the manifest.
-        gpu_lock: Held while the network runs.
+    `labels` (images, classes) is 1 where a class is present; `gpu_lock` is held while the network runs.
     """
     table = images.table
     decoded = [read_image(table["image"][row]) for row in rows]
     size = stored_size(table["height"][rows[0]], table["width"][rows[0]], cams.stride)
+    present = [np.flatnonzero(labels[row]) for row in rows]
     with gpu_lock:
         batch = as_batch(decoded, device, cams.resize)
         maps = average_views(lambda x: network(x).cams, batch, cams.scales, cams.flip, size)
-        present = [np.flatnonzero(labels[row]) for row in rows]
-        present_maps = [image[torch.from_numpy(k)] for image, k in zip(maps, present, strict=True)]
-        scaled = [min_max(image, MIN_MAX_EPS).cpu().numpy() for image in present_maps]
+        of_present = [image[torch.from_numpy(k)] for image, k in zip(maps, present, strict=True)]
+        scaled = [min_max(image, MIN_MAX_EPS).cpu().numpy() for image in of_present]
     yield from zip(rows, scaled, present, strict=True)

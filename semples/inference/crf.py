@@ -33,6 +33,7 @@ PRESETS = {
     "mini": Kernels(1, 3, 10, 13, 4, soft=False),
 }
 LABEL_CONFIDENCE = 0.7
+LEAST_PROBABILITY = 1e-5
 
 
 def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations: int) -> np.ndarray:
@@ -41,8 +42,6 @@ def dense_crf(image: np.ndarray, unary: np.ndarray, kernels: Kernels, iterations
     Args:
         image: RGB uint8 (height, width, 3).
         unary: Negative log probabilities, float32 (labels, height, width).
-    Raises:
-        SemplesError: pydensecrf is not installed.
     """
     try:
         from pydensecrf.densecrf import DenseCRF2D
@@ -68,12 +67,10 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
             highest score has probability 0.7, and the others share the rest equally.
     """
     planes = _planes(score, threshold)
-    if soft:
-        probability = planes / planes.sum(axis=0, keepdims=True)
-    else:
-        winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
-        probability = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / (len(planes) - 1))
-    return -np.log(np.clip(probability, 1e-5, 1)).astype(np.float32)
+    winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
+    hard = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / len(score))
+    probability = _scaled(planes) if soft else hard
+    return -np.log(np.clip(probability, LEAST_PROBABILITY, 1)).astype(np.float32)
 
 
 def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
@@ -81,21 +78,14 @@ def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
     return np.concatenate([np.full_like(score[:1], threshold), score])
 
 
-def label_margin(probability: np.ndarray) -> np.ndarray:
-    """Return the difference of the two largest label probabilities: (labels, h, w) -> (h, w)."""
-    second, first = np.partition(probability, -2, axis=0)[-2:]
-    return first - second
+def _scaled(planes: np.ndarray) -> np.ndarray:
+    return planes / planes.sum(axis=0, keepdims=True)
 
 
 def label_probability(maps: ImageCams, photo: Path, settings: Crf, threshold: float) -> np.ndarray:
-    """Return the probabilities of background and present classes, float32 (present + 1, height, width).
-
-    With the preset `none` they are the scores, background included, scaled to sum to one.
-    """
+    """Return the probabilities of background and present classes, float32 (present + 1, height, width)."""
     score = maps.full_size()
     if settings.preset == "none":
-        planes = _planes(score, threshold)
-        return planes / planes.sum(axis=0, keepdims=True)
+        return _scaled(_planes(score, threshold))
     kernels = PRESETS[settings.preset]
-    unary = unary_energy(score, threshold, kernels.soft)
-    return dense_crf(read_image(photo), unary, kernels, settings.iterations)
+    return dense_crf(read_image(photo), unary_energy(score, threshold, kernels.soft), kernels, settings.iterations)

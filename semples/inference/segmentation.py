@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
@@ -18,28 +19,21 @@ from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import require
 from semples.inference.cams import same_size_batches
-from semples.inference.crf import PRESETS, dense_crf
+from semples.inference.crf import LEAST_PROBABILITY, PRESETS, dense_crf
 from semples.inference.views import as_batch, average_views, average_windows
 from semples.models.segmenters import Segmenter
 from semples.runtime.devices import make_fabric
-from semples.weights.module_file import load_module
+from semples.weights.generators import load_module
 
 CRF_ITERATIONS = 10
-LEAST_PROBABILITY = 1e-5
 
 
-@dataclass(frozen=True)
-class TrainedSegmenter:
+class TrainedSegmenter(NamedTuple):
     """A trained network with its settings and its classes."""
 
     network: Segmenter
     settings: Segment
     classes: Classes
-
-
-def new_network(settings: Segment, classes: int) -> Segmenter:
-    """Return the network that the settings name, with random weights."""
-    return Segmenter(settings.network, settings.encoder, classes, settings.decoder_channels)
 
 
 def describe_classes(classes: Classes) -> str:
@@ -48,11 +42,7 @@ def describe_classes(classes: Classes) -> str:
 
 
 def load_segmenter(path: Path) -> TrainedSegmenter:
-    """Load the network of a model.safetensors that `semples segment` wrote, in evaluation mode.
-
-    Raises:
-        SemplesError: The file is missing or unreadable, or has no classes or other weights than its settings say.
-    """
+    """Load the network of a model.safetensors that `semples segment` wrote, in evaluation mode."""
     expected = "a model.safetensors that `semples segment` wrote"
     try:
         with safe_open(require(path, "segment"), "pt") as file:
@@ -63,7 +53,7 @@ def load_segmenter(path: Path) -> TrainedSegmenter:
         raise SemplesError(path, f"metadata {sorted(metadata)}", expected, "train it with `semples segment`")
     settings = check(Segment, json.loads(metadata["settings"])["segment"], str(path))
     classes = Classes(*map(tuple, json.loads(metadata["classes"])))
-    network = new_network(settings, len(classes))
+    network = Segmenter(settings.network, settings.encoder, len(classes), settings.decoder_channels)
     load_module(network, path, "segment")
     return TrainedSegmenter(network.eval(), settings, classes)
 
@@ -76,14 +66,10 @@ class Predictor:
         device: "auto", "cpu", "cuda" or "mps".
         max_side: The network gets larger photographs downscaled to this side, in pixels.
         scales: Test scales instead of those of the training settings, if there are any.
-    Raises:
-        SemplesError: The file is missing, unreadable or no such network.
+    Attributes:
+        classes: Class names by mask value; "background" is first.
+        palette: RGB uint8 (256, 3), the colour of each mask value.
     """
-
-    classes: tuple[str, ...]
-    """Class names by mask value; "background" is first."""
-    palette: np.ndarray
-    """RGB uint8 (256, 3): the colour of each mask value."""
 
     def __init__(
         self, path: str | Path, device: str = "auto", max_side: int = 1024, scales: Sequence[float] = ()
@@ -96,13 +82,7 @@ class Predictor:
         self._network, self._device = fabric.setup_module(trained.network), fabric.device
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """Return the class indices of a photograph: uint8 (height, width), background 0.
-
-        Args:
-            image: RGB uint8 (height, width, 3).
-        Raises:
-            SemplesError: The array has another type or shape.
-        """
+        """Return the class indices, uint8 (height, width), background 0, of an image RGB uint8 (height, width, 3)."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             problem, remedy = f"{image.dtype} {image.shape}", "read it with PIL's Image.open(path).convert('RGB')"
             raise SemplesError("image", problem, "RGB uint8 (height, width, 3)", remedy)
@@ -122,20 +102,17 @@ def predict_masks(
         photos: RGB uint8 (height, width, 3).
         settings: Test scales, mirror images, windows and CRF, over which class probabilities are averaged.
     """
-    probability = average_views(
-        lambda x: average_windows(network, x, settings.test_window, settings.test_overlap).softmax(1),
-        as_batch(photos, device, settings.test_size),
-        settings.test_scales,
-        settings.test_flip,
-        photos[0].shape[:2],
-    )
-    planes = probability.cpu().numpy()
+
+    def probabilities(images: torch.Tensor) -> torch.Tensor:
+        return average_windows(network, images, settings.test_window, settings.test_overlap).softmax(1)
+
+    batch, size = as_batch(photos, device, settings.test_size), photos[0].shape[:2]
+    planes = average_views(probabilities, batch, settings.test_scales, settings.test_flip, size).cpu().numpy()
     if settings.test_crf == "none":
         return list(planes.argmax(axis=1).astype(np.uint8))
-    kernels = PRESETS[settings.test_crf]
-    energies = -np.log(np.clip(planes, LEAST_PROBABILITY, 1))
-    refined = [dense_crf(photo, e, kernels, CRF_ITERATIONS) for photo, e in zip(photos, energies, strict=True)]
-    return [planes.argmax(axis=0).astype(np.uint8) for planes in refined]
+    pairs = zip(photos, -np.log(np.clip(planes, LEAST_PROBABILITY, 1)), strict=True)
+    refined = (dense_crf(photo, energy, PRESETS[settings.test_crf], CRF_ITERATIONS) for photo, energy in pairs)
+    return [probability.argmax(axis=0).astype(np.uint8) for probability in refined]
 
 
 def predict(
@@ -148,10 +125,10 @@ def predict(
 
 
 def write_predictions(
-    network: torch.nn.Module, images: Manifest, settings: Segment, batch: int, device: torch.device, folder: Path
+    network: torch.nn.Module, images: Manifest, settings: Segment, batch: int, fabric: Fabric, folder: Path
 ) -> None:
     """Write the palette PNG `folder`/<id>.png of every image, at its own size."""
-    masks = predict(network, images, settings, batch, device)
+    masks = predict(fabric.setup_module(network), images, settings, batch, fabric.device)
     for row, mask in tqdm(masks, total=len(images), desc="predict", unit="image", mininterval=2):
         path = folder / f"{images.table['id'][row]}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

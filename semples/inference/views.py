@@ -14,36 +14,30 @@ SIDE_MULTIPLE = 16  # every network here takes sides that are multiples of this
 def average_views(
     network: Callable[[Tensor], Tensor], images: Tensor, scales: Sequence[float], flip: bool, size: tuple[int, int]
 ) -> Tensor:
-    """Return the mean of a network's maps over scales, and over mirror images where `flip`.
+    """Return the mean of a network's maps, float32 (batch, classes, *size), over scales and, if `flip`, mirror images.
 
     Args:
-        network: Maps images to (batch, classes, ., .).
-        images: (batch, 3, h, w) in [0, 1].
+        network: Maps images (batch, 3, h, w) in [0, 1] to (batch, classes, ., .).
         size: (height, width) to which every map is resized bilinearly before the mean.
-    Returns:
-        float32 (batch, classes, height, width).
     """
-    total, parts = torch.zeros((), device=images.device), 0
+    total, mirrors = torch.zeros((), device=images.device), (False, True) if flip else (False,)
     for scale in scales:
         sides = [max(1, round(scale * side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in images.shape[-2:]]
         scaled = F.interpolate(images, size=sides, mode="bilinear", align_corners=False, antialias=True)
-        for mirrored in (False, True) if flip else (False,):
+        for mirrored in mirrors:
             maps = network(scaled.flip(-1) if mirrored else scaled).float()
             maps = maps.flip(-1) if mirrored else maps
             total = total + F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-            parts += 1
-    return total / parts
+    return total / (len(scales) * len(mirrors))
 
 
 def average_windows(network: Callable[[Tensor], Tensor], images: Tensor, side: int | None, overlap: float) -> Tensor:
-    """Return the mean of a network's scores over square windows that cover the images.
+    """Return the mean of a network's scores, float32 (batch, classes, h, w), over windows that cover the images.
 
     Args:
         network: Maps images (batch, 3, h, w) to scores (batch, classes, h, w).
-        side: Side of the windows in pixels; None: the network sees the whole images.
+        side: Side of the square windows in pixels; None: the network sees the whole images.
         overlap: Least share of their side that neighbouring windows have in common; the last ones end at the border.
-    Returns:
-        float32 (batch, classes, h, w).
     """
     height, width = images.shape[-2:]
     if side is None or (height <= side and width <= side):
@@ -61,10 +55,8 @@ def average_windows(network: Callable[[Tensor], Tensor], images: Tensor, side: i
 
 def window_starts(length: int, side: int, overlap: float) -> list[int]:
     """Return the first pixels of the windows along one side of an image, evenly apart."""
-    if length <= side:
-        return [0]
-    steps = -(-(length - side) // max(1, int(side * (1 - overlap))))
-    return [round(step * (length - side) / steps) for step in range(steps + 1)]
+    steps = -(-max(0, length - side) // max(1, int(side * (1 - overlap))))
+    return [round(step * (length - side) / steps) for step in range(steps + 1)] if steps else [0]
 
 
 def stored_size(height: int, width: int, stride: int) -> tuple[int, int]:
@@ -74,8 +66,7 @@ def stored_size(height: int, width: int, stride: int) -> tuple[int, int]:
 
 def as_batch(images: list[np.ndarray], device: torch.device, side: int | None = None) -> Tensor:
     """Return uint8 images (h, w, 3) of one shape as float32 (batch, 3, h, w) in [0, 1], squashed to `side` if set."""
-    batch = torch.stack([torch.from_numpy(image) for image in images]).to(device)
-    batch = batch.permute(0, 3, 1, 2).float() / 255
-    if side is not None:
-        batch = F.interpolate(batch, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
-    return batch
+    batch = torch.stack([torch.from_numpy(image) for image in images]).to(device).permute(0, 3, 1, 2).float() / 255
+    if side is None:
+        return batch
+    return F.interpolate(batch, size=(side, side), mode="bilinear", align_corners=False, antialias=True)

@@ -18,9 +18,7 @@ from semples.weights.generators import trained_generator
 def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Path, shard: str | None = None) -> None:
     """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`.
 
-    Args:
-        generator: model.safetensors of the stage `masks_from`.
-        shard: Share of the images, such as "2-of-4"; None for all.
+    `generator` is model.safetensors of the stage `masks_from`; `shard` a share of the images, such as "2-of-4".
     """
     images = read_manifest(manifest).split(split).with_labels()
     inputs = {"manifest": images.digest(), "split": split, "stride": str(settings.cams.stride)}

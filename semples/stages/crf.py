@@ -12,7 +12,7 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.thresholds import label_free_threshold
 from semples.files import atomic_path, read_json, remove_leftovers, sha256, write_json
-from semples.inference.crf import label_margin, label_probability
+from semples.inference.crf import label_probability
 from semples.planning.graph import require_masks
 from semples.provenance import provenance
 from semples.runtime.parallel import map_processes, shard_slice
@@ -27,8 +27,6 @@ def run(
         evaluation: JSON of `semples evaluate --cams`, which has the threshold of the settings' policy. Without it, as
             without ground truth, the policy must be `fixed` or `label-free`.
         shard: Share of the images, such as "2-of-4"; None for all.
-    Raises:
-        SemplesError: The evaluation has no threshold by the policy, or it is missing and the policy needs it.
     """
     images = read_manifest(manifest)
     threshold = _threshold(settings, cams, evaluation)
@@ -42,8 +40,7 @@ def run(
     with atomic_path(out) as folder:
         write_json(folder / "provenance.json", provenance("crf", used, threshold=str(threshold), cams=sha256(cams)))
         work = partial(_write_pseudo_mask, cams, folder, images.classes.palette(), settings.crf, threshold)
-        for _ in map_processes(work, jobs, settings.run.threads, "crf", total=len(jobs)):
-            pass
+        list(map_processes(work, jobs, settings.run.threads, "crf", total=len(jobs)))
     print(f"{len(jobs)} pseudo masks at threshold {threshold:.3f} ({settings.crf.threshold.policy}): {out}")
 
 
@@ -66,12 +63,9 @@ def _write_pseudo_mask(
     with CamFile(cams) as file:
         maps = file.read(image)
     probability = label_probability(maps, photograph, settings, threshold)
-    mask = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)]
-    path = folder / f"{image}.png"
+    mask, path = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)], folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if settings.margin or settings.confidence:
-        margin = label_margin(probability)
-        mask = np.where(margin < settings.margin, IGNORE, mask)
-    write_mask(path, mask, palette)
+    second, first = np.partition(probability, -2, axis=0)[-2:]
+    write_mask(path, np.where(first - second < settings.margin, IGNORE, mask), palette)
     if settings.confidence:
-        write_image(folder / "confidence" / f"{image}.png", np.rint(255 * margin).astype(np.uint8))
+        write_image(folder / "confidence" / f"{image}.png", np.rint(255 * (first - second)).astype(np.uint8))

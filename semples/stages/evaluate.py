@@ -14,20 +14,14 @@ from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation import metrics
-from semples.evaluation.bootstrap import BootstrapSums, confidence_interval
-from semples.evaluation.threshold_counts import ThresholdCounts, score_histogram
-from semples.evaluation.thresholds import otsu_index, threshold_grid
+from semples.evaluation.thresholds import ThresholdCounts, otsu_index, score_histogram, threshold_grid
 from semples.files import read_json, write_json
 
 _BUCKETS = 10_000  # of ids, from which the calibration share is drawn
 
 
 def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Path) -> None:
-    """Write the JSON `out`: mIoU and IoU per class at every threshold, and a summary at the threshold of every policy.
-
-    Raises:
-        SemplesError: The split has no ground truth, or the CAMs are of none of its images.
-    """
+    """Write the JSON `out`: mIoU and IoU per class at every threshold, and a summary at that of every policy."""
     images, thresholds = _images(manifest, split), threshold_grid(settings)
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
@@ -36,9 +30,8 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
     both = calibration + test
     curve = metrics.mean_iou(both.matrices())
     fixed = int(np.abs(thresholds - settings.crf.threshold.value).argmin())
-    boundary_iou = float(metrics.mean_iou_from_counts(*boundary))
     policies = {
-        "fixed": _summary(both, fixed, images) | {"boundary_iou": boundary_iou},
+        "fixed": _summary(both, fixed, images) | {"boundary_iou": float(metrics.mean_iou_from_counts(*boundary))},
         "oracle": _summary(both, int(curve.argmax()), images),
         "label-free": _summary(both, otsu_index(scores, thresholds), images),
     }
@@ -54,21 +47,13 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
 
 
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:
-    """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png.
-
-    Args:
-        kind: Stage that wrote them, "crf" or "segment".
-    Raises:
-        SemplesError: The split has no ground truth, or the masks are of none of its images.
-    """
+    """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png that the stage `kind` wrote."""
     images = _images(manifest, split)
-    if not masks.is_dir():
-        raise SemplesError(masks, "no such folder", "a folder of masks", f"make it with `semples {kind}`")
     packages = read_json(masks / "provenance.json", kind)["packages"]
     ids = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
     classes = len(images.classes)
     total, boundary = np.zeros((classes + 1,) * 2, np.int64), np.zeros((3, classes + 1), np.int64)
-    ignored, sums = 0, BootstrapSums()
+    ignored, sums = 0, metrics.BootstrapSums()
     for row in _rows(images, ids):
         shape = (row.height, row.width)
         truth, prediction = read_mask(row.mask, shape), read_mask(masks / f"{row.id}.png", shape)
@@ -77,10 +62,9 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
         boundary += metrics.boundary_counts(truth, prediction, classes)
         ignored += int(((prediction == IGNORE) & (truth != IGNORE)).sum())
         sums.add(row.id, {"all": np.stack([np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])})
-    low, high = confidence_interval(metrics.mean_iou_from_counts(*np.moveaxis(sums.sums["all"], 1, 0)))
-    boundary_iou = float(metrics.mean_iou_from_counts(*boundary))
-    result = metrics.summary(total, images.classes.names)
-    result |= {"boundary_iou": boundary_iou, "ignored": ignored, "interval": [low, high]}
+    low, high = metrics.confidence_interval(metrics.mean_iou_from_counts(*np.moveaxis(sums["all"], 1, 0)))
+    result = metrics.summary(total, images.classes.names) | {"ignored": ignored, "interval": [low, high]}
+    result["boundary_iou"] = float(metrics.mean_iou_from_counts(*boundary))
     write_json(out, {"kind": kind, "split": split, "images": len(ids), "packages": packages, **result})
     print(f"{kind} mIoU {result['miou']:.4f} (95 %: {low:.4f} to {high:.4f}) on {split}")
 
@@ -109,11 +93,9 @@ def _count(
 
 def _summary(counts: ThresholdCounts, index: int, images: Manifest) -> dict:
     """Return the summary at the threshold of this index."""
-    return {
-        "threshold": float(counts.thresholds[index]),
-        **metrics.summary(counts.matrices()[index], images.classes.names),
-        **{"images": counts.images, "ignored": 0, "interval": confidence_interval(counts.bootstrap_miou(index))},
-    }
+    values = {"threshold": float(counts.thresholds[index]), "images": counts.images, "ignored": 0}
+    values["interval"] = metrics.confidence_interval(counts.bootstrap_miou(index))
+    return values | metrics.summary(counts.matrices()[index], images.classes.names)
 
 
 def _images(manifest: Path, split: str) -> Manifest:

@@ -31,18 +31,17 @@ def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None
     """Write the folder `out`: the model in open_clip's layout, texts.safetensors and words.txt.
 
     texts.safetensors has `texts` (classes, width) and `words` (words, width), float32, L2-normalised. As `guide.centre`
-    says, it has the mean embeddings `image_centre` of training images and `text_centre` of the words, each (width,),
-    which are subtracted from texts and words before the final L2 normalisation.
-
-    Args:
-        manifest: Needed for `guide.centre`.
-    Raises:
-        SemplesError: An empty name, no weights for the model, or weights of another digest than `guide.sha256`.
+    says, it has the mean embeddings `image_centre` of training images, for which `manifest` is needed, and
+    `text_centre` of the words, each (width,), which are subtracted from texts and words before the L2 normalisation.
     """
     section = settings.guide
     name = f"{_LOCAL}{GUIDE_WEIGHTS}" if section.model == "mini" else section.model
-    classes, words = read_classes(classes_file), _words(section)
-    _check_names(classes_file, classes.texts, words)
+    listed = files("semples.config").joinpath("words.txt").read_text(encoding="utf-8").splitlines()
+    words = section.words or (list(WORDS) if section.model == "mini" else listed)
+    classes = read_classes(classes_file)
+    for where, names in ((classes_file, classes.texts), ("guide.words", words)):
+        if not names or not all(text.strip() for text in names):
+            raise SemplesError(where, "an empty name" if names else "no class", "names for prompts", "fill them in")
     guide = _load(name, section)
     with torch.no_grad(), atomic_path(out) as partial:
         partial.mkdir(parents=True)
@@ -65,38 +64,20 @@ def _mean_embedding(guide: Guide, manifest: Path | None, split: str) -> torch.Te
     if manifest is None:
         raise SemplesError("guide.centre", "no manifest", "the images to take the mean of", "give --manifest")
     images = read_manifest(manifest).split(split).table["image"].tolist()
-    images = images[:: -(-len(images) // _CENTRE_IMAGES)]
-    total = torch.zeros(guide.width)
+    images, total = images[:: -(-len(images) // _CENTRE_IMAGES)], torch.zeros(guide.width)
     for path in tqdm(images, desc="mean embedding", mininterval=2):
         pixels = as_batch([read_image(Path(path))], torch.device("cpu"), guide.image_size)
         total = total + guide.encode_image(guide.normalise(pixels))[0]
     return total / len(images)
 
 
-def _words(section: GuideSettings) -> list[str]:
-    if section.words or section.model == "mini":
-        return section.words or list(WORDS)
-    return files("semples.config").joinpath("words.txt").read_text(encoding="utf-8").split("\n")[:-1]
-
-
-def _check_names(classes_file: Path, texts: tuple[str, ...], words: list[str]) -> None:
-    if not texts:
-        raise SemplesError(classes_file, "no class", "a line per class: name, text, colour", "list the classes")
-    for where, names in ((classes_file, texts), ("guide.words", words)):
-        if not all(name.strip() for name in names):
-            raise SemplesError(where, "an empty name", "names for prompts", "fill it in or remove it")
-
-
 def _load(name: str, section: GuideSettings) -> Guide:
     """Return the guide, after a download if need be."""
     if name in open_clip.list_models() and not section.pretrained:
         tags = open_clip.list_pretrained_tags_by_model(name)
-        raise SemplesError(
-            "guide.pretrained",
-            f"none for {name!r}, which would be random weights",
-            f"one of {tags}, or the path of a file" if tags else "an open_clip model name that has weights",
-            "set `guide.pretrained`, or correct `guide.model`",
-        )
+        expected = f"one of {tags}, or the path of a file" if tags else "an open_clip model name that has weights"
+        problem, remedy = f"none for {name!r}, which would be random weights", "set it, or correct `guide.model`"
+        raise SemplesError("guide.pretrained", problem, expected, remedy)
     guide = load_guide(name, section.pretrained, section.normalisation, section.fill)
     if section.sha256 and (digest := sha256(path := _weights(name, section))) != section.sha256.lower():
         remedy = "delete the file and download it again, or correct `guide.sha256`"
@@ -118,11 +99,10 @@ def _export(name: str, guide: Guide, folder: Path) -> None:
     """Write the model as open_clip's configuration and safetensors; copy the two files of a local folder."""
     config = folder / MODEL_FILES[0]
     if name.startswith(_LOCAL):
-        for file in MODEL_FILES:
-            source = Path(name.removeprefix(_LOCAL)) / file
+        for source in (Path(name.removeprefix(_LOCAL), file) for file in MODEL_FILES):
             if not source.exists():
                 raise SemplesError(source, "no such file", f"the files {MODEL_FILES}", "complete the guide's folder")
-            shutil.copyfile(source, folder / file)
+            shutil.copyfile(source, folder / source.name)
         return
     if name.startswith(_HUB):
         shutil.copyfile(download_pretrained_from_hf(name.removeprefix(_HUB), filename=MODEL_FILES[0]), config)

@@ -16,8 +16,6 @@ from semples.models.guide import Guide
 from semples.training.prompts import load_prompts
 from semples.weights import guide_folder
 
-_NAME = "name of the class"
-
 
 def run(
     settings: Settings,
@@ -29,9 +27,7 @@ def run(
     names: bool,
     out: Path,
 ) -> None:
-    """Draw a row per image: the image, and a heat map for each of `texts` and `prompts`.
-
-    The images are those of a panel. Every heat map is stretched to its own lowest and highest cosine.
+    """Draw a row per image of a panel: the image, and a heat map for each of `texts` and `prompts`.
 
     Args:
         prompts: (title, prompts.safetensors); the heat map is of the prompt of the image's first class.
@@ -39,15 +35,13 @@ def run(
     """
     if not (prompts or texts or names):
         raise SemplesError("heatmap", "no text", "texts or prompts to look for", "give --text, --names or --prompts")
-    images = read_manifest(manifest).split(split).with_labels()
-    images = images.sample(settings.figures.images, settings.figures.seed)
+    images = read_manifest(manifest).split(split).with_labels().sample(settings.figures.images, settings.figures.seed)
     model, classes, _ = guide_folder.open_folder(guide, settings)
-    learned = {title: load_prompts(path).mean(dim=1) for title, path in prompts}  # classes, width
-    banks = ({_NAME: classes["texts"]} if names else {}) | learned
+    banks = {"name of the class": classes["texts"]} if names else {}
+    banks |= {title: load_prompts(path).mean(dim=1) for title, path in prompts}  # classes, width
     with torch.inference_mode():
-        sentences = [settings.guide.template.format(text) for text in texts]
-        embeddings = [model.encode_text(sentences)] if texts else []
-    rows, indices = [], [int(labels.argmax()) for labels in images.label_matrix()]
+        embeddings = [model.encode_text([settings.guide.template.format(text) for text in texts])] if texts else []
+    rows, indices = [], images.label_matrix().argmax(axis=1)
     for path, k in zip(images.table["image"], indices, strict=True):
         image = read_image(Path(path))
         heats = _heat_maps(model, image, torch.cat([*embeddings, *(bank[k : k + 1] for bank in banks.values())]))
@@ -58,11 +52,10 @@ def run(
 
 @torch.inference_mode()
 def _heat_maps(guide: Guide, image: np.ndarray, embeddings: torch.Tensor) -> np.ndarray:
-    """Return the cosine of patches and L2-normalised embeddings (n, width), each map stretched to [0, 1].
+    """Return the cosines of patches and L2-normalised embeddings (n, width): float32 (n, height, width).
 
-    `image` is uint8 RGB (height, width, 3); the maps are float32 (n, height, width).
+    Each map is stretched to [0, 1], from its own lowest to its highest cosine.
     """
-    pixels = guide.normalise(as_batch([image], guide.mean.device))
-    cosines = guide.patch_cosines(pixels, embeddings)[0]
+    cosines = guide.patch_cosines(guide.normalise(as_batch([image], guide.mean.device)), embeddings)[0]
     low, high = cosines.amin(dim=(1, 2), keepdim=True), cosines.amax(dim=(1, 2), keepdim=True)
     return resize_map(((cosines - low) / (high - low).clamp(min=1e-8)).numpy(), *image.shape[:2])

@@ -10,10 +10,7 @@ from semples.files import IGNORED, atomic_path, link_or_copy, read_json
 def run(shards: list[Path], out: Path) -> None:
     """Write `out`: an index through which HDF5 files read as one, or one folder with the files of all folders."""
     with atomic_path(out) as partial:
-        if shards[0].is_dir():
-            _join_folders(shards, partial)
-        else:
-            join_shards(shards, partial)
+        (_join_folders if shards[0].is_dir() else join_shards)(shards, partial)
     print(f"{len(shards)} shards: {out}")
 
 

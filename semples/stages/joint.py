@@ -13,8 +13,7 @@ from semples.training.prompts import new_bank, write_prompts
 from semples.training.refinement import mask_arguments
 from semples.training.selection import epoch_score, training_images
 from semples.weights import guide_folder
-from semples.weights.generators import trained_generator
-from semples.weights.module_file import save_module
+from semples.weights.generators import save_module, trained_generator
 
 
 def run(settings: Settings, seed: int, manifest: Path, guide: Path, start: Path, out: Path) -> None:

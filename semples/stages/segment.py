@@ -1,10 +1,8 @@
 """segment: train a segmentation network on pseudo masks."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
@@ -17,7 +15,7 @@ from semples.data.training_images import MaskTransform, TrainingBatches, Trainin
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, mean_iou
 from semples.files import digest, require, sha256
-from semples.inference.segmentation import describe_classes, new_network, predict
+from semples.inference.segmentation import describe_classes, predict
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.training.job import LearningJob, adamw, learn, used_settings
@@ -31,8 +29,7 @@ def run(
     """Train on `masks`/<id>.png; write `out`/model.safetensors and metrics.jsonl.
 
     Args:
-        masks: Folder that `semples crf` wrote; not read with `segment.labels: truth`, which learns from the masks of
-            the manifest.
+        masks: Folder that `semples crf` wrote; `segment.labels: truth` reads the masks of the manifest instead.
         weights: File of `semples weights`, from which the encoder starts with `segment.weights: imagenet`.
     """
     job = LearningJob(settings, "segment", seed, manifest, out)
@@ -41,14 +38,16 @@ def run(
         images, masks = images.with_masks(), None
     targets = _targets(images, masks, settings)
     torch.manual_seed(seed)
-    network = new_network(segment, len(images.classes))
+    network = Segmenter(segment.network, segment.encoder, len(images.classes), segment.decoder_channels)
     if start := weights_file(segment, weights):
         load_backbone(backbone_of(network.network.encoder), start, "segment.weights")
-    transform = MaskTransform(segment.crop, segment.scale, segment.jitter)
-    memory_gb = settings.run.cache_gb
-    decode = decoder(images, memory_gb, folder=None)
-    dataset = TrainingImages(len(images), decode, mask_targets(images, memory_gb, *targets), transform)
-    inputs = {"manifest": images.digest(), "masks": _digest(masks, targets[0]), **weights_digest(start)}
+    transform, memory_gb = MaskTransform(segment.crop, segment.scale, segment.jitter), settings.run.cache_gb
+    decode, read_targets = decoder(images, memory_gb, folder=None), mask_targets(images, memory_gb, *targets)
+    dataset = TrainingImages(len(images), decode, read_targets, transform)
+    origins = [require(masks / "provenance.json", "crf")] if masks else map(Path, targets[0])
+    digests = [sha256(path) for path in origins]  # a training on other masks does not resume this checkpoint
+    inputs = {"manifest": images.digest(), "masks": digests[0] if masks else digest(digests), **weights_digest(start)}
+    sample = read_manifest(manifest).split(settings.data.val).with_masks().sample(segment.curve_images, seed=0)
     learn(
         job,
         SegmentTask(network, _class_weights(segment, targets[0], len(images.classes))),
@@ -56,7 +55,7 @@ def run(
         _optimizer(network, segment),
         used_settings(settings, "segment"),
         inputs | {"classes": describe_classes(images.classes)},
-        extra_metrics=_curve(read_manifest(manifest).split(settings.data.val), settings),
+        extra_metrics=partial(_miou, sample, settings) if len(sample) else None,
         schedule=warmed_up(poly, segment.warmup),
         accumulate=segment.accumulate,
         ema=segment.ema,
@@ -65,11 +64,7 @@ def run(
 
 
 def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[list[str]]:
-    """Return the path of every image's mask and, with `segment.confidence`, that of its confidence.
-
-    Raises:
-        SemplesError: A file is missing or has another size than its image.
-    """
+    """Return the path of every image's mask and, with `segment.confidence`, that of its confidence."""
     truth = settings.segment.labels == "truth"
     if truth and not len(images):
         split = f"split {settings.data.train!r}"
@@ -82,22 +77,14 @@ def _targets(images: Manifest, masks: Path | None, settings: Settings) -> list[l
             remedy = "set `crf.confidence: true`, or `segment.confidence: false`"
             raise SemplesError(masks / "confidence", "no such folder", "a PNG for every pseudo mask", remedy)
         paths.append(_files(masks / "confidence", images))
-    sizes = list(zip(images.table["width"], images.table["height"], strict=True))
-    for column in paths:
-        for path, size in zip(column, sizes, strict=True):
-            require_size(Path(path), size)
+    for width, height, *files in zip(images.table["width"], images.table["height"], *paths, strict=True):
+        for path in files:
+            require_size(Path(path), (width, height))
     return paths
 
 
 def _files(folder: Path, images: Manifest) -> list[str]:
     return [str(require(folder / f"{name}.png", "crf")) for name in images.table["id"]]
-
-
-def _digest(masks: Path | None, paths: list[str]) -> str:
-    """Return a digest of the masks, so that a training on other masks does not resume this checkpoint."""
-    if masks is None:
-        return digest([sha256(Path(path)) for path in paths])
-    return sha256(require(masks / "provenance.json", "crf"))
 
 
 def _class_weights(segment: Segment, masks: list[str], classes: int) -> torch.Tensor | None:
@@ -120,18 +107,12 @@ def _optimizer(network: Segmenter, segment: Segment) -> Optimizer:
     return SGD(groups, momentum=0.9, weight_decay=segment.weight_decay, fused=True)
 
 
-def _curve(images: Manifest, settings: Settings) -> Callable[[torch.nn.Module], dict[str, float]] | None:
-    """Return a function that gives the mIoU of a network on some of the images, None where none has a mask."""
-    sample = images.with_masks().sample(settings.segment.curve_images, seed=0)
-    return partial(_miou, sample, settings) if len(sample) else None
-
-
 def _miou(images: Manifest, settings: Settings, network: torch.nn.Module) -> dict[str, float]:
-    """Return mIoU at one scale and without mirror images, which is fast."""
+    """Return the mIoU of a network in training, at one scale and without mirror images, which is fast."""
     quick = settings.segment.model_copy(update={"test_scales": [1.0], "test_flip": False, "test_crf": "none"})
-    device, training = next(network.parameters()).device, network.training
-    total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
-    for row, mask in predict(network.eval(), images, quick, settings.cams.batch, device):
-        total += confusion_matrix(read_mask(images.table["mask"][row], mask.shape), mask, len(images.classes))
+    device, training, classes = next(network.parameters()).device, network.training, len(images.classes)
+    masks = predict(network.eval(), images, quick, settings.cams.batch, device)
+    pairs = ((read_mask(images.table["mask"][row], mask.shape), mask) for row, mask in masks)
+    total = sum(confusion_matrix(truth, mask, classes) for truth, mask in pairs)
     network.train(training)
     return {"val_miou": float(mean_iou(total))}

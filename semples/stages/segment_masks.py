@@ -17,22 +17,18 @@ from semples.training.job import used_settings
 def run(settings: Settings, manifest: Path, checkpoint: Path, out: Path) -> None:
     """Write the folder `out` with a palette PNG `<id>.png` of every such image, at the image's own size.
 
-    Args:
-        settings: `segment.test_*` say how the network is used, `figures` which training images are predicted too.
-        checkpoint: model.safetensors that `semples segment` wrote.
+    `segment.test_*` say how the network of `checkpoint` is used, `figures` which training images are predicted too.
     """
     torch.set_num_threads(settings.run.threads)
     network, everything = load_segmenter(checkpoint).network, read_manifest(manifest)
-    training = everything.split(settings.data.train).with_labels()
-    shown = training.sample(settings.figures.images, settings.figures.seed)
+    shown = everything.split(settings.data.train).with_labels().sample(settings.figures.images, settings.figures.seed)
     table = pd.concat([everything.split(settings.data.val).table, shown.table])
     images = Manifest(table.drop_duplicates("id", ignore_index=True), everything.classes)
     fabric = make_fabric(settings.run.device, settings.precision)
     if fabric.device.type == "cuda":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in training
-    module = fabric.setup_module(network)
     remove_leftovers(out)
     with atomic_path(out) as folder:
         write_json(folder / "provenance.json", provenance("segment_masks", used_settings(settings, "segment")))
-        write_predictions(module, images, settings.segment, settings.cams.batch, fabric.device, folder)
+        write_predictions(network, images, settings.segment, settings.cams.batch, fabric, folder)
     print(f"{len(images)} masks: {out}")

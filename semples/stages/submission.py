@@ -21,16 +21,13 @@ def run(run: Run, checkpoint: Path, manifest: Path, split: str, out: Path) -> No
     torch.set_num_threads(run.threads)
     trained, images = load_segmenter(checkpoint), read_manifest(manifest).split(split)
     fabric = make_fabric(run.device, "auto")
-    network = fabric.setup_module(trained.network)
     with TemporaryDirectory() as folder, atomic_path(out) as partial, tarfile.open(partial, "w") as tar:
-        write_predictions(network, images, trained.settings, _BATCH, fabric.device, Path(folder))
+        write_predictions(trained.network, images, trained.settings, _BATCH, fabric, Path(folder))
         for image in sorted(images.table["id"]):
-            tar.add(Path(folder) / f"{image}.png", f"{_LAYOUT}/{image}.png", filter=_anonymous)
+            tar.add(Path(folder, f"{image}.png"), f"{_LAYOUT}/{image}.png", filter=_anonymous)
     print(f"{len(images)} masks: {out}")
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     """Return the entry without owner and time, which would make equal inputs give other bytes."""
-    entry.uid = entry.gid = entry.mtime = 0
-    entry.uname = entry.gname = ""
-    return entry
+    return entry.replace(mtime=0, uid=0, gid=0, uname="", gname="")

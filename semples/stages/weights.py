@@ -9,8 +9,7 @@ from torch import nn
 from semples.errors import SemplesError
 from semples.models.segmenters.mask2former import STAGES, SWIN, import_transformers
 from semples.provenance import provenance
-from semples.weights.generators import backbone_of
-from semples.weights.module_file import save_module
+from semples.weights.generators import backbone_of, save_module
 
 
 def run(library: str, model: str, out: Path) -> None:

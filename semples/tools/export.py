@@ -16,16 +16,10 @@ TOLERANCE = 1e-4
 
 
 def run(checkpoint: Path, format: str, size: tuple[int, int], out: Path) -> None:
-    """Write the network of `checkpoint` to `out`.
+    """Write the network of `checkpoint` to `out`, as `format` onnx or torchscript.
 
-    The input `image` of the written network is RGB float32 (1, 3, height, width) in [0, 1]; its output `scores` are
-    logits, float32 (1, classes + 1, height, width), background first.
-
-    Args:
-        format: "onnx" or "torchscript".
-        size: (height, width) of the input in pixels, which the file is for.
-    Raises:
-        SemplesError: A score differs by more than 1e-4 from the network's, or a package for ONNX is missing.
+    Its input `image` is RGB float32 (1, 3, *size) in [0, 1]; its output `scores` are logits, float32 (1, classes + 1,
+    *size), background first. An error says if a score differs by more than 1e-4 from the network's.
     """
     trained = load_segmenter(checkpoint)
     torch.manual_seed(0)

@@ -16,8 +16,6 @@ from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.inference.segmentation import Predictor
 
-COLUMNS = ["image", "class", "pixels", "share"]
-
 
 def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scales: Sequence[float], out: Path) -> None:
     """Write the folder `out`: masks/<name>.png, overlays/<name>.png, and areas.csv with a line per class of a mask.
@@ -26,10 +24,7 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
 
     Args:
         photos: Files, and folders that are searched for photographs.
-        max_side: The network gets larger photographs downscaled to this side, in pixels; masks have the full size.
-        scales: Test scales instead of those of the training settings, if there are any.
-    Raises:
-        SemplesError: A photograph is missing or unreadable, or two would have the same name in `out`.
+        max_side, scales: As of `Predictor`; masks have the full size.
     """
     torch.set_num_threads(run.threads)
     paths = _photographs(photos)
@@ -44,18 +39,12 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
             write_image(folder / "overlays" / f"{name}.png", overlay(photo, mask, predictor.palette))
             areas = zip(*np.unique(mask, return_counts=True), strict=True)
             rows += [[name, predictor.classes[k], int(n), round(n / mask.size, 6)] for k, n in areas]
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "areas.csv", index=False)
+        pd.DataFrame(rows, columns=["image", "class", "pixels", "share"]).to_csv(folder / "areas.csv", index=False)
     print(f"{len(paths)} photographs: {out}")
 
 
 def overlay(photo: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Return a photograph whose objects are half in their class's colour, inside a white line.
-
-    Args:
-        photo: RGB uint8 (height, width, 3).
-        mask: Class indices uint8 (height, width), background 0.
-        palette: RGB uint8 (256, 3).
-    """
+    """Return an RGB photograph whose objects are half in their class's colour of the palette, inside a white line."""
     coloured = np.where((mask > 0)[..., None], (0.5 * photo + 0.5 * palette[mask]).astype(np.uint8), photo)
     edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     coloured[edge] = 255
@@ -71,8 +60,7 @@ def _photographs(sources: Sequence[Path]) -> dict[str, Path]:
         names = sorted(image_files(source)) if source.is_dir() else [Path(source.name)]
         files += [(name, source / name if source.is_dir() else source) for name in names]
     if not files:
-        expected = "JPEG, PNG, WebP, TIFF or BMP files"
-        raise SemplesError(sources[0], "no photograph", expected, "correct the path")
+        raise SemplesError(sources[0], "no photograph", "JPEG, PNG, WebP, TIFF or BMP files", "correct the path")
     for _, path in files:
         image_size(path)
     paths = dict(zip(image_ids([name for name, _ in files]), [path for _, path in files], strict=True))

@@ -20,8 +20,7 @@ from semples.models.losses import balancing_weights
 from semples.provenance import provenance
 from semples.training import loop
 from semples.training.checkpoint import delete_checkpoint
-from semples.weights.generators import own_code
-from semples.weights.module_file import save_module
+from semples.weights.generators import own_code, save_module
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,25 @@
-"""Mask generators from settings and files: untrained, trained, a user's own, and weights from elsewhere."""
+"""Mask generators from settings and files: untrained, trained, a user's own; files of weights, also from elsewhere."""
 
 import pickle
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from runpy import run_path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from semples.config.settings import Generator, Segment, Settings
 from semples.errors import SemplesError
-from semples.files import require, sha256
+from semples.files import atomic_path, require, sha256
 from semples.models.generators import MaskGenerator, build_generator
-from semples.weights.module_file import load_module, require_shapes
 
 
 def weights_file(section: Generator | Segment, downloaded: Path | None) -> Path | None:
     """Return the file of weights that a section of the settings starts from, None where it starts at random.
 
-    Args:
-        downloaded: File of `semples weights`.
-    Raises:
-        SemplesError: The settings name weights that `semples weights` downloads, and there is no file.
+    `downloaded` is the file of `semples weights`, needed where the settings name such weights.
     """
     if source := section.downloaded_weights():
         if downloaded is None:
@@ -46,8 +42,7 @@ def trained_generator(settings: Settings, classes: int, path: Path, made_by: str
 
 def own_code(settings: Settings) -> dict[str, str]:
     """Return the digest of a user's own generator file, for provenance; empty for the generators of the package."""
-    path = settings.generator.own_file()
-    return {"generator": sha256(path)} if path and path.exists() else {}
+    return {"generator": sha256(path)} if (path := settings.generator.own_file()) and path.exists() else {}
 
 
 def bare_generator(settings: Generator, classes: int) -> MaskGenerator:
@@ -60,16 +55,12 @@ def bare_generator(settings: Generator, classes: int) -> MaskGenerator:
 
 def _own_class(path: Path, name: str) -> Callable[..., MaskGenerator]:
     """Return the class `name` of a user's Python file."""
-    expected = f"a Python file with a class {name}(MaskGenerator)"
-    spec = spec_from_file_location(path.stem, path)
-    if not path.exists() or spec is None or spec.loader is None:
-        reason = "no Python file" if path.exists() else "no such file"
-        raise SemplesError(path, reason, expected, "correct `generator.name`")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    own = getattr(module, name, None)
+    expected, remedy = f"a Python file with a class {name}(MaskGenerator)", "correct the file, or `generator.name`"
+    if not path.exists():
+        raise SemplesError(path, "no such file", expected, remedy)
+    own = run_path(str(path)).get(name)
     if not (isinstance(own, type) and issubclass(own, MaskGenerator)):
-        raise SemplesError(path, f"{name}: {own!r}", expected, "correct the file, or `generator.name`")
+        raise SemplesError(path, f"{name}: {own!r}", expected, remedy)
     return own
 
 
@@ -80,7 +71,7 @@ def load_weights(generator: MaskGenerator, path: Path) -> None:
     names = {name for name, tensor in generator.state_dict(keep_vars=True).items() if id(tensor) in head}
     if not names & set(state):  # a backbone alone
         expected = {name: tensor for name, tensor in expected.items() if name not in names}
-    require_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
+    _require_shapes(state, expected, path, "name weights of the same model in `generator.weights`")
     generator.load_state_dict(state, strict=False)
 
 
@@ -93,27 +84,45 @@ def load_backbone(backbone: nn.Module, path: Path, key: str) -> None:
     """Load timm weights into a backbone, without their classifier head; `key` is the setting that names `path`."""
     heads = ("head.", "fc.", "classifier.")
     tensors = {name: value for name, value in read_weights(path, key).items() if not name.startswith(heads)}
-    require_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
+    _require_shapes(tensors, backbone.state_dict(), path, f"name weights of the same model in `{key}`")
     backbone.load_state_dict(tensors)
 
 
 def read_weights(path: Path, key: str) -> dict[str, Tensor]:
     """Return the tensors, as float32, of a safetensors file or a PyTorch checkpoint (also one with the key `model`).
 
-    Args:
-        key: Setting that names `path`.
-    Raises:
-        SemplesError: The file is missing, or holds no tensors by name.
+    `key` is the setting that names `path`.
     """
     expected = "tensors by name, as safetensors or PyTorch checkpoint"
     if not path.exists():
         raise SemplesError(path, "no such file", expected, f"correct `{key}`")
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-            tensors = tensors.get("model", tensors)
+        plain = path.suffix == ".safetensors"
+        tensors = load_file(path) if plain else torch.load(path, map_location="cpu", weights_only=True)
+        tensors = tensors if plain else tensors.get("model", tensors)
         return {name: tensor.float() for name, tensor in tensors.items()}
     except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, AttributeError, LookupError) as error:
         raise SemplesError(path, f"no weights: {str(error).splitlines()[:1]}", expected, f"correct `{key}`") from error
+
+
+def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write the state of a module as safetensors; `metadata` is its provenance."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    with atomic_path(path) as partial:
+        save_file(tensors, partial, metadata=metadata)
+
+
+def load_module(module: nn.Module, path: Path, made_by: str) -> str:
+    """Load the state of a module strictly from a file of the command `made_by`; return the digest of the file."""
+    tensors = load_file(require(path, made_by))
+    _require_shapes(tensors, module.state_dict(), path, "give the weights of the model that the config names")
+    module.load_state_dict(tensors)
+    return sha256(path)
+
+
+def _require_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path, remedy: str) -> None:
+    """Raise an error for the first name that only one of the two has, or that has another shape in `expected`."""
+    for name in [*expected, *tensors]:
+        shape, wanted = (str(tuple(t[name].shape)) if name in t else "nothing" for t in (tensors, expected))
+        if shape != wanted:
+            raise SemplesError(path, f"{name}: {shape}", f"{name}: {wanted}", remedy)

@@ -13,11 +13,9 @@ MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
 
 def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torch.Tensor], str]:
-    """Load the guide of a folder that `semples guide` wrote.
+    """Return the guide of a folder that `semples guide` wrote, its tensors by name, and the digest of its weights.
 
-    Returns:
-        The guide; its tensors by name: `texts` (classes, width) and `words` (words, width), L2-normalised, and the
-        centres where there are any; the digest of its weights.
+    The tensors are `texts` (classes, width) and `words` (words, width), L2-normalised, and centres if there are any.
     """
     weights = require(folder / MODEL_FILES[1], "guide")
     guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)

@@ -5,9 +5,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from semples.evaluation.bootstrap import REPLICATES, BootstrapSums, confidence_interval, image_weights
-from semples.evaluation.metrics import confusion_matrix, mean_iou, pseudo_mask
-from semples.evaluation.threshold_counts import ThresholdCounts, score_histogram
+from semples.evaluation.metrics import (
+    REPLICATES,
+    BootstrapSums,
+    confidence_interval,
+    confusion_matrix,
+    image_weights,
+    mean_iou,
+    pseudo_mask,
+)
+from semples.evaluation.thresholds import ThresholdCounts, score_histogram
 
 THRESHOLDS, CLASSES = np.arange(20) / 20, 3
 
@@ -57,7 +64,7 @@ def test_the_interval_of_a_mean_is_that_of_its_standard_error():
     sums = BootstrapSums()
     for number, value in enumerate(values):
         sums.add(str(number), {"sum": value, "count": 1})
-    low, high = confidence_interval(sums.sums["sum"] / sums.sums["count"])
+    low, high = confidence_interval(sums["sum"] / sums["count"])
     error = values.std() / 20
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.3 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.3 * error)

@@ -19,7 +19,7 @@ from semples.inference.cams import MIN_MAX_EPS
 from semples.inference.views import average_views
 from semples.models.generators import build_generator
 from semples.runtime.parallel import map_threads, shard_slice
-from semples.weights.module_file import load_module, save_module
+from semples.weights.generators import load_module, save_module
 
 SETTINGS = {
     "run": {"device": "cpu", "threads": 1},

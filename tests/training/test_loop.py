@@ -14,7 +14,7 @@ from semples.errors import SemplesError
 from semples.runtime.seeds import seeded
 from semples.training import loop
 from semples.training.loop import TrainingPlan, cosine, fit, poly, warmed_up
-from semples.weights.module_file import load_module, save_module
+from semples.weights.generators import load_module, save_module
 
 
 class Numbers(Dataset):

@@ -93,9 +93,9 @@ def _count(
 
 def _summary(counts: ThresholdCounts, index: int, images: Manifest) -> dict:
     """Return the summary at the threshold of this index."""
-    values = {"threshold": float(counts.thresholds[index]), "images": counts.images, "ignored": 0}
-    values["interval"] = metrics.confidence_interval(counts.bootstrap_miou(index))
-    return values | metrics.summary(counts.matrices()[index], images.classes.names)
+    result = metrics.summary(counts.matrices()[index], images.classes.names)
+    result["interval"] = metrics.confidence_interval(counts.bootstrap_miou(index))
+    return result | {"threshold": float(counts.thresholds[index]), "images": counts.images, "ignored": 0}
 
 
 def _images(manifest: Path, split: str) -> Manifest:

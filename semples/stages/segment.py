@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.optim import SGD, Optimizer
 from tqdm import tqdm
@@ -113,6 +114,6 @@ def _miou(images: Manifest, settings: Settings, network: torch.nn.Module) -> dic
     device, training, classes = next(network.parameters()).device, network.training, len(images.classes)
     masks = predict(network.eval(), images, quick, settings.cams.batch, device)
     pairs = ((read_mask(images.table["mask"][row], mask.shape), mask) for row, mask in masks)
-    total = sum(confusion_matrix(truth, mask, classes) for truth, mask in pairs)
+    total = np.sum([confusion_matrix(truth, mask, classes) for truth, mask in pairs], axis=0)
     network.train(training)
     return {"val_miou": float(mean_iou(total))}

@@ -97,9 +97,9 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
     if not path.exists():
         raise SemplesError(path, "no such file", expected, f"correct `{key}`")
     try:
-        plain = path.suffix == ".safetensors"
-        tensors = load_file(path) if plain else torch.load(path, map_location="cpu", weights_only=True)
-        tensors = tensors if plain else tensors.get("model", tensors)
+        checkpoint = path.suffix != ".safetensors"
+        tensors: dict = torch.load(path, map_location="cpu", weights_only=True) if checkpoint else load_file(path)
+        tensors = tensors.get("model", tensors) if checkpoint else tensors
         return {name: tensor.float() for name, tensor in tensors.items()}
     except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, AttributeError, LookupError) as error:
         raise SemplesError(path, f"no weights: {str(error).splitlines()[:1]}", expected, f"correct `{key}`") from error

@@ -26,7 +26,6 @@ from torch.overrides import TorchFunctionMode
 from semples.errors import SemplesError
 
 LIBRARIES = ("onednn", "mkl")
-OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")  # private ones of torch.ops.mkldnn
 MKL_MARGIN = 1.03  # oneDNN must take this many times as long before MKL replaces it
 REPETITIONS = 12
 SHAPES = ((256, 384, 384), (128, 768, 768), (512, 192, 768))  # rows, width and columns of the timed products
@@ -35,7 +34,7 @@ QUERY_BLOCK = 384  # of an attention: their scores stay in the cache
 
 def uses_onednn() -> bool:
     """Return whether oneDNN multiplies here: as SEMPLES_MATMUL says, else as this processor is faster."""
-    if not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
+    if not (hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")):
         return False
     library = os.environ.get("SEMPLES_MATMUL") or _remembered()
     if library not in LIBRARIES:
@@ -64,21 +63,17 @@ def _remembered() -> str:
 
 def _cache_file() -> Path:
     """Return the path of the file for this processor and PyTorch version."""
-    try:
+    processor = [platform.machine(), platform.processor()]
+    with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
         processor = [line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "CPU "))]
-    except OSError:
-        processor = [platform.machine(), platform.processor()]
     key = hashlib.sha256("\n".join([*processor, torch.__version__, str(SHAPES)]).encode()).hexdigest()[:16]
     folder = os.environ.get("XDG_CACHE_HOME")
     return (Path(folder) if folder else Path.home() / ".cache") / "semples" / f"matmul-{key}"
 
 
 def _faster_library() -> str:
-    """Time products by both libraries on one thread, in turns; draws no random numbers.
-
-    The shortest times count, because other processes lengthen the rest.
-    """
+    """Time products by both libraries on one thread, in turns; the shortest count, as other processes lengthen them."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     times = [[(_seconds(_product, *s), _seconds(F.linear, *s)) for _ in range(REPETITIONS)] for s in SHAPES]
@@ -102,17 +97,17 @@ class OneDnn(TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        replacement = self._replacement_for(function, args) if _are_defaults(kwargs or {}) else None
+        if any(isinstance(value, Tensor) or value for value in (kwargs or {}).values()):  # a mask, or dropout
+            return function(*args, **kwargs)
+        replacement = self._replacement_for(function, args)
         return function(*args, **kwargs or {}) if replacement is None else replacement(*args)
 
     def _replacement_for(self, function: Callable, args: tuple) -> Callable | None:
         if function is F.linear and _is_float32_cpu(args[0]):
-            return _linear
+            return lambda rows, weight, bias=None: _Linear.apply(rows, weight, bias)
         if function is F.scaled_dot_product_attention and len(args) == 3 and _is_headed_inference(args[0]):
             return _attention
-        if function is Tensor.matmul and all(map(_is_headed_inference, args)):
-            return _headed_product
-        return None
+        return _headed_product if function is Tensor.matmul and all(map(_is_headed_inference, args)) else None
 
 
 @contextmanager
@@ -121,10 +116,9 @@ def quick_steps(device: torch.device) -> Iterator[None]:
 
     On short sequences the backward pass of plain attention takes half the time of the fused one.
     """
-    if device.type == "cpu":
-        with sdpa_kernel(SDPBackend.MATH), OneDnn() if uses_onednn() else nullcontext():
-            yield
-    else:
+    on_cpu = device.type == "cpu"
+    attention = sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
+    with attention, OneDnn() if on_cpu and uses_onednn() else nullcontext():
         yield
 
 
@@ -135,16 +129,13 @@ def fuse(model: nn.Module) -> None:
     """
     if not uses_onednn():
         return
-    with_gelu = set()
-    for layer in model.modules():
+    activation = {}
+    for layer in model.modules():  # a block of layers comes before its parts
         if type(layer) is Mlp and type(layer.act) is nn.GELU and layer.act.approximate == "none":
-            with_gelu.add(layer.fc1)
-            layer.act = nn.Identity()
-    for layer in model.modules():
-        if type(layer) is nn.Linear:
+            activation[layer.fc1], layer.act = "gelu", nn.Identity()
+        elif type(layer) is nn.Linear:
             packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
-            activation = "gelu" if layer in with_gelu else "none"
-            fused = partial(_product, weight=packed, bias=layer.bias, activation=activation)
+            fused = partial(_product, weight=packed, bias=layer.bias, activation=activation.get(layer, "none"))
             layer.forward = fused  # type: ignore[method-assign]
 
 
@@ -162,15 +153,9 @@ class _Linear(torch.autograd.Function):
         to_rows, to_weight, to_bias = ctx.needs_input_grad
         gradient = gradient.contiguous()
         flat = gradient.flatten(0, -2)
-        return (
-            _product(gradient, weight.T.contiguous()) if to_rows else None,
-            _product(flat.T.contiguous(), rows.flatten(0, -2).T.contiguous()) if to_weight else None,
-            flat.sum(dim=0) if to_bias else None,
-        )
-
-
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return _Linear.apply(rows, weight, bias)
+        rows_gradient = _product(gradient, weight.T.contiguous()) if to_rows else None
+        weight_gradient = _product(flat.T.contiguous(), rows.flatten(0, -2).T.contiguous()) if to_weight else None
+        return rows_gradient, weight_gradient, flat.sum(dim=0) if to_bias else None
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -209,8 +194,3 @@ def _is_float32_cpu(tensor: Tensor) -> bool:
 def _is_headed_inference(tensor: Tensor) -> bool:
     """Return whether a tensor is (batch, heads, tokens, width) and needs no gradient."""
     return tensor.ndim == 4 and _is_float32_cpu(tensor) and not (torch.is_grad_enabled() and tensor.requires_grad)
-
-
-def _are_defaults(kwargs: dict) -> bool:
-    """Return whether keywords are those of plain attention: no mask, no dropout."""
-    return not any(isinstance(value, Tensor) or value for value in kwargs.values())

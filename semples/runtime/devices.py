@@ -4,7 +4,9 @@ import os
 import signal
 import threading
 import time
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Literal
 
 import torch
@@ -17,7 +19,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from semples.errors import SemplesError
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
-SIGTERM_EXIT_CODE = 128 + signal.SIGTERM
 
 
 def make_fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
@@ -27,20 +28,13 @@ def make_fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
     computes in bfloat16, else 32-true.
     """
     if precision == "auto":
-        cpu = device == "cpu" or not torch.cuda.is_available()
-        has_bf16 = (
-            torch.cpu.get_capabilities().get("avx512_bf16", False) if cpu else torch.cuda.is_bf16_supported(False)
-        )
+        cuda = device != "cpu" and torch.cuda.is_available()
+        has_bf16 = torch.cuda.is_bf16_supported(False) if cuda else torch.cpu.get_capabilities().get("avx512_bf16")
         precision = "bf16-mixed" if has_bf16 else "32-true"
     # some parameters have no part in a loss (WeakTr's final norm); buffers are equal in all processes
-    data_parallel = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
-    fabric = Fabric(
-        accelerator=device,
-        devices=devices,
-        precision=precision,
-        strategy=data_parallel if devices > 1 else "auto",
-        plugins=[LightningEnvironment()],  # a scheduler's variables do not decide on the processes
-    )
+    strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
+    processes = LightningEnvironment()  # a scheduler's variables do not decide on them
+    fabric = Fabric(accelerator=device, devices=devices, precision=precision, strategy=strategy, plugins=[processes])
     if devices > 1:
         fabric.launch()
         if not fabric.is_global_zero:
@@ -49,47 +43,34 @@ def make_fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
 
 
 def sync_batch_norm(fabric: Fabric, task: nn.Module) -> nn.Module:
-    """Return `task` with batch normalisation over the batches of all processes, where it learns.
-
-    Raises:
-        SemplesError: Several processes on the CPU train a network with batch normalisation.
-    """
+    """Return `task` with batch normalisation over the batches of all processes; an error on the CPU, which has none."""
     if fabric.world_size == 1:
         return task
     task.train()
     if any(isinstance(part, _BatchNorm) and part.training for part in task.modules()):
         if fabric.device.type == "cpu":
-            raise SemplesError(
-                "run.devices",
-                f"{fabric.world_size} processes on the CPU for a network with batch normalisation",
-                "one process, or GPUs",
-                "set `run.devices: 1`",
-            )
+            problem = f"{fabric.world_size} processes on the CPU for a network with batch normalisation"
+            raise SemplesError("run.devices", problem, "one process, or GPUs", "set `run.devices: 1`")
         task = nn.SyncBatchNorm.convert_sync_batchnorm(task)
     return task
 
 
-class Interruption:
-    """Within the block, SIGTERM sets `asked`, so that the loop can save before it ends.
+@contextmanager
+def interruption(first: bool) -> Iterator[SimpleNamespace]:
+    """Yield a flag `asked` that SIGTERM sets within the block, so that the loop can save before it ends.
 
     Of several processes the first sets it and the others ignore the signal: they end with the first.
     """
-
-    def __init__(self, first: bool) -> None:
-        self.first, self.asked = first, False
-
-    def __enter__(self) -> "Interruption":
-        self.before = None
-        if threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGTERM, self._note if self.first else signal.SIG_IGN)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
+    stop = SimpleNamespace(asked=False)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
+        action = (lambda *_: vars(stop).update(asked=True)) if first else signal.SIG_IGN
+        before = signal.signal(signal.SIGTERM, action)
+    try:
+        yield stop
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _end_with_parent() -> None:

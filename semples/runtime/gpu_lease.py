@@ -6,6 +6,7 @@ as many GPUs are visible as are needed, a scheduler has assigned them, and none 
 
 import fcntl
 import getpass
+import itertools
 import logging
 import os
 import subprocess
@@ -26,7 +27,6 @@ def lease_gpus(device: str, count: int) -> None:
     """Wait for `count` free GPUs and make them the only visible ones; call it before CUDA starts.
 
     It does nothing for the device `cpu` or `mps`, and in a process that another one started to share its work.
-
     Raises:
         SemplesError: Fewer than `count` GPUs are visible.
     """
@@ -35,9 +35,8 @@ def lease_gpus(device: str, count: int) -> None:
         return
     if len(gpus) < count:
         raise SemplesError("run.devices", f"{count}, and {len(gpus)} GPUs", "a GPU per device", "lower `run.devices`")
-    names = _lock_all(gpus, count)
-    log.info("GPUs leased: %s", ", ".join(names))
-    os.environ[VISIBLE] = ",".join(names)
+    os.environ[VISIBLE] = ",".join(_lock_all(gpus, count))
+    log.info("GPUs leased: %s", os.environ[VISIBLE])
 
 
 def visible_gpus() -> list[str]:
@@ -48,10 +47,7 @@ def visible_gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     gpus = output.split()
-    visible = os.environ.get(VISIBLE)
-    if visible is None:
-        return gpus
-    names = [name.strip() for name in visible.split(",") if name.strip()]
+    names = os.environ.get(VISIBLE, ",".join(gpus)).replace(",", " ").split()
     return [gpus[int(n)] if n.isdigit() and int(n) < len(gpus) else n for n in names]
 
 
@@ -59,21 +55,20 @@ def _lock_all(gpus: list[str], count: int) -> list[str]:
     """Lock `count` of the GPUs; release all when fewer are free, so that two jobs never wait for each other's."""
     folder = Path(tempfile.gettempdir()) / f"semples-cards-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    waiting = False
-    while True:
+    for attempt in itertools.count():
         free: dict[str, TextIO] = {}
         for gpu in gpus:
             if len(free) < count and (lock := _lock(folder / gpu)):
                 free[gpu] = lock
         if len(free) == count:
-            _held.extend(free.values())
-            return list(free)
+            break
         for lock in free.values():
             lock.close()
-        if not waiting:
+        if attempt == 0:
             log.info("waiting for %d of %d GPUs", count, len(gpus))
-            waiting = True
         time.sleep(POLL_S)
+    _held.extend(free.values())
+    return list(free)
 
 
 def _lock(path: Path) -> TextIO | None:

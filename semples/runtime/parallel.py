@@ -17,11 +17,9 @@ def map_processes(work: Callable, items: Iterable, processes: int, title: str, t
     """Yield `work(item)` in the order of `items`, which are read one by one as processes become free.
 
     Args:
-        work: A picklable function.
-        items: Picklable items.
+        work, items: A picklable function, and what it takes.
         processes: Number of processes; 1 runs in this one.
-        title: Title of the progress bar.
-        total: Number of items, for the progress bar.
+        title, total: Title and length of the progress bar.
     """
     bar = partial(tqdm, desc=title, total=total, unit="file", mininterval=2)
     if processes == 1:
@@ -47,6 +45,6 @@ def shard_slice(shard: str | None, count: int) -> slice:
     """Return the slice of `count` items that belongs to a shard such as "2-of-4"; None is all of them."""
     number, shards = map(int, (shard or "1-of-1").split("-of-"))
     if count < shards:
-        shown, expected = f"{shards} shards of {count} images", "at least one image per shard"
-        raise SemplesError("run.shards", shown, expected, f"set `run.shards` to {count} or less")
+        problem, remedy = f"{shards} shards of {count} images", f"set `run.shards` to {count} or less"
+        raise SemplesError("run.shards", problem, "at least one image per shard", remedy)
     return slice((number - 1) * count // shards, number * count // shards)

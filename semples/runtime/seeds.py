@@ -15,9 +15,6 @@ def seed_of(*numbers: int) -> int:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Start torch's CPU generator from `seed` within the block; restore its state afterwards."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the GPU's too
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the GPU's too
         yield
-    finally:
-        torch.set_rng_state(state)

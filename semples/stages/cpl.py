@@ -14,7 +14,7 @@ from semples.models.guide import Guide
 from semples.models.tasks import PromptTask
 from semples.provenance import provenance
 from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
-from semples.training.prompts import new_bank, write_prompts
+from semples.training.prompts import learned_embeddings, new_bank, write_prompts
 from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
 
@@ -48,12 +48,8 @@ def _learned(
     settings, cpl = job.settings, job.settings.cpl
     cams, frozen = None, None
     if generator is None and cpl.start in ("classify", "slm"):
-        raise SemplesError(
-            "cpl.start",
-            f"{cpl.start!r}, and no generator",
-            "the generator of that stage, or CAMs",
-            "give --generator, or a path in `cpl.start`",
-        )
+        expected, remedy = "the generator of that stage, or CAMs", "give --generator, or a path in `cpl.start`"
+        raise SemplesError("cpl.start", f"{cpl.start!r}, and no generator", expected, remedy)
     if generator is None:
         cams = open_cams(Path(cpl.start), images)
         origin = cams_digest(cams.path)
@@ -66,8 +62,7 @@ def _learned(
     batches = job.batches(images, settings.generator.image_size, cams)
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, batches, adamw(bank, cpl), used, inputs | {"start": origin})
-    with torch.no_grad():
-        return bank.cpu().encode(model.cpu(), cpl.final_period).unsqueeze(1), origin
+    return learned_embeddings(bank, model, cpl), origin
 
 
 @torch.no_grad()
@@ -76,12 +71,8 @@ def _manual(model: Guide, settings: Settings, classes: Classes) -> Tensor:
     cpl = settings.cpl
     lists = [cpl.manual_by_class.get(name, cpl.manual) for name in classes.names]
     if empty := [name for name, phrases in zip(classes.names, lists, strict=True) if not phrases]:
-        raise SemplesError(
-            "cpl.manual",
-            f"no word for class {empty[0]!r}",
-            "words for every class",
-            "fill `manual` or `manual_by_class`",
-        )
+        remedy = "fill `manual` or `manual_by_class`"
+        raise SemplesError("cpl.manual", f"no word for class {empty[0]!r}", "words for every class", remedy)
     longest = max(map(len, lists))
     phrases = [settings.guide.template.format(nouns[i % len(nouns)]) for nouns in lists for i in range(longest)]
     return model.encode_text(phrases).unflatten(0, (len(classes), longest))

@@ -26,13 +26,10 @@ def run(library: str, model: str, out: Path) -> None:
     except SemplesError:
         raise
     except Exception as error:  # of three libraries and their HTTP clients
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise SemplesError(
-            f"weights {library}/{model}",
-            lines[0],
-            "a model with ImageNet weights, and a connection to its server",
-            "correct the name, run it where there is a network, or name a file in `weights` of the settings",
-        ) from error
+        problem, *_ = str(error).splitlines() or [type(error).__name__]
+        expected = "a model with ImageNet weights, and a connection to its server"
+        remedy = "correct the name, run it where there is a network, or name a file in `weights` of the settings"
+        raise SemplesError(f"weights {library}/{model}", problem, expected, remedy) from error
     save_module(backbone, out, provenance("weights", {}, library=library, model=model))
     print(f"{library}/{model}: {out}")
 

@@ -1,9 +1,7 @@
 """The job of a learning stage, its optimiser, and the outputs of its training."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +17,7 @@ from semples.files import atomic_path, digest, require
 from semples.models.losses import balancing_weights
 from semples.provenance import provenance
 from semples.training import loop
-from semples.training.checkpoint import delete_checkpoint
+from semples.training.checkpoint import BEST, LAST
 from semples.weights.generators import own_code, save_module
 
 
@@ -38,14 +36,10 @@ class LearningJob:
         """Settings of the training of this stage; joint uses those of csr."""
         return self.settings.csr if self.stage == "joint" else getattr(self.settings, self.stage)
 
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints; it is no declared output, so Snakemake leaves it after a failure."""
-        return self.out / "checkpoints"
-
     def finish(self) -> None:
         """Delete the checkpoints; call it when all outputs of the stage are written."""
-        delete_checkpoint(self.checkpoints)
+        for name in (LAST, BEST):
+            (self.out / "checkpoints" / name).unlink(missing_ok=True)
 
     def images(self) -> Manifest:
         """Return the labelled images of the training split; the image files exist."""
@@ -60,11 +54,7 @@ class LearningJob:
         return labelled
 
     def batches(self, images: Manifest, size: int, cams: CamFile | CamFolder | None = None) -> TrainingBatches:
-        """Return the augmented batches of a stage that learns from labels, and with `cams` from maps of their classes.
-
-        Args:
-            size: Side of the augmented images in pixels.
-        """
+        """Return augmented batches of squares of `size` pixels with labels, and with `cams` maps of their classes."""
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
         folder = Path(run.cache_folder) if run.cache_folder else None
@@ -75,42 +65,24 @@ class LearningJob:
 
 
 def learn(
-    job: LearningJob,
-    task: nn.Module,
-    batches: TrainingBatches,
-    optimizer: Optimizer,
-    used: dict,
-    inputs: dict[str, str],
-    score: Callable[[], float] | None = None,
-    extra_metrics: Callable[[nn.Module], dict[str, float]] | None = None,
-    **plan: Any,
+    job: LearningJob, task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, used: dict, inputs: dict, **plan
 ) -> dict[str, str]:
-    """Train, then write model.safetensors and metrics.jsonl into the job's folder.
+    """Train; write metrics.jsonl and model.safetensors into the job's folder; return the provenance in the latter.
 
     The checkpoint stays until `job.finish()`: a stage that fails later goes on from it and trains no step again.
     Args:
         used: Settings that matter for the result.
-        inputs: Digests of the files that were read.
-        score, extra_metrics: As of `loop.fit`.
-        plan: Fields of `loop.TrainingPlan`: schedule (cosine), accumulate, ema.
-    Returns:
-        Provenance, the metadata of model.safetensors.
+        inputs: Digests of the files that were read, by name.
+        plan: Fields of `loop.TrainingPlan`: schedule (cosine), accumulate, ema, score, extra_metrics.
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
-    how = loop.TrainingPlan(
-        epochs=job.training.epochs,
-        seed=job.seed,
-        device=run.device,
-        precision=job.settings.precision,
-        folder=job.checkpoints,
-        fingerprint=digest(made_from),
-        devices=run.devices,
-        compile=run.compile,
-        **{"schedule": loop.cosine, **plan},
-    )
-    metrics = loop.fit(task, batches, optimizer, how, score, extra_metrics)
+    plan = {"schedule": loop.cosine, **run.model_dump(include={"device", "devices", "compile"}), **plan}
+    plan |= {"epochs": job.training.epochs, "seed": job.seed, "precision": job.settings.precision}
+    folder = job.out / "checkpoints"  # no declared output: Snakemake leaves it after a failure
+    plan |= {"folder": folder, "fingerprint": digest(made_from)}
+    metrics = loop.fit(task, batches, optimizer, loop.TrainingPlan(**plan))
     save_module(task.get_submodule("learner"), job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:
         partial.write_bytes(metrics.read_bytes())
@@ -118,13 +90,10 @@ def learn(
     return made_from
 
 
-def adamw(
-    module: nn.Module, settings: Training | Segment, fast: nn.Module | None = None, factor: float = 1.0
-) -> Optimizer:
-    """Return AdamW over the parameters that learn; as in timm, norms, biases and class tokens do not decay.
+def adamw(module: nn.Module, settings: Training | Segment, fast: nn.Module | None = None, factor: float = 1) -> AdamW:
+    """Return AdamW over the parameters that learn; its part `fast` learns `factor` times faster.
 
-    Args:
-        fast: Part of the module that learns `factor` times faster.
+    As in timm, norms, biases and class tokens do not decay.
     """
     fast_ids = {id(parameter) for parameter in fast.parameters()} if fast is not None else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from semples.config.settings import Prompts
 from semples.data.manifest import Classes
@@ -13,6 +14,7 @@ from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
 
 WORDS_LISTED = 10
+COLUMNS = ["class", "list", "rank", "word", "cosine", "lift"]
 
 
 def new_bank(settings: Prompts, classes: int, guide: Guide) -> PromptBank:
@@ -21,13 +23,14 @@ def new_bank(settings: Prompts, classes: int, guide: Guide) -> PromptBank:
     return PromptBank(classes, settings.length, guide.width, initial, settings.shared)
 
 
+@torch.no_grad()
+def learned_embeddings(bank: PromptBank, guide: Guide, settings: Prompts) -> Tensor:
+    """Return the embeddings (classes, 1, width) of learned prompts; bank and guide move to the CPU."""
+    return bank.cpu().encode(guide.cpu(), settings.final_period).unsqueeze(1)
+
+
 def write_prompts(
-    embeddings: torch.Tensor,
-    vectors: torch.Tensor,
-    vocabulary: list[str],
-    classes: Classes,
-    made_from: dict[str, str],
-    out: Path,
+    embeddings: Tensor, vectors: Tensor, vocabulary: list[str], classes: Classes, made_from: dict[str, str], out: Path
 ) -> None:
     """Write `out`/prompts.safetensors, and `out`/words.csv: the nearest and the most distinctive words per class.
 
@@ -41,22 +44,15 @@ def write_prompts(
     mean = torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1)
     cosine, lift = word_cosines(mean, vectors)
     rows = [
-        {
-            "class": name,
-            "list": title,
-            "rank": rank,
-            "word": vocabulary[index],
-            "cosine": round(cosine[k, index].item(), 4),
-            "lift": round(lift[k, index].item(), 4),
-        }
+        (name, title, rank, vocabulary[index], *(round(values[k, index].item(), 4) for values in (cosine, lift)))
         for k, name in enumerate(classes.names)
         for title, measure in (("nearest", cosine), ("distinctive", lift))
         for rank, index in enumerate(measure[k].topk(min(WORDS_LISTED, len(vocabulary))).indices.tolist(), start=1)
     ]
     with atomic_path(out / "words.csv") as partial:
-        pd.DataFrame(rows).to_csv(partial, index=False)
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(partial, index=False)
 
 
-def load_prompts(path: Path) -> torch.Tensor:
+def load_prompts(path: Path) -> Tensor:
     """Return the prompt embeddings that cpl wrote: (classes, phrases, width), L2-normalised."""
     return load_file(require(path, "cpl"))["embeddings"]

@@ -1,47 +1,53 @@
-"""The training that slm and csr share."""
+"""The training of slm, csr and joint: a generator learns under the guide, in joint together with prompts."""
 
 from pathlib import Path
-from typing import Any
 
-from semples.config.settings import SegmentLabel
-from semples.data.manifest import Manifest
+import torch
+from torch.optim import AdamW
+
 from semples.files import sha256
-from semples.models.tasks import MaskTask
+from semples.models.tasks import JointTask, MaskTask
 from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
-from semples.training.prompts import load_prompts
+from semples.training.prompts import learned_embeddings, load_prompts, new_bank, write_prompts
 from semples.training.selection import epoch_score, training_images
 from semples.weights import guide_folder
-from semples.weights.generators import trained_generator
+from semples.weights.generators import save_module, trained_generator
 
 
 def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = None) -> None:
-    """Train the generator `start` under the guide; write model.safetensors and metrics.jsonl into the job's folder.
+    """Train the generator `start` under the guide; write the outputs of the stage into the job's folder.
 
     Args:
         guide: Folder that `semples guide` wrote.
         start: model.safetensors of classify.
-        prompts: prompts.safetensors of cpl; csr learns away from them, slm has none.
+        prompts: prompts.safetensors of cpl, from which csr leads away; slm has none, and joint learns its own.
     """
-    settings, stage = job.settings, job.settings.csr if prompts else job.settings.slm
+    settings, cpl, joint = job.settings, job.settings.cpl, job.stage == "joint"
+    stage = settings.slm if job.stage == "slm" else settings.csr
     images = job.images()
     learned_from = training_images(images, settings)
     model, texts, weights = guide_folder.open_folder(guide, settings)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
-    terms = mask_arguments(stage, learned_from)
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
+    terms = stage.model_dump(include={"w_bg", "eps", "w_area", "w_class", "w_prompt", "logit_scale"})
+    terms |= {"head_only": stage.trainable == "head", "class_weights": class_weights(stage.class_weights, learned_from)}
     if prompts:
-        terms |= {"prompts": load_prompts(prompts), "w_prompt": settings.csr.w_prompt}
-        inputs["prompts"] = sha256(prompts)
-    task = MaskTask(generator, model, texts["texts"], **terms)
-    used = used_settings(settings, "guide", "generator", "selection", job.stage)
+        terms["prompts"], inputs["prompts"] = load_prompts(prompts), sha256(prompts)
+    if joint:
+        torch.manual_seed(job.seed)
+        bank = new_bank(cpl, len(images.classes), model)
+        terms |= {"final_period": cpl.final_period, "prompt_terms": cpl.model_dump(include={"w_text", "text_term"})}
+        task: MaskTask = JointTask(generator, bank, model, texts["texts"], **terms)
+        optimizer = AdamW(adamw(generator, stage).param_groups + adamw(bank, cpl).param_groups, eps=1e-8, fused=True)
+    else:
+        task = MaskTask(generator, model, texts["texts"], **terms)
+        optimizer = adamw(generator, stage)
+    used = used_settings(settings, "guide", "generator", "selection", *(("csr", "cpl") if joint else (job.stage,)))
     batches = job.batches(learned_from, settings.generator.image_size)
     score = epoch_score(settings, images, generator, model, texts["texts"])
-    learn(job, task, batches, adamw(generator, stage), used, inputs, score)
+    made_from = learn(job, task, batches, optimizer, used, inputs, score=score)
+    if joint:
+        save_module(generator, job.out / "model.safetensors", made_from)
+        embeddings, words = learned_embeddings(bank, model, cpl), guide_folder.words_of(guide)
+        write_prompts(embeddings, texts["words"], words, images.classes, made_from, job.out)
     job.finish()
-
-
-def mask_arguments(settings: SegmentLabel, images: Manifest) -> dict[str, Any]:
-    """Return the arguments of MaskTask and JointTask that are settings; `images` are those that train."""
-    terms = settings.model_dump(include={"w_bg", "eps", "w_area", "w_class", "logit_scale"})
-    weights = class_weights(settings.class_weights, images)
-    return {**terms, "head_only": settings.trainable == "head", "class_weights": weights}

@@ -1,6 +1,7 @@
 """Selection of the epoch of slm, csr and joint that is kept: the policies of settings `selection` (docs/method.md)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -20,7 +21,6 @@ from semples.models.masking import masked_views, scaled_masks
 
 SEED = 0
 THRESHOLDS = np.arange(100) / 100
-HARD = 0.5
 
 
 def training_images(images: Manifest, settings: Settings) -> Manifest:
@@ -46,8 +46,8 @@ def epoch_score(
         return None
     scored = _scored_images(images, settings)
     if settings.selection.policy == "label-free":
-        return lambda: margin(generator, guide, texts, scored, settings)
-    return lambda: best_miou(generator, scored, settings)
+        return partial(margin, generator, guide, texts, scored, settings)
+    return partial(best_miou, generator, scored, settings)
 
 
 def _scored_images(images: Manifest, settings: Settings) -> Manifest:
@@ -56,12 +56,8 @@ def _scored_images(images: Manifest, settings: Settings) -> Manifest:
         return images.sample(selection.images, SEED)
     masked = images.with_masks()
     if len(masked) == 0:
-        raise SemplesError(
-            "selection.policy",
-            f"{selection.policy!r}, and no training image with a mask",
-            "masks to evaluate the epochs with",
-            "use `last` or `label-free`",
-        )
+        problem = f"{selection.policy!r}, and no training image with a mask"
+        raise SemplesError("selection.policy", problem, "masks to evaluate the epochs", "use `last` or `label-free`")
     share = selection.share if selection.policy == "held-out" else 1.0
     return masked.sample(min(selection.images, max(1, round(share * len(masked)))), SEED)
 
@@ -81,11 +77,7 @@ def best_miou(generator: MaskGenerator, images: Manifest, settings: Settings) ->
 
 @torch.inference_mode()
 def margin(generator: MaskGenerator, guide: Guide, texts: torch.Tensor, images: Manifest, settings: Settings) -> float:
-    """Return how much more similar the foreground is to its class than the background is, by hard masks.
-
-    The mean over the pairs of `s(X_fg, t) - s(X_bg, t)`, in [-2, 2]. A pixel is foreground where its scaled map
-    exceeds 0.5.
-    """
+    """Return the mean over the pairs of `s(X_fg, t) - s(X_bg, t)`, in [-2, 2], by hard masks: scaled maps over 0.5."""
     device, size = next(generator.parameters()).device, settings.generator.image_size
     labels = torch.from_numpy(images.label_matrix()).to(device)
     generator.eval()
@@ -94,7 +86,7 @@ def margin(generator: MaskGenerator, guide: Guide, texts: torch.Tensor, images: 
         rows = slice(first, first + settings.cams.batch)
         batch = torch.cat([as_batch([read_image(path)], device, size) for path in images.table["image"][rows]])
         image, klass = present_pairs(labels[rows])
-        mask = scaled_masks(generator(batch).cams[image, klass], guide.image_size, 1e-4) > HARD
+        mask = scaled_masks(generator(batch).cams[image, klass], guide.image_size, 1e-4) > 0.5
         views = masked_views(guide.normalise(batch)[image], mask.float(), guide.fill)
         front, back = guide.encode_image(views).chunk(2)
         margins.append(((front - back) * texts.to(device)[klass]).sum(1))

@@ -95,14 +95,18 @@ def outputs(folder: Path) -> dict:
     return numbers | {"losses": [row["loss"] for row in rows], "words": (folder / "words.csv").read_text()}
 
 
-@pytest.mark.parametrize(("stage", "flag"), [("cpl", "--generator"), ("joint", "--start")])
-def test_a_failure_after_the_training_loses_no_step(made, miniature, tmp_path, monkeypatch, caplog, stage, flag):
+@pytest.mark.parametrize(
+    ("stage", "module", "flag"), [("cpl", "stages.cpl", "--generator"), ("joint", "training.refinement", "--start")]
+)
+def test_a_failure_after_the_training_loses_no_step(
+    made, miniature, tmp_path, monkeypatch, caplog, stage, module, flag
+):
     caplog.set_level("INFO")
     flags = ("--manifest", miniature, "--guide", made / "guide", flag, made / "classify/model.safetensors")
     selection = {"policy": "label-free", "images": 4}
     assert semples(stage, *flags, "--out", tmp_path / "whole", selection=selection) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(f"semples.stages.{stage}.write_prompts", lambda *_: 1 / 0)
+        patch.setattr(f"semples.{module}.write_prompts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             semples(stage, *flags, "--out", tmp_path / "broken", selection=selection)
     monkeypatch.setattr("semples.training.loop._Run._step", lambda *_: pytest.fail("a step was trained again"))

@@ -163,13 +163,13 @@ def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
 
     def run(task: Line) -> None:
         batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
-        plan = TrainingPlan(4, cosine, 0, "cpu", "32-true", tmp_path, "same")
 
         def score() -> float:
             weights.append(task.learner.weight.detach().clone())
             return next(scores)
 
-        fit(task, batches, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan, score)
+        plan = TrainingPlan(4, cosine, 0, "cpu", "32-true", tmp_path, "same", score=score)
+        fit(task, batches, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
 
     with pytest.raises(KeyboardInterrupt):
         run(Line(fail_at=8))
@@ -218,13 +218,8 @@ def test_the_running_average_is_watched_and_kept(tmp_path):
         seen.append(learner.weight.detach().clone())
         return {"watched": 1.5}
 
-    fit(
-        task,
-        batches,
-        optimizer,
-        TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path, "same", ema=0.5),
-        extra_metrics=extra_metrics,
-    )
+    more = {"ema": 0.5, "extra_metrics": extra_metrics}
+    fit(task, batches, optimizer, TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path, "same", **more))
     expected = steps[0]
     for weight in steps[1:]:
         expected = 0.5 * expected + 0.5 * weight

@@ -19,23 +19,18 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 LINE_STYLES = ("-", "--", "-.", ":")
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF
-plt.rcParams.update(
-    {
-        **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
-        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
-        "legend.frameon": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": plt.cycler(color=COLOURS),
-        "pdf.fonttype": 42,
-    }
-)
+plt.rcParams |= {
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
+    **{"axes.prop_cycle": plt.cycler(color=COLOURS), "pdf.fonttype": 42},
+}
 
 
 def save_figure(figure: plt.Figure, out: Path) -> None:
     """Write the PNG `out` at 200 dots per inch, and a PDF beside it, both without a date; close the figure."""
-    formats = ((out.with_suffix(".pdf"), "pdf", {"CreationDate": None}), (out, "png", {"Software": None}))
-    for path, kind, metadata in formats:
+    pdf = (out.with_suffix(".pdf"), "pdf", {"CreationDate": None})
+    for path, kind, metadata in (pdf, (out, "png", {"Software": None})):
         with atomic_path(path) as partial:
             figure.savefig(partial, format=kind, dpi=200, metadata=metadata)
     plt.close(figure)
@@ -55,13 +50,12 @@ def save_grid(rows: list[dict[str, np.ndarray]], out: Path, names: list[str] | N
     size = (side * len(titles) + 0.3 * bool(names), side * len(rows) + 0.35)
     layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
     figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout=layout)
-    for line, images in zip(axes, rows, strict=True):
+    for line, images, name in zip(axes, rows, names or [""] * len(rows), strict=True):
+        line[0].set_ylabel(name, fontsize=7)
         for axis, image in zip(line, images.values(), strict=True):
             show_image(axis, image)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(wrap_title(title, side), fontsize=7)
-    for axis, name in zip(axes[:, 0], names or [], strict=False):
-        axis.set_ylabel(name, fontsize=7)
     save_figure(figure, out)
 
 

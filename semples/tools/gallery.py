@@ -1,13 +1,14 @@
 """gallery: write one HTML page of CAMs over their images, worst first, that needs no network and no other file."""
 
 from base64 import b64encode
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from semples.data.cam_file import CamFile, ImageCams
@@ -19,25 +20,12 @@ from semples.files import write_text
 from semples.planning.layout import manifest_of
 
 HEIGHT = 150  # pixels of a picture on the page
-QUALITY = 80
+UNKNOWN = 2.0  # IoU of an image without ground truth: it comes last
 ORDERS = {"iou": "worst IoU first", "confidence": "least confident first", "id": "by name"}
 PAGE = Path(__file__).with_name("gallery.html")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """The rank of one image on the page."""
-
-    image: str
-    labels: tuple[str, ...]
-    iou: float | None
-    """Mean IoU in [0, 1] over background and the classes of the image's maps; None without ground truth."""
-    confidence: float
-    """Mean distance of the best score from the threshold, in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Gallery:
+class Gallery(NamedTuple):
     """The inputs of a page: CAMs, the images they belong to, and the masks that are made of them."""
 
     cams: CamFile
@@ -45,30 +33,31 @@ class Gallery:
     masks: Path | None
     threshold: float
 
-    def entry(self, image: str, row) -> Entry:
-        """Return the rank of the image at a row of the manifest."""
-        maps = self.cams.read(image)
-        confidence, score = float(np.abs(maps.score.max(axis=0) - self.threshold).mean()), None
+    def rank(self, image: str, row: pd.Series) -> tuple[float, float]:
+        """Return the mean IoU over background and the classes of an image's maps, in [0, 1] or UNKNOWN, and the mean
+        distance of the best score from the threshold, in [0, 1]."""
+        maps, score = self.cams.read(image), UNKNOWN
         if row["mask"]:
             truth = read_mask(row["mask"], (maps.height, maps.width))
             matrix = confusion_matrix(truth, self._mask(maps, image), len(self.images.classes))
             score = float(np.nanmean(iou(matrix)[[0, *(maps.classes + 1)]]))
-        return Entry(image, tuple(self.cams.class_names[k] for k in maps.classes), score, confidence)
+        return score, float(np.abs(maps.score.max(axis=0) - self.threshold).mean())
 
-    def article(self, entry: Entry, row) -> str:
+    def article(self, image: str, row: pd.Series, score: float, confidence: float) -> str:
         """Return the part of the page for one image."""
-        maps, photo, palette = self.cams.read(entry.image), read_image(row["image"]), self.images.classes.palette()
+        maps, photo, palette = self.cams.read(image), read_image(row["image"]), self.images.classes.palette()
+        labels, name = [self.cams.class_names[k] for k in maps.classes], escape(image)
         pictures = {"photograph": photo}
         if row["mask"]:
             pictures["truth"] = colour_mask(read_mask(row["mask"]), palette)
-        pictures["mask"] = colour_mask(self._mask(maps, entry.image), palette)
-        pictures |= {n: heat_overlay(photo, heat) for n, heat in zip(entry.labels, maps.full_size(), strict=True)}
-        score = "" if entry.iou is None else f", IoU {100 * entry.iou:.1f} %"
+        pictures["mask"] = colour_mask(self._mask(maps, image), palette)
+        pictures |= {label: heat_overlay(photo, heat) for label, heat in zip(labels, maps.full_size(), strict=True)}
+        text = f", IoU {100 * score:.1f} %" if score < UNKNOWN else ""
         return (
-            f'<article data-id="{escape(entry.image)}" data-classes="{escape(";".join(entry.labels))}"'
-            f' data-iou="{2 if entry.iou is None else entry.iou:.6f}" data-confidence="{entry.confidence:.6f}">'
+            f'<article data-id="{name}" data-classes="{escape(";".join(labels))}"'
+            f' data-iou="{score:.6f}" data-confidence="{confidence:.6f}">'
             f"{''.join(map(_figure, pictures, pictures.values()))}"
-            f"<p>{escape(entry.image)}{score}, confidence {entry.confidence:.2f}</p></article>"
+            f"<p>{name}{text}, confidence {confidence:.2f}</p></article>"
         )
 
     def _mask(self, maps: ImageCams, image: str) -> np.ndarray:
@@ -95,11 +84,11 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
             problem = f"no image {rows.index[rows['image'].isna()][0]!r}"
             raise SemplesError(manifest or file, problem, "the manifest of these CAMs", "correct --manifest")
         gallery = Gallery(cams, listed, masks, threshold)
-        entries = [gallery.entry(image, row) for image, row in tqdm(rows.iterrows())]
-        by_iou = any(entry.iou is not None for entry in entries)
-        entries.sort(key=lambda entry: (2.0 if entry.iou is None else entry.iou) if by_iou else entry.confidence)
-        articles = [gallery.article(entry, rows.loc[entry.image]) for entry in entries[:images]]
-    count = f"{min(images, len(entries))} of {len(entries)} images"
+        ranks = {image: gallery.rank(image, row) for image, row in tqdm(rows.iterrows())}
+        by_iou = any(score < UNKNOWN for score, _ in ranks.values())
+        worst = sorted(ranks, key=lambda image: ranks[image][0 if by_iou else 1])
+        articles = [gallery.article(image, rows.loc[image], *ranks[image]) for image in worst[:images]]
+    count = f"{len(articles)} of {len(ranks)} images"
     source = f"pseudo masks of {masks.name}" if masks else f"CAMs above {threshold}"
     orders = {name: title for name, title in ORDERS.items() if by_iou or name != "iou"}
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
@@ -117,6 +106,6 @@ def _figure(caption: str, picture: np.ndarray) -> str:
     """Return a figure with RGB uint8 (height, width, 3) as a JPEG data URL, at the height of the page."""
     width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
     small = cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     source = f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
     return f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'

@@ -31,8 +31,7 @@ def run(
     """Print the tree and statistics of a file of CAMs, or the maps of one image.
 
     Args:
-        image: Print the maps of this image.
-        class_name: Print only the map of this class.
+        image: Print the maps of this image, or only that of `class_name`.
         save: PNG to write, with a PDF beside it: the photograph of `image`, then each map over it.
         compare: Another file of CAMs; print where it differs, and draw its maps in a second row.
         manifest: manifest.csv with the photograph; None for that of the run that `file` belongs to.
@@ -55,8 +54,7 @@ def run(
 def _overview(cams: CamFile) -> Iterator[str]:
     """Yield the tree, the provenance and the statistics of a file, line by line."""
     yield f"{cams.path}  {cams.path.stat().st_size / 1e6:.2f} MB"
-    attributes = ", ".join(f"{name}={as_text(value)}" for name, value in cams.file.attrs.items())
-    yield f"/  {attributes}"
+    yield f"/  {', '.join(f'{name}={as_text(value)}' for name, value in cams.file.attrs.items())}"
     yield f"  classes  {len(cams.class_names)}: {', '.join(cams.class_names)}"
     yield f"  ids      {len(cams.ids)}"
     for shard in cams.shards:
@@ -68,8 +66,7 @@ def _overview(cams: CamFile) -> Iterator[str]:
     if len(cams.ids) > LISTED_IMAGES:
         yield f"  ... {len(cams.ids) - LISTED_IMAGES} more"
     yield "provenance"
-    for name, text in cams.provenance.items():
-        yield f"  {name}: {_in_one_line(text)}"
+    yield from (f"  {name}: {_in_one_line(text)}" for name, text in cams.provenance.items())
     yield "statistics"
     yield from _statistics(cams)
 
@@ -90,7 +87,7 @@ def _image_report(cams: CamFile, image: str, class_name: str | None) -> Iterator
     """Yield size, range, mean and a preview in characters of the maps of one image."""
     maps = cams.read(image)
     yield f"{image}  {maps.width}x{maps.height} pixels, maps of {maps.score.shape[2]}x{maps.score.shape[1]}"
-    for name, score in _named_maps(cams, maps, class_name):
+    for name, score in _named_maps(cams, maps, class_name).items():
         yield f"{name}: {score.min():.3f} to {score.max():.3f}, mean {score.mean():.3f}"
         height = max(1, round(score.shape[0] / score.shape[1] * PREVIEW_COLUMNS / 2))  # characters are twice as high
         small = cv2.resize(score, (PREVIEW_COLUMNS, height), interpolation=cv2.INTER_AREA)
@@ -98,16 +95,15 @@ def _image_report(cams: CamFile, image: str, class_name: str | None) -> Iterator
             yield "  " + "".join(SHADES[shade] for shade in row)
 
 
-def _named_maps(cams: CamFile, maps: ImageCams, class_name: str | None) -> list[tuple[str, np.ndarray]]:
-    """Return (class name, float map (h, w)) of an image, for all its classes or one."""
-    pairs = [(cams.class_names[k], score) for k, score in zip(maps.classes, maps.score, strict=True)]
+def _named_maps(cams: CamFile, maps: ImageCams, class_name: str | None) -> dict[str, np.ndarray]:
+    """Return the float maps (h, w) of an image by class name, of all its classes or one."""
+    scores = {cams.class_names[k]: score for k, score in zip(maps.classes, maps.score, strict=True)}
     if class_name is None:
-        return pairs
-    names = [name for name, _ in pairs]
-    if class_name not in names:
-        expected = f"one of {', '.join(names)}"
+        return scores
+    if class_name not in scores:
+        expected = f"one of {', '.join(scores)}"
         raise SemplesError(cams.path, f"no map of {class_name!r} for this image", expected, "correct --class")
-    return [pairs[names.index(class_name)]]
+    return {class_name: scores[class_name]}
 
 
 def _comparison(cams: CamFile, other: CamFile, images: list[str]) -> Iterator[str]:
@@ -138,15 +134,10 @@ def _largest_difference(maps: ImageCams, other: ImageCams) -> float:
 def _in_one_line(text: str) -> str:
     """Return JSON settings as `section: key value, ...`, and other text as it is."""
     try:
-        settings = json.loads(text)
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict):
+        sections = [(name, keys.items()) for name, keys in json.loads(text).items()]
+    except (ValueError, AttributeError):
         return text
-    return "; ".join(
-        f"{section}: {', '.join(f'{key} {value}' for key, value in keys.items()) if isinstance(keys, dict) else keys}"
-        for section, keys in settings.items()
-    )
+    return "; ".join(f"{name}: {', '.join(f'{key} {value}' for key, value in keys)}" for name, keys in sections)
 
 
 def _save_overlay(files: list[CamFile], image: str, class_name: str | None, manifest: Path, out: Path) -> None:
@@ -161,6 +152,6 @@ def _save_overlay(files: list[CamFile], image: str, class_name: str | None, mani
     grid = []
     for cams in files:
         maps = _named_maps(cams, cams.read(image), class_name)
-        heats = {name: heat_overlay(photo, resize_map(score[None], *photo.shape[:2])[0]) for name, score in maps}
+        heats = {name: heat_overlay(photo, resize_map(m[None], *photo.shape[:2])[0]) for name, m in maps.items()}
         grid.append({"photograph": photo} | heats)
     save_grid(grid, out)

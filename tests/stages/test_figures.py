@@ -12,7 +12,7 @@ from semples.data.cam_file import CamWriter
 from semples.data.images import read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
-from semples.stages.figures import confusions, curves, panels, prompts
+from semples.stages.figures import confusions, curves, panels
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_png_and_pdf_lie_side_by_side_and_are_the_same_again(tmp_path):
     (tmp_path / "words.csv").write_text("\n".join(["class,list,rank,word,cosine,lift", *words]))
     made = []
     for _ in range(2):
-        prompts.run(tmp_path / "words.csv", {"": ["sea"]}, tmp_path / "p.png")
+        curves.run_prompts(tmp_path / "words.csv", {"": ["sea"]}, tmp_path / "p.png")
         made.append([(tmp_path / f"p.{kind}").read_bytes() for kind in ("png", "pdf")])
     assert made[0] == made[1]
     assert made[0][1].startswith(b"%PDF")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from semples.config.published import method_of
-from semples.stages.tables import cost, paper, words
+from semples.stages.tables import cost, paper, results
 from semples.stages.tables.formats import latex, markdown
 
 CLASSES = {"background": {"iou": 0.5, "false_positive": 0.2, "false_negative": 0.3}}
@@ -133,7 +133,7 @@ def test_words_of_prompts_are_listed_by_class(tmp_path):
         for rank, word in enumerate(["sea", "lake", "pier", "sand"], 1)
     ]
     (tmp_path / "words.csv").write_text("\n".join(["class,list,rank,word,cosine,lift", *lines]))
-    words.run([("csr", 1, tmp_path / "words.csv")], tmp_path)
+    results.run_words([("csr", 1, tmp_path / "words.csv")], tmp_path)
     assert rows_of(tmp_path / "words.md")[2][:4] == ["csr", "1", "boat", "sea (0.50), lake (0.50), pier (0.50)"]
 
 

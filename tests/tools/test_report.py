@@ -11,7 +11,7 @@ from PIL import Image
 
 from semples.cli import main
 from semples.data.cam_file import CamWriter
-from semples.stages.tables import formats, words
+from semples.stages.tables import formats, results
 from semples.tools import report
 
 COUNT = """<script>addEventListener("load", () => {
@@ -31,7 +31,7 @@ def base(tmp_path, monkeypatch):
     cells = pd.DataFrame({"": ["a"], "mIoU": ["1.0"]})
     formats.write(cells, base / "tables", "table_3", "Loss <terms>", "One & two.\nThree.\n")
     (tmp_path / "words.csv").write_text("class,list,rank,word,cosine,lift\nboat,nearest,1,sea | <lake>,0.5,0\n")
-    words.run([("csr", 0, tmp_path / "words.csv")], base / "tables")
+    results.run_words([("csr", 0, tmp_path / "words.csv")], base / "tables")
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
     Image.fromarray(noise).save(base / "figures/panel.png")
     Image.fromarray(noise[:40, :40]).save(base / "figures/training.png")

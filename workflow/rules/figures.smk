@@ -191,7 +191,7 @@ use rule panel as prompts with:
     params:
         command="figures prompts",
         arguments=arguments(shown="prompts", manual=json.dumps(SHOWN.manual_words())),
-        code=code_digest("semples.stages.figures.prompts"),
+        code=code_digest("semples.stages.figures.curves"),
 
 
 rule figures:

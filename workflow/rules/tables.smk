@@ -63,7 +63,7 @@ use rule results as words with:
     params:
         command="tables words",
         arguments=arguments(shown="words"),
-        code=code_digest("semples.stages.tables.words"),
+        code=code_digest("semples.stages.tables.results"),
 
 
 use rule results as paper with:

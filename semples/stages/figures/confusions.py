@@ -28,8 +28,7 @@ def run(manifest: Path, split: str, masks: Path, out: Path) -> None:
 
 def _draw(share: np.ndarray, names: tuple[str, ...], out: Path) -> None:
     few = len(names) <= _NUMBERS_UP_TO
-    side = COLUMN if few else PAGE
-    figure, axis = plt.subplots(figsize=(side, side * 0.92), layout="constrained")
+    figure, axis = plt.subplots(figsize=(COLUMN if few else PAGE) * np.array([1, 0.92]), layout="constrained")
     shown = axis.imshow(share, vmin=0, vmax=1, cmap="cividis")
     axis.set_xticks(range(len(names)), names, rotation=90)
     axis.set_yticks(range(len(names)), names)

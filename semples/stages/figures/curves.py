@@ -1,4 +1,4 @@
-"""Draw curves: mIoU over the threshold, losses over epochs, mIoU over the settings of a sweep."""
+"""Draw curves of mIoU over thresholds and settings and of losses over epochs, and bars of the words of prompts."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from semples.errors import SemplesError
-from semples.figure_style import COLOURS, COLUMN, LINE_STYLES, save_figure, small_multiples
+from semples.figure_style import COLOURS, COLUMN, LINE_STYLES, PAGE, save_figure, small_multiples
 from semples.files import read_json, require
 
 _COLUMNS = 4
+_COLUMNS_OF_WORDS = 3
+_WORDS = 5  # of a class
 
 
 def run_thresholds(evaluations: Iterable[tuple[str, int, Path]], out: Path) -> None:
@@ -27,8 +29,7 @@ def run_thresholds(evaluations: Iterable[tuple[str, int, Path]], out: Path) -> N
     thresholds = curve["threshold"]
     figure, axis = plt.subplots(figsize=(COLUMN, 2.6), layout="constrained")
     for k, (variant, curves) in enumerate(variants.items()):
-        mean = np.mean(curves, axis=0)
-        colour = COLOURS[k % len(COLOURS)]
+        mean, colour = np.mean(curves, axis=0), COLOURS[k % len(COLOURS)]
         axis.plot(thresholds, mean, LINE_STYLES[k % len(LINE_STYLES)], color=colour, label=variant, linewidth=1.2)
         axis.fill_between(thresholds, np.min(curves, axis=0), np.max(curves, axis=0), color=colour, alpha=0.2, lw=0)
         axis.plot(thresholds[mean.argmax()], mean.max(), "o", color=colour, markersize=4)
@@ -67,8 +68,7 @@ def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
         _draw_sweep(axis, group)
         axis.set_xlabel(setting, fontsize=7)
     low, high = swept["mean"].min(), swept["mean"].max()
-    for axis in axes:
-        axis.set_ylim(low - 0.1 * (high - low) - 1, high + 0.1 * (high - low) + 1)
+    plt.setp(axes, ylim=(low - 0.1 * (high - low) - 1, high + 0.1 * (high - low) + 1))
     figure.supylabel("mIoU, %", fontsize=8)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     save_figure(figure, out)
@@ -77,25 +77,36 @@ def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
 def _draw_sweep(axis: plt.Axes, group: pd.DataFrame) -> None:
     """Draw a line per measure. Values are evenly apart, as they often differ in magnitude; words are not joined."""
     for k, (measure, line) in enumerate(group.groupby("measure", sort=False)):
-        positions = np.arange(len(line))
-        joined = bool(pd.to_numeric(line["value"], errors="coerce").notna().all())
-        axis.errorbar(
-            positions,
-            line["mean"],
-            yerr=line["sd"] if line["sd"].notna().all() else None,
-            fmt="o" + LINE_STYLES[k % len(LINE_STYLES)] * joined,
-            color=COLOURS[k % len(COLOURS)],
-            markersize=3,
-            linewidth=1.2,
-            label=measure,
-        )
-        axis.set_xticks(positions, [_short(value) for value in line["value"]])
+        positions, values = np.arange(len(line)), pd.to_numeric(line["value"], errors="coerce").astype(float)
+        style, colour = "o" + LINE_STYLES[k % len(LINE_STYLES)] * bool(values.notna().all()), COLOURS[k % len(COLOURS)]
+        spread = line["sd"] if line["sd"].notna().all() else None
+        bars = axis.errorbar(positions, line["mean"], spread, fmt=style, color=colour, markersize=3, linewidth=1.2)
+        bars.set_label(measure)
+        # a column of numbers and words is read as words
+        texts = zip(values, line["value"], strict=True)
+        axis.set_xticks(positions, [text if np.isnan(value) else f"{value:g}" for value, text in texts])
     axis.margins(x=0.15)
 
 
-def _short(value: str | float) -> str:
-    """Return a value without needless digits; a column of numbers and words is read as words."""
-    try:
-        return f"{float(value):g}"
-    except ValueError:
-        return str(value)
+def run_prompts(words: Path, manual: dict[str, list[str]], out: Path) -> None:
+    """Draw the cosine of the nouns nearest to each class's learned prompt; those written by hand have another colour.
+
+    Args:
+        words: words.csv of `semples cpl`.
+        manual: Words written by hand, by class; under "" those of all other classes.
+    """
+    frame = pd.read_csv(require(words, "cpl"))
+    nearest = frame[frame["list"] == "nearest"].groupby("class", sort=False).head(_WORDS)
+    groups = list(nearest.groupby("class", sort=False))
+    figure, axes = small_multiples(len(groups), _COLUMNS_OF_WORDS, height=1.15)
+    figure.set_figwidth(PAGE * min(_COLUMNS_OF_WORDS, len(groups)) / _COLUMNS_OF_WORDS)
+    for axis, (name, group) in zip(axes, groups, strict=True):
+        by_hand = manual.get(name, manual.get("", []))
+        colours = [COLOURS[3] if word in by_hand else COLOURS[5] for word in group["word"][::-1]]
+        axis.barh(group["word"][::-1], group["cosine"][::-1], color=colours, height=0.7)
+        axis.set_xlim(min(0, 1.1 * nearest["cosine"].min()), max(0, 1.1 * nearest["cosine"].max()))
+        more = ", ..." if len(by_hand) > 2 else ""
+        axis.set_title(f"{name}  (by hand: {', '.join(by_hand[:2])}{more})" if by_hand else name, fontsize=7)
+        axis.tick_params(labelsize=6.5)
+    figure.supxlabel("cosine of the learned prompt and “a photo of <word>.”", fontsize=7)
+    save_figure(figure, out)

@@ -1,10 +1,8 @@
 """Panels of images: under all variants, at the stages of the method, and of the best and worst CAMs."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -15,9 +13,9 @@ from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
-from semples.figure_style import PAGE, save_figure, save_grid, show_image, wrap_title
+from semples.figure_style import PAGE, save_figure, save_grid, show_image, small_multiples, wrap_title
 
-Titled = Iterable[tuple[str, Path]]
+Titled = list[tuple[str, Path]]
 _WORDS = 3  # of the prompt, in the framework's title
 
 
@@ -31,7 +29,7 @@ def run_panel(settings: Settings, manifest: Path, split: str, cams: Titled, mask
         masks: (title, folder of PNGs).
     """
     images = _sample(settings, manifest, split)
-    rows = [_row(images, row, list(cams), list(masks)) for row in range(len(images))]
+    rows = [_row(images, row, cams, masks) for row in range(len(images))]
     save_grid(rows, out, [_first_class(images, row) for row in range(len(images))])
 
 
@@ -42,19 +40,15 @@ def run_comparison(settings: Settings, manifest: Path, split: str, cams: Titled,
         cams: (variant, HDF5 file); the last variant ranks the images.
         threshold: Background threshold of the mean IoU over an image's classes, background left out, that ranks.
     """
-    variants = list(cams)
     images = read_manifest(manifest).split(split).with_labels()
     third = -(-settings.figures.images // 3)
-    scores = _scores(images, variants[-1][1], threshold)
+    scores = _scores(images, cams[-1][1], threshold).sort_values(ascending=False, kind="stable")
     random = images.sample(third if len(scores) else settings.figures.images, settings.figures.seed)
-    selection = [("random", image) for image in random.table["id"]]
-    if len(scores):
-        order = scores.sort_values(ascending=False, kind="stable").index
-        selection += [("best", image) for image in order[:third]] + [("worst", image) for image in order[-third:]]
+    selection = {"random": random.table["id"], "best": scores.index[:third], "worst": scores.index[-third:]}
     index = {image: row for row, image in enumerate(images.table["id"])}
     rows, names = [], []
-    for rule, image in selection:
-        rows.append(_row(images, index[image], variants, []))
+    for rule, image in ((rule, image) for rule, ids in selection.items() for image in ids):
+        rows.append(_row(images, index[image], cams, []))
         score = f", IoU {100 * scores[image]:.0f}" if image in scores else ""
         names.append(f"{rule}{score}\n{_first_class(images, index[image])}")
     save_grid(rows, out, names)
@@ -93,11 +87,9 @@ def _draw_tiles(tiles: dict[str, np.ndarray], out: Path) -> None:
     columns = -(-len(tiles) // 2)
     height, width = next(iter(tiles.values())).shape[:2]
     side = PAGE / columns
-    size = (PAGE, 2 * (side * height / width + 0.45))
-    figure, axes = plt.subplots(2, columns, figsize=size, squeeze=False, layout="constrained")
-    for axis in axes.flat[len(tiles) :]:
-        axis.remove()
-    for number, (axis, (title, picture)) in enumerate(zip(axes.flat, tiles.items(), strict=False), start=1):
+    figure, axes = small_multiples(len(tiles), columns, height=side * height / width + 0.45)
+    figure.set_figwidth(PAGE)
+    for number, (axis, (title, picture)) in enumerate(zip(axes, tiles.items(), strict=True), start=1):
         show_image(axis, picture)
         axis.set_title(wrap_title(f"{number}  {title}", side), fontsize=7, loc="left")
     save_figure(figure, out)
@@ -132,17 +124,14 @@ def _scores(images: Manifest, cams: Path, threshold: float) -> pd.Series:
     return pd.Series(scores, dtype=float)
 
 
-def _row(
-    images: Manifest, row: int, cams: list[tuple[str, Path]], masks: list[tuple[str, Path]]
-) -> dict[str, np.ndarray]:
+def _row(images: Manifest, row: int, cams: Titled, masks: Titled) -> dict[str, np.ndarray]:
     image, palette = images.table.iloc[row], images.classes.palette()
     photograph = read_image(Path(image["image"]))
     pictures = {"image": photograph}
     if (images.table["mask"] != "").any():
         white = np.full_like(photograph, 255)
         pictures["ground truth"] = colour_mask(read_mask(image["mask"]), palette) if image["mask"] else white
-    for title, path in cams:
-        pictures[title] = heat_overlay(photograph, _first_map(path, image["id"]))
+    pictures |= {title: heat_overlay(photograph, _first_map(path, image["id"])) for title, path in cams}
     for title, folder in masks:
         path = folder / f"{image['id']}.png"
         if not path.exists():

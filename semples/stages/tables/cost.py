@@ -1,18 +1,18 @@
 """The table of hours, memory and disk of every stage, from Snakemake's benchmark files."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
 
 from semples.errors import SemplesError
 from semples.files import MARKS, write_text
+from semples.planning.layout import Layout
 from semples.stages.tables.formats import write
 
 NAME = "table_9"
-_ORDER = [
-    *("data", "guide", "weights", "classify", "slm", "cpl", "csr", "joint", "cams", "crf"),
-    *("segment", "segment_masks", "evaluate", "figures"),
-]
+_ORDER = ["data", "guide", "weights", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment"]
+_ORDER += ["segment_masks", "evaluate", "figures"]
 _DIGITS = {"hours": 3, "seconds": 1, "memory, GB": 2, "learner, GB": 2, "disk, GB": 3}
 _LEGEND = (
     "Every job whose benchmark file lies in the run's folder. Hours: of all jobs one after the other; seconds: mean of"
@@ -28,11 +28,14 @@ def run(base: Path, note: str, out: Path) -> None:
         base: Folder of the run, results/<name>.
         note: Text below the table.
     """
-    stages = sorted(path for path in (base / "benchmarks").iterdir() if path.is_dir() or path.suffix == ".tsv")
-    if not stages:
-        raise SemplesError(base / "benchmarks", "no benchmark file", "those of a run", "run the workflow first")
-    frame = pd.DataFrame([_stage(base, path) for path in stages])
-    frame = frame.sort_values("stage", key=lambda names: names.map(_position), kind="stable")
+    folder = Path(Layout(str(base)).benchmark("data")).parent
+    files = defaultdict(list)
+    for path in sorted(folder.rglob("*.tsv")):
+        files[path.relative_to(folder).with_suffix("").parts[0]].append(path)
+    if not files:
+        raise SemplesError(folder, "no benchmark file", "those of a run", "run the workflow first")
+    order = sorted(files, key=lambda stage: ([*_ORDER, stage].index(stage), stage))
+    frame = pd.DataFrame([_stage(base, stage, files[stage]) for stage in order])
     total = {"stage": "all", **frame[["jobs", "hours", "disk, GB"]].sum(), "seconds": float("nan")}
     total |= frame[["memory, GB", "learner, GB"]].max().to_dict()
     frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True).astype({"jobs": int})
@@ -41,24 +44,13 @@ def run(base: Path, note: str, out: Path) -> None:
     write(frame.assign(**cells), out, NAME, "Cost", f"{_LEGEND}\n{note}\n")
 
 
-def _stage(base: Path, benchmark: Path) -> dict:
-    """Return the row of a stage, whose benchmark is a file or a folder of files."""
-    stage = benchmark.stem
-    files = sorted(benchmark.rglob("*.tsv")) if benchmark.is_dir() else [benchmark]
-    jobs = pd.concat([pd.read_csv(path, sep="\t", na_values="-") for path in files])
+def _stage(base: Path, stage: str, benchmarks: list[Path]) -> dict:
+    jobs = pd.concat([pd.read_csv(path, sep="\t", na_values="-") for path in benchmarks])
     metrics = [path for path in (base / stage).glob("*/seed*/metrics.jsonl") if path.stat().st_size]
     memory = [pd.read_json(path, lines=True)["peak_memory_mb"].max() / 1e3 for path in metrics]
-    outputs = [path for path in (base / stage).rglob("*") if path.is_file() and path.name != MARKS]
+    sizes = [path.stat().st_size for path in (base / stage).rglob("*") if path.is_file() and path.name != MARKS]
     return {
-        "stage": stage,
-        "jobs": len(files),
-        "hours": jobs["s"].sum() / 3600,
-        "seconds": jobs["s"].mean(),
-        "memory, GB": jobs["max_rss"].max() / 1e3,
-        "learner, GB": max(memory, default=float("nan")),
-        "disk, GB": sum(path.stat().st_size for path in outputs) / 1e9,
+        **{"stage": stage, "jobs": len(benchmarks), "hours": jobs["s"].sum() / 3600, "seconds": jobs["s"].mean()},
+        **{"memory, GB": jobs["max_rss"].max() / 1e3, "learner, GB": max(memory, default=float("nan"))},
+        "disk, GB": sum(sizes) / 1e9,
     }
-
-
-def _position(stage: str) -> int:
-    return _ORDER.index(stage) if stage in _ORDER else len(_ORDER)

@@ -1,6 +1,6 @@
 """One of the paper's tables: a row per variant, a column per measure, published numbers beside them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from semples.stages.tables.formats import write
 
 _FURTHER = "further models"  # column of the published methods
 _NONE = Method(method="none")
+_Column = tuple[str, str, str]  # measure, split, and the key of the published numbers beside it, "" for none
 
 
 class Line(NamedTuple):
@@ -24,14 +25,6 @@ class Line(NamedTuple):
     setting: str = ""
     value: Any = None
     method: str = ""
-
-
-class _Column(NamedTuple):
-    """A measure on a split, and the key `of` of the published numbers beside it; empty for none."""
-
-    measure: str
-    split: str
-    key: str
 
 
 class Spec(BaseModel):
@@ -46,7 +39,7 @@ class Spec(BaseModel):
     note: str = ""
 
 
-def run(spec: Spec, rows: Iterable[tuple[str, int, Path]], out: Path) -> None:
+def run(spec: Spec, rows: evaluations.Runs, out: Path) -> None:
     """Write `out`/<name>.csv, .md, .tex and .html.
 
     The CSV has a row per cell: mIoU in percent, mean, standard deviation and 95 % interval over seeds (Student's t),
@@ -60,33 +53,27 @@ def run(spec: Spec, rows: Iterable[tuple[str, int, Path]], out: Path) -> None:
     first = frame.drop_duplicates(["measure", "split"])
     # the published numbers of CAMs are those at the best threshold
     keys = first["kind"].where((first["kind"] != "cams") | (first["policy"] == "oracle"), "")
-    columns = [_Column(*column, key) for column, key in zip(evaluations.measures(frame), keys, strict=True)]
+    columns = list(zip(first["measure"], first["split"], keys, strict=True))
     methods = {method.method: method for method in results(spec.source)}
     cells = pd.DataFrame([cell for row in spec.rows for cell in _cells(row, frame, columns, methods)])
     write_text(out / f"{spec.name}.csv", cells.to_csv(index=False, float_format="%.4g"))
     write(_as_text(spec, frame, columns, methods), out, spec.name, spec.title, _legend(spec, frame, methods))
 
 
-def _cells(row: Line, frame: pd.DataFrame, columns: list[_Column], methods: dict[str, Method]) -> Iterable[dict]:
-    for column in columns:
-        runs = evaluations.select(frame, row.variant, column.measure, column.split)
+def _cells(row: Line, frame: pd.DataFrame, columns: list[_Column], methods: dict[str, Method]) -> Iterator[dict]:
+    for measure, split, key in columns:
+        runs = evaluations.select(frame, row.variant, measure, split)
         if runs.empty:
             continue
-        number = methods.get(row.method, _NONE).number(column.key, column.split)
+        number = methods.get(row.method, _NONE).number(key, split)
         mean, deviation, low, high = evaluations.mean_and_interval(100 * runs["miou"])
         yield {
             **{"row": row.label, "variant": row.variant, "setting": row.setting, "value": row.value},
-            **{"measure": column.measure, "split": column.split, "images": runs["images"].iloc[0]},
+            **{"measure": measure, "split": split, "images": runs["images"].iloc[0]},
             **{"policy": runs["policy"].iloc[0], "threshold": runs["threshold"].mean()},
-            **{
-                "seeds": " ".join(map(str, runs["seed"])),
-                "mean": mean,
-                "sd": deviation,
-                "ci_low": low,
-                "ci_high": high,
-            },
-            **{"images_low": 100 * runs["low"].mean(), "images_high": 100 * runs["high"].mean()},
-            "boundary_iou": 100 * runs["boundary_iou"].mean(),
+            **{"seeds": " ".join(map(str, runs["seed"])), "mean": mean, "sd": deviation},
+            **{"ci_low": low, "ci_high": high, "images_low": 100 * runs["low"].mean()},
+            **{"images_high": 100 * runs["high"].mean(), "boundary_iou": 100 * runs["boundary_iou"].mean()},
             **{"published": number.miou if number else None, "source": number.source if number else ""},
         }
 
@@ -97,27 +84,21 @@ def _as_text(spec: Spec, frame: pd.DataFrame, columns: list[_Column], methods: d
 
     def line(label: str, variant: str, method: Method) -> dict[str, str]:
         cells = {"": label}
-        for column in columns:
-            title = f"{column.measure}, {column.split}"
-            cells[title] = _cell(evaluations.select(frame, variant, column.measure, column.split))
-            for split in _splits(column.key, methods) if beside else ():
-                number = method.number(column.key, split)
-                cells[f"{column.measure}, {split}, published"] = f"{number.miou:.1f}" if number else ""
+        for measure, split, key in columns:
+            cells[f"{measure}, {split}"] = _cell(evaluations.select(frame, variant, measure, split))
+            others = [number.split for other in methods.values() for number in other.numbers if number.of == key]
+            for other in dict.fromkeys(others if beside else ()):
+                number = method.number(key, other)
+                cells[f"{measure}, {other}, published"] = f"{number.miou:.1f}" if number else ""
         return cells | {_FURTHER: method.further} if beside else cells
 
     rows = [line(row.label, row.variant, methods.get(row.method, _NONE)) for row in spec.rows]
     if beside:
-        own, keys = {row.method for row in spec.rows}, {column.key for column in columns}
-        others = [method for name, method in methods.items() if name not in own]
-        shown = [other for other in others if not other.numbers or keys & {number.of for number in other.numbers}]
-        rows += [line(f"{method.method} [{_sources(method)}]", "", method) for method in shown]
+        own, keys = {row.method for row in spec.rows}, {key for *_, key in columns}
+        for name, method in methods.items():
+            if name not in own and (not method.numbers or keys & {number.of for number in method.numbers}):
+                rows.append(line(f"{name} [{_sources(method)}]", "", method))
     return pd.DataFrame(rows)
-
-
-def _splits(key: str, methods: dict[str, Method]) -> list[str]:
-    """Return the splits of the published numbers of `key`, each once."""
-    numbers = [number for method in methods.values() for number in method.numbers]
-    return list(dict.fromkeys(number.split for number in numbers if number.of == key))
 
 
 def _sources(method: Method) -> str:
@@ -138,13 +119,9 @@ def _legend(spec: Spec, frame: pd.DataFrame, methods: dict[str, Method]) -> str:
     several = frame["seed"].nunique() > 1
     between = "over seeds (Student's t)" if several else "over images (bootstrap), where the evaluation has it"
     images = ", ".join(f"{split} {count}" for split, count in frame.groupby("split")["images"].max().items())
-    lines = [
-        f"{evaluations.summary_note(frame)}; in brackets the 95 % interval {between}; images evaluated: {images}.",
-        spec.note,
-        _published_note(spec, methods),
-        evaluations.packages_note(frame),
-    ]
-    return "\n".join(line for line in lines if line) + "\n"
+    note = f"{evaluations.summary_note(frame)}; in brackets the 95 % interval {between}; images evaluated: {images}."
+    lines = (note, spec.note, _published_note(spec, methods), evaluations.packages_note(frame))
+    return "\n".join(filter(None, lines)) + "\n"
 
 
 def _published_note(spec: Spec, methods: dict[str, Method]) -> str:
@@ -152,11 +129,10 @@ def _published_note(spec: Spec, methods: dict[str, Method]) -> str:
         return "Published numbers: there are none for this data set."
     if not spec.published:
         return "Published numbers: the paper's table could not be read, so this table has none."
-    used = [methods[row.method] for row in spec.rows if row.method]
-    sources = "; ".join(f"{method.method}: {_sources(method)}" for method in used)
+    sources = "; ".join(f"{row.method}: {_sources(methods[row.method])}" for row in spec.rows if row.method)
     return (
-        f"Published numbers are of the whole split in their column, CAMs at the best threshold on the ground"
-        f" truth; brackets name the source{f', in the rows: {sources}' if sources else ''}. Further models"
-        f" are those beyond CLIP and weights of ImageNet classification. An empty cell was not measured, or the"
-        f" published number is not known."
+        "Published numbers are of the whole split in their column, CAMs at the best threshold on the ground truth;"
+        f" brackets name the source{f', in the rows: {sources}' if sources else ''}. Further models are those beyond"
+        " CLIP and weights of ImageNet classification. An empty cell was not measured, or the published number is not"
+        " known."
     )

@@ -1,16 +1,16 @@
-"""The table of all variants and seeds."""
+"""The table of all variants and seeds, and that of the words nearest to the prompts."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from semples.files import write_text
 from semples.stages.tables import evaluations
+from semples.stages.tables.evaluations import Runs
 from semples.stages.tables.formats import html, markdown
 
 
-def run(rows: Iterable[tuple[str, int, Path]], note: str, out: Path) -> None:
+def run(rows: Runs, note: str, out: Path) -> None:
     """Write results.csv and classes.csv, a row per number, and results.md and results.html into the folder `out`.
 
     Args:
@@ -26,22 +26,42 @@ def run(rows: Iterable[tuple[str, int, Path]], note: str, out: Path) -> None:
     classes = pd.DataFrame(lines, columns=None if lines else ["variant", "seed", "measure", "class"])
     write_text(out / "results.csv", frame.drop(columns="classes").to_csv(index=False))
     write_text(out / "classes.csv", classes.to_csv(index=False))
-    if frame.empty:
-        legend = f"{evaluations.NOTHING}\n{note}\n"
-    else:
+    legend, summary, page = f"{evaluations.NOTHING}\n{note}\n", _summary(frame), ""
+    if not frame.empty:
         legend = f"{evaluations.summary_note(frame)}.\n{note}\n{evaluations.packages_note(frame)}\n"
-    summary = _summary(frame)
-    page = legend if frame.empty else f"{markdown(summary)}\n{legend}"
-    write_text(out / "results.md", page)
+        page = f"{markdown(summary)}\n"
+    write_text(out / "results.md", page + legend)
     write_text(out / "results.html", html(summary, "Results", legend))
-    print(page)
+    print(page + legend)
 
 
 def _summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a row per variant and a column per measure: mIoU in percent, mean and standard deviation over seeds."""
-    columns = {f"{measure}, {split}": (measure, split) for measure, split in evaluations.measures(frame)}
+    columns = list(frame[["measure", "split"]].drop_duplicates().itertuples(index=False, name=None))
     rows = [
-        [name, *(evaluations.percent(evaluations.select(frame, name, *column)["miou"]) for column in columns.values())]
+        [name, *(evaluations.percent(evaluations.select(frame, name, *column)["miou"]) for column in columns)]
         for name in frame["variant"].drop_duplicates()
     ]
-    return pd.DataFrame(rows, columns=["variant", *columns])
+    return pd.DataFrame(rows, columns=["variant", *(f"{measure}, {split}" for measure, split in columns)])
+
+
+def run_words(words: Runs, out: Path) -> None:
+    """Write `out`/words.md and .html: the three nearest and the three most distinctive words of every prompt.
+
+    Args:
+        words: (variant, seed, words.csv of `semples cpl`).
+    """
+    rows = [
+        [variant, seed, name, _three(group, "nearest", "cosine"), _three(group, "distinctive", "lift")]
+        for variant, seed, path in words
+        for name, group in pd.read_csv(path).groupby("class", sort=False)
+    ]
+    columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
+    frame = pd.DataFrame(rows, columns=columns)
+    write_text(out / "words.md", markdown(frame))
+    write_text(out / "words.html", html(frame, "Words", ""))
+
+
+def _three(group: pd.DataFrame, title: str, by: str) -> str:
+    first = group[group["list"] == title].head(3)
+    return ", ".join(f"{word} ({value:.2f})" for word, value in zip(first["word"], first[by], strict=True))

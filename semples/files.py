@@ -8,19 +8,20 @@ has its own list inside, with names that begin with "./", which shows files that
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from semples.errors import SemplesError
+from semples.errors import PARTIAL, SemplesError, fault
 
 PACKAGE = Path(__file__).parent
 MARKS = ".semples"
 IGNORED = {MARKS, ".snakemake_timestamp", ".DS_Store", "Thumbs.db", "desktop.ini"}  # written by programs, unasked
-PARTIAL = re.compile(r"\..+\.partial-\d+(-old)?")
 SAMPLE = 2**21  # bytes at each end of a large file that its digest covers
+LONGEST = 200  # bytes of an output's name in the name of its temporary file, which may have 255
+UMASK = os.umask(0)
+os.umask(UMASK)
 FOREIGN = "which semples did not write, or which was changed since"
 
 
@@ -50,22 +51,28 @@ def atomic_path(path: Path, mark: bool = True) -> Iterator[Path]:
     Args:
         mark: List the output in `.semples`; without its line it is never replaced.
     Raises:
-        SemplesError: At `path` is something that semples did not write, or that was changed since.
+        SemplesError: At `path` is something that semples did not write, or that was changed since; or the disk is full,
+            the folder read-only, or the like.
     """
     path = Path(path)
     require_replaceable(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = path.with_name(f"{_prefix(path)}{os.getpid()}")
     old = path.with_name(f"{partial.name}-old")
-    _remove(partial, old)  # of a killed process that had the same number
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial, old)  # of a killed process that had the same number
         yield partial
         require_replaceable(path, folder=partial.is_dir())
+        _follow_umask(partial)
         if mark and not _in_partial(path):
             _mark(partial, path)
         if path.is_dir():
             path.rename(old)
         partial.replace(path)
+    except Exception as error:
+        if isinstance(error, SemplesError) or not (clear := fault(error, path)):
+            raise
+        raise clear from error
     finally:
         _remove(partial, old)
 
@@ -89,6 +96,9 @@ def require_replaceable(path: Path, folder: bool | None = None) -> None:
         problem = "the working folder, or one above it"
     elif path.exists():
         problem = _unmarked(path)
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not problem and not os.access(nearest, os.W_OK | os.X_OK):
+        path, problem = nearest, "a folder in which you may not write"
     if problem:
         expected = f"a new {'path' if folder is None else 'folder' if folder else 'file'}, or semples' own, unchanged"
         raise SemplesError(path, problem, expected, "choose another --out, or move away what is there")
@@ -112,8 +122,10 @@ def _mark(partial: Path, path: Path) -> None:
     if partial.is_dir():
         files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MARKS)
         folder, lines = partial, [f"{_fingerprint(file)} ./{file.relative_to(partial)}\n" for file in files]
-    with open(folder / MARKS, "a", encoding="utf-8", errors="surrogateescape") as marks:
-        marks.writelines(lines)
+    with open(folder / MARKS, "ab+") as marks:
+        if marks.tell() and os.pread(marks.fileno(), 1, marks.tell() - 1) != b"\n":
+            lines = ["\n", *lines]  # the line before was cut off by a full disk
+        marks.write("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def _marks(folder: Path) -> set[str]:
@@ -132,20 +144,32 @@ def _fingerprint(path: Path) -> str:
         return f"{size} {hashlib.sha256(start + file.read()).hexdigest()[:16]}"
 
 
+def _prefix(path: Path) -> str:
+    """Return how the names of temporary files beside `path` begin."""
+    name = path.name if len(os.fsencode(path.name)) <= LONGEST else f"{path.name[:40]}-{digest(path.name)}"
+    return f".{name}.partial-"
+
+
+def _follow_umask(path: Path) -> None:
+    """Let others read what the umask allows: safetensors writes files that their owner alone can read."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file() and not file.stat().st_mode & 0o077:
+            file.chmod(0o666 & ~UMASK)
+
+
 def _in_partial(path: Path) -> bool:
     return any(PARTIAL.fullmatch(part) for part in path.parts)
 
 
 def _remove(*paths: Path) -> None:
     for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path)
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed jobs left beside `path` while they wrote it. Only one job may write `path` at a time."""
-    prefix = f".{path.name}.partial-"
+    prefix = _prefix(path)
     _remove(*(item for item in path.parent.glob(".*") if item.name.startswith(prefix) and PARTIAL.fullmatch(item.name)))
 
 

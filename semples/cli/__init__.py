@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,22 +10,49 @@ from importlib import import_module
 from semples import __version__
 from semples.cli.arguments import add_flags
 from semples.cli.commands import COMMANDS, GROUPS, Command
-from semples.errors import SemplesError
+from semples.errors import SemplesError, fault
 from semples.runtime.gpu_lease import lease_gpus
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; return the exit code: 0, or 1 after bad input. A wrong flag raises SystemExit(2)."""
-    args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    """Run one subcommand; return 0, 1 after an error, or 130 after Ctrl-C. A wrong flag raises SystemExit(2).
+
+    Raises:
+        Exception: A bug of semples; the traceback of anything else would not help.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be no UTF-8
+    words = sys.argv[1:] if argv is None else argv
     try:
+        args = _parser().parse_args(words)
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         _run(args.row, args)
-    except BrokenPipeError:
-        pass
-    except SemplesError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what is complete", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # of `semples ... | head`; Python would complain of it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        clear = _clear(error, f"semples {words[0]}")
+        if clear is None:
+            raise
+        print(f"error: {clear}", file=sys.stderr)
         return 1
     return 0
+
+
+def _clear(error: Exception, where: str) -> SemplesError | None:
+    """Return the error that a user reads; None for a bug of semples."""
+    if isinstance(error, SemplesError):
+        return error
+    if isinstance(error, UnicodeEncodeError):
+        return SemplesError(repr(error.object), "a name that is not UTF-8", "UTF-8", "rename the file")
+    if isinstance(error, UnicodeDecodeError):
+        return SemplesError(where, f"bytes that are not {error.encoding}", "text in UTF-8", "save the file as UTF-8")
+    if isinstance(error, RecursionError):
+        return SemplesError(where, "a value with too many levels", "a few levels", "correct the file or the flag")
+    return fault(error, where)
 
 
 def _run(command: Command, args: argparse.Namespace) -> None:

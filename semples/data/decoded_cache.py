@@ -1,6 +1,7 @@
 """Decode training images each time, or once into memory, or once into a file that all processes map."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -82,7 +83,7 @@ class DecodedFile:
         return np.array(pixels)
 
     def _make(self, size: int) -> None:
-        """Make an empty file of `size` bytes, unless it is there; it takes room on the disk as it is filled."""
+        """Make an empty file of `size` bytes, unless it is there."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         log.info("decoded images: %.2f GB in %s", size / 1e9, self.path)
         if self.path.exists() and self.path.stat().st_size == size:
@@ -93,4 +94,4 @@ class DecodedFile:
             remedy = "name a larger disk, shrink the images with `data.max_side`, or leave `run.cache_folder` empty"
             raise SemplesError("run.cache_folder", problem, expected, remedy)
         with open(self.path, "ab") as file:
-            file.truncate(size)
+            os.posix_fallocate(file.fileno(), 0, size)  # a map into a file without its room ends in SIGBUS

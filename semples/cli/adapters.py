@@ -11,6 +11,7 @@ import yaml
 
 from semples.cli.commands import Command
 from semples.config import load, published
+from semples.config.parse import parse_yaml, read_json_text, read_yaml
 from semples.config.settings import Config, Run, Settings
 from semples.errors import SemplesError
 from semples.files import require_replaceable
@@ -56,26 +57,21 @@ def _run_settings(values: dict[str, Any], run: Run | None = None) -> Run:
     text, threads, where = values.pop("run"), values.pop("threads"), "--run"
     if text is None:
         text, where = os.environ.get("SEMPLES_RUN", "{}"), "$SEMPLES_RUN"
-    try:
-        changes = json.loads(text)
-    except json.JSONDecodeError:
-        changes = None
-    if not isinstance(changes, dict):
-        raise SemplesError(where, repr(text), "settings of `run` as a JSON object", 'write it as {"device": "cpu"}')
+    changes = read_json_text(text, where)
     return load.check(Run, load.merge(run.model_dump(), changes | ({"threads": threads} if threads else {})), where)
 
 
 def _configuration(path: Path, pairs: list[str]) -> Config:
     """Return the configuration of a YAML file overridden by KEY=VALUE pairs, whose values are YAML."""
-    values = load.read_yaml(path)
+    values = read_yaml(path)
     for pair in pairs:
         try:
             key, value = pair.split("=", 1)
-            values = load.merge(values, {key: yaml.safe_load(value)})
-        except (ValueError, yaml.YAMLError) as error:
+            values = load.merge(values, {key: parse_yaml(value, f"--set {key}")})
+        except ValueError as error:
             expected = "KEY=VALUE with a value in YAML"
             raise SemplesError("--set", repr(pair), expected, "write it as `seeds=[0,1,2]`") from error
-    return load.load(values, str(path))
+    return load.load(values, " ".join([str(path), *(["--set", *pairs] if pairs else [])]))
 
 
 def outputs(command: Command, out: Path) -> list[tuple[Path, bool | None]]:

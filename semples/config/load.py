@@ -1,23 +1,24 @@
 """Read settings and check them: a complete preset, and the user's config.yaml, which says what differs from it."""
 
-import json
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from semples.config import variants
-from semples.config.settings import Config, Settings
+from semples.config.contradictions import require_agreement
+from semples.config.parse import read_json_text, read_yaml, require_plain
+from semples.config.settings import Config, Settings, types
 from semples.config.variants import merge
 from semples.errors import SemplesError
 
 PRESETS, PARITY, RECIPES, TABLES = (
     files("semples.config") / name for name in ("presets", "parity", "recipes", "tables")
 )
+PRESET_OF_SOURCE = {"photos": "photos", "voc": "voc12", "coco": "coco14"}
 RENAMED = {"cpl.dot": "final_period"}  # old key: the last part of the new one
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,10 +29,10 @@ def load(user: dict, where: str = "config.yaml") -> Config:
     Raises:
         SemplesError: A preset, key or value of the file `where` is unknown or out of range, in base or variant.
     """
-    preset = str(user.get("preset", "mini"))
+    require_plain(user, where)
+    user = {key: value for key, value in _with_null(user).items() if value is not None}  # `key:` changes nothing
+    preset = _preset(user, where)
     path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
-    if not path.is_file():
-        raise SemplesError(where, f"preset {preset!r}", f"one of {names(PRESETS)}, or a path", "correct `preset`")
     base = read_yaml(path)
     for key, folder in (("parity", PARITY), ("recipe", RECIPES)):
         name = str(user.get(key, base.get(key, "none")))
@@ -39,13 +40,34 @@ def load(user: dict, where: str = "config.yaml") -> Config:
             raise SemplesError(where, f"`{key}: {name}`", f"none, or one of {names(folder)}", f"correct `{key}`")
         if name != "none":
             base = merge(base, read_yaml(folder / f"{name}.yaml"))
-    if (tables := TABLES / f"{preset}.yaml").is_file():
-        base = merge(read_yaml(tables), base)
+    if preset in names(TABLES):
+        base = merge(read_yaml(TABLES / f"{preset}.yaml"), base)
     merged = variants.drop_null_entries(merge(base, user))
+    merged["name"] = merged.get("name") or Path(preset).stem
     config = variants.add_table_variants(check(Config, merged, where), where)
     for name in variants.variants(config):
-        variant(config, name)
-    return config.model_copy(update={"name": config.name or Path(preset).stem})
+        require_agreement(variant(config, name), f"{where}, experiment {name}")
+    return config
+
+
+def _preset(user: dict, where: str) -> str:
+    """Return the name or path of the preset; an error if it is unknown, or missing beside data of one's own."""
+    data = user.get("data") if isinstance(user.get("data"), dict) else {}
+    preset, source = types.expand(str(user.get("preset", "mini"))), data.get("source")
+    if "preset" not in user and (not user or PRESET_OF_SOURCE.get(str(source)) or data.get("root")):
+        problem = f"`data.source: {source}` and no `preset`" if source else "no `preset`"
+        remedy = f"write `preset: {PRESET_OF_SOURCE.get(str(source), 'photos')}`, or `preset: mini` for the miniature"
+        raise SemplesError(where, problem if user else "no settings", f"one of {names(PRESETS)}, or a path", remedy)
+    if preset not in names(PRESETS) and not (preset.endswith((".yaml", ".yml")) and Path(preset).is_file()):
+        raise SemplesError(where, f"preset {preset!r}", f"one of {names(PRESETS)}, or a path", "correct `preset`")
+    return preset
+
+
+def _with_null(values: Any) -> Any:
+    """Return settings with None for the text "null", as which `snakemake --config` passes it on."""
+    if isinstance(values, dict):
+        return {key: _with_null(value) for key, value in values.items()}
+    return None if values == "null" else values
 
 
 def names(folder: Traversable) -> list[str]:
@@ -68,36 +90,21 @@ def read(source: str) -> Settings:
     """Return the settings of a command's `--config`: JSON text, or the path of a YAML file that names a preset."""
     if not source.lstrip().startswith("{"):
         return load(read_yaml(Path(source)), source)
-    try:
-        values = json.loads(source)
-    except json.JSONDecodeError as error:
-        raise SemplesError("--config", f"broken JSON text: {error}", "settings as JSON", "correct the text") from None
-    return check(Settings, values, "--config")
-
-
-def read_yaml(path: Path | Traversable) -> dict:
-    """Return the contents of a YAML file, {} if empty; raise SemplesError if missing, broken or no mapping."""
-    if not path.is_file():
-        raise SemplesError(path, "no such file", "a YAML file with settings", "name one with --config")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise SemplesError(path, f"broken YAML: {problem}", "settings as YAML", "correct the file") from None
-    if not isinstance(values, dict | None):
-        raise SemplesError(path, f"a {type(values).__name__}", "lines of `key: value`", "correct the file")
-    return values or {}
+    return check(Settings, read_json_text(source, "--config"), "--config")
 
 
 def check(model: type[Model], values: dict, where: str) -> Model:
     """Return `values` as a checked `model`; raise SemplesError with `where`, the first wrong key and its value."""
+    require_plain(values, where)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         if first["type"] != "extra_forbidden":
-            raise SemplesError(where, f"`{key}: {first['input']!r}`", first["msg"], "correct the value") from None
+            expected, shown = first["msg"].removeprefix("Value error, "), repr(first["input"])
+            shown = shown if len(shown) < 100 else f"{shown[:100]} ..."
+            raise SemplesError(where, f"`{key}: {shown}`", expected, "correct the value") from None
         near = get_close_matches(str(first["loc"][-1]), _keys_at(model, first["loc"][:-1]), n=1, cutoff=0)
         expected = f"perhaps `{RENAMED.get(key, near[0])}`"
         raise SemplesError(where, f"unknown key `{key}`", expected, "correct or remove the key") from None

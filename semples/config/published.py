@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from semples.config.load import check, read_yaml
+from semples.config.load import check
+from semples.config.parse import read_yaml
 from semples.config.settings import Settings
-from semples.config.settings.section import Section
+from semples.config.settings.types import Section
 from semples.errors import SemplesError
 
 FILE, RESULTS = (files("semples.config") / name for name in ("published.yaml", "published_results.yaml"))

@@ -4,11 +4,21 @@ A variant is a difference from the base settings, nested like them. `snakemake` 
 for the tables that show them: `variants`, each value of a table's sweep, and each row of a table with `settings`.
 """
 
+import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from semples.config.settings import Config, Table
 from semples.errors import SemplesError
+
+RULES = {
+    *("all", "tables", "figures", "data", "download", "weights", "guide", "classify", "slm", "cpl", "csr", "joint"),
+    *("cams", "crf", "join_cams", "join_masks", "evaluate_cams", "evaluate_masks", "segment", "segment_masks"),
+    *("submission", "results", "classes", "words", "paper", "cost", "table_9", "panel", "framework", "comparison"),
+    *("confusion", "heatmap", "prompts", "sensitivity", "thresholds", "training"),
+}
+"""Names that a table cannot have: of the workflow's rules, and of files beside the tables."""
 
 
 class Row(NamedTuple):
@@ -51,11 +61,26 @@ def add_table_variants(config: Config, where: str) -> Config:
                 near = f"a variant, perhaps {get_close_matches(row, known, n=1, cutoff=0)[0]!r}"
                 remedy = "name it in `experiments` or `variants`, or remove the row"
                 raise SemplesError(where, f"`tables.{name}.rows` names {row!r}", near, remedy)
-            if table.settings:
-                added[_variant_name(row, name, table)] = merge(known[row], table.settings)
-        for sweep in _sweep_rows(name, table):
-            added[sweep.variant] = merge(table.settings, _nested(sweep.setting, sweep.value))
+        shown = [(_variant_name(row, name, table), merge(known[row], table.settings)) for row in table.rows]
+        shown += [(s.variant, merge(table.settings, _nested(s.setting, s.value))) for s in _sweep_rows(name, table)]
+        for variant, over in shown:
+            if (known | added).get(variant, over) != over:
+                problem = f"two variants of the name {variant!r}, one of table `{name}`"
+                raise SemplesError(where, problem, "a name of its own for each", "rename a table or a variant")
+            added |= {variant: over} if variant not in known else {}
+    _require_file_names(config.tables, RULES, where)
+    _require_file_names(known | added, (), where)
     return config.model_copy(update={"variants": own | added})
+
+
+def _require_file_names(names: Iterable[str], reserved: Iterable[str], where: str) -> None:
+    """Raise SemplesError for a reserved name, or for two that a file system without upper case has as one."""
+    known = dict.fromkeys(reserved, "a rule of the workflow")
+    for name in names:
+        if other := known.get(name.casefold()):
+            remedy = "rename one; names differ in more than upper case"
+            raise SemplesError(where, f"the name {name!r}", f"another than {other}", remedy)
+        known[name.casefold()] = repr(name)
 
 
 def rows_of(config: Config, name: str) -> list[Row]:
@@ -69,7 +94,8 @@ def _sweep_rows(name: str, table: Table) -> list[Row]:
     rows = []
     for key, value in ((key, value) for key, values in table.sweeps.items() for value in values):
         text = f"{value:g}" if isinstance(value, float) else str(value)  # whole numbers without a point
-        rows.append(Row(_variant_name(f"{key}-{text}", name, table), f"{key} = {text}", key, value))
+        label = re.sub(r"[^A-Za-z0-9_.+-]", "_", text)[-80:]  # in file names
+        rows.append(Row(_variant_name(f"{key}-{label}", name, table), f"{key} = {text}", key, value))
     return rows
 
 

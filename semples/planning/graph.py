@@ -115,6 +115,9 @@ class StageGraph:
             if "csr" in stages_of(settings)
             for done in range(1, settings.rounds)
         }
+        if taken := self.settings.keys() & earlier.keys():
+            remedy = "rename the experiment"
+            raise SemplesError("experiments", f"the name {min(taken)!r}", "another; it is that of a round", remedy)
         self.runs = self.settings | earlier  # no table shows the earlier rounds
         self._names = cache(self._first_names)
 

@@ -112,7 +112,7 @@ def test_broken_json_text_is_an_error_that_says_so(text):
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(b"slm: [1", "broken YAML"), (b"\xff\xfe", "broken YAML"), (b"- mini", "a list"), (b"mini", "a str")],
+    [(b"slm: [1", "broken YAML"), (b"caf\xe9: 1", "broken YAML"), (b"- mini", "a list"), (b"mini", "a str")],
 )
 def test_a_file_that_is_no_settings_is_an_error_that_names_it(tmp_path, text, problem):
     (tmp_path / "mine.yaml").write_bytes(text)

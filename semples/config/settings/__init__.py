@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from semples.config.settings import types
 from semples.config.settings.inputs import Data, Download, Generator, GuideSettings, Run
 from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
 from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Segment, Table, Threshold
-from semples.config.settings.section import Count, Section
 
 
-class Settings(Section):
+class Settings(types.Section):
     """All settings of one variant."""
 
     run: Run = Run()
@@ -22,7 +22,7 @@ class Settings(Section):
     generator: Generator = Generator()
     masks_from: Literal["classify", "slm", "csr", "joint"] = "csr"
     """Stage whose generator makes the pseudo masks. `joint` trains prompts and generator together, instead of csr."""
-    rounds: Count = 1
+    rounds: Annotated[int, types.NUMBER, Field(ge=1, le=20)] = 1
     """Rounds of cpl and csr. From the second round on, prompts learn from the maps of the previous csr."""
     selection: Selection = Selection()
     classify: Classify = Classify()
@@ -45,13 +45,13 @@ class Config(Settings):
     """`published` merges semples/config/parity/published.yaml, the quirks of the published code, over the preset."""
     recipe: str = "none"
     """Segmentation recipe: semples/config/recipes/<recipe>.yaml is merged over the preset. `none` changes nothing."""
-    name: str = ""
+    name: types.Name | Literal[""] = ""
     """Folder under results/. Empty: the name of the preset."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[types.Seed], Field(min_length=1), types.DISTINCT] = [0]
     """Random seeds. Each is one whole run; tables show mean and standard deviation over the seeds."""
-    experiments: dict[str, dict] = {"semples": {}}
+    experiments: Annotated[dict[types.Name, dict], Field(min_length=1)] = {"semples": {}}
     """Variants by name, each with the settings that differ; each is a row of the tables. `null` removes a preset's."""
-    variants: dict[str, dict] = {}
+    variants: dict[types.Name, dict] = {}
     """Further variants of the same form. They run only for the `tables` that show them."""
-    tables: dict[str, Table] = {}
+    tables: dict[types.Name, Table] = {}
     """Tables of the paper by the name of their Snakemake target. Those of the presets are in semples/config/tables/."""

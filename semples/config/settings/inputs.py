@@ -1,137 +1,130 @@
 """Settings of jobs, images, guide and mask generator."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from semples.config.settings.section import Count, Fraction, Section, Weight
+from semples.config.settings import types
 
 
-class Run(Section):
+class Run(types.Section):
     """How jobs run. These keys affect speed only; changing them triggers no rerun, except for `shards`."""
 
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`cpu`, `cuda`, `mps`, or `auto`: a GPU where there is one."""
-    devices: Count = 1
+    devices: types.Few = 1
     """GPUs that share every batch of a training job; on the CPU, processes."""
     compile: bool = False
     """Compile the training step with torch.compile. This takes minutes at the start and makes every step faster."""
-    threads: Count = 2
+    threads: types.Few = 2
     """CPU threads or processes of a job, for all its devices together."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, types.NUMBER, Field(ge=0, le=1024)] = 0
     """Processes per device that decode images. 0 decodes in the process of the job."""
-    shards: Count = 1
+    shards: Annotated[int, types.NUMBER, Field(ge=1, le=10_000)] = 1
     """Jobs that share the images of cams and crf; a failed job reruns alone. Changing it reruns both stages."""
     augment_on: Literal["loader", "device"] = "loader"
     """Where training images are augmented: in the data loader, or on the device."""
-    cache_gb: Weight = 2.0
+    cache_gb: types.Weight = 2.0
     """Gigabytes of decoded training images that each decoding process keeps in memory."""
-    cache_folder: str = ""
+    cache_folder: types.FilePath = ""
     """Folder for a file of decoded images (3 bytes a pixel) if they exceed `cache_gb`. Empty: decode in every epoch."""
 
 
-class Data(Section):
+class Data(types.Section):
     """The data set."""
 
     source: Literal["mini", "voc", "coco", "photos"] = "mini"
     """Importer: the built-in miniature, PASCAL VOC 2012, COCO 2014, or your own photographs."""
-    root: str = ""
+    root: types.FilePath = ""
     """Folder of the data set (`photos`: or its table). It is never changed. Empty: `voc` and `coco` are downloaded."""
-    train: str = "train"
+    train: types.SplitName = "train"
     """Split for training, CAMs and pseudo masks."""
-    val: str = "val"
+    val: types.SplitName = "val"
     """Split on which the segmentation network is evaluated."""
-    test: str = "test"
+    test: types.SplitName = "test"
     """Split without masks that `submission` predicts for the VOC test server."""
-    texts: dict[str, str] = {}
+    texts: dict[str, types.Text] = {}
     """Words for a class in prompts, by class name, instead of the importer's."""
     unreadable: Literal["error", "left_out"] = "error"
     """Unreadable images are an `error`, or are `left_out`; to find them, every image is decoded once."""
-    max_side: Count | None = None
+    max_side: types.Side | None = None
     """Longest side in pixels; larger images are replaced by downscaled copies. Empty: every image keeps its size."""
     difficult: Literal["included", "excluded"] = "included"
     """`voc` only: whether objects marked difficult count for labels, as they do in the public label tables."""
-    sbd: str = ""
+    sbd: types.FilePath = ""
     """`voc` only: SBD folder with `cls/*.mat`, for masks of train_aug where SegmentationClassAug is missing."""
     crowd: Literal["void", "object", "left_out"] = "void"
     """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or neither."""
-    classes: str = ""
+    classes: types.FilePath = ""
     """`photos` only: CSV with the column name and, optionally, text and colour. Empty: the labels, sorted."""
-    val_fraction: Fraction = 0.2
+    val_fraction: types.BelowOne = 0.2
     """`photos` only: fraction of the images without a split that go to val. 0 puts every image into both splits."""
-    scenes: dict[str, Count] = {"train": 1500, "val": 300}
+    scenes: dict[types.SplitName, types.Count] = {"train": 1500, "val": 300}
     """`mini` only: number of images drawn for each split."""
-    seed: int = 0
+    seed: types.Seed = 0
     """Random seed of the drawn images (`mini`) or of the split (`photos`)."""
 
 
-class Download(Section):
+class Download(types.Section):
     """Downloads of VOC 2012 and COCO 2014, where `data.root` is empty. These keys change no result."""
 
-    mirrors: dict[str, list[str]] = {}
+    mirrors: dict[str, list[Annotated[str, types.matching(r"\w+://\S+", "a URL")]]] = {}
     """URLs to try before the built-in ones, by file name of the archive (listed in docs/datasets.md)."""
-    attempts: Count = 5
+    attempts: types.Few = 5
     """Attempts per URL on transient errors (408, 425, 429, 5xx)."""
 
 
-class GuideSettings(Section):
+class GuideSettings(types.Section):
     """The guide: a frozen image-text model (CLIP)."""
 
-    model: str = "mini"
+    model: types.GuideName = "mini"
     """`mini` (part of the package), an open_clip model name, `hf-hub:<id>`, or `local-dir:<folder>`."""
-    pretrained: str | None = None
+    pretrained: types.FilePath | None = None
     """Pretrained tag of open_clip, for a model name."""
-    template: str = "a photo of {}."
+    template: types.Sentence = "a photo of {}."
     """Sentence for the name of a class, which replaces {}."""
     normalisation: Literal["guide", "imagenet"] = "guide"
     """Mean and standard deviation that normalise the guide's input: its own, or ImageNet's as in the published code."""
     fill: Literal["mean", "black", "white"] = "mean"
     """Colour of masked pixels; `mean` is the mean of the normalisation."""
-    templates: list[str] = []
+    templates: list[types.Sentence] = []
     """Sentences that replace `template`; a class is the mean of its embeddings in them."""
     centre: Literal["none", "images", "both"] = "none"
     """Subtract the mean embedding of training images from image embeddings; with `both`, that of words from texts."""
-    sha256: str = ""
+    sha256: Annotated[str, types.matching("([0-9a-fA-F]{64})?", "64 hexadecimal digits")] = ""
     """SHA-256 that the file of weights must have. Empty: not checked."""
-    words: list[str] = []
+    words: list[types.Text] = []
     """Vocabulary in which learned prompts are described. Empty: the list of the package."""
 
 
 GENERATORS = ("weaktr", "vit_cam", "resnet_cam", "conv_cam")
+_GENERATOR = f"one of {', '.join(GENERATORS)}, or path/to/file.py:Class"
 
 
-class Generator(Section):
+class Generator(types.Section):
     """The mask generator."""
 
-    name: str = "weaktr"
+    name: Annotated[types.FilePath, types.matching(rf"{'|'.join(GENERATORS)}|.+\.py:\w+", _GENERATOR)] = "weaktr"
     """`weaktr` (as in the paper), `vit_cam`, `resnet_cam`, `conv_cam` (for `mini`), or your own `file.py:Class`."""
-    backbone: str = "deit_small_patch16_224"
+    backbone: types.ModelName = "deit_small_patch16_224"
     """timm model: a ViT for `weaktr` and `vit_cam`, a ResNet for `resnet_cam`."""
-    weights: str = "timm"
+    weights: Annotated[types.FilePath, types.path_or("timm", "none")] = "timm"
     """`timm` downloads ImageNet weights, `none` initialises at random, a path loads a backbone or a whole generator."""
-    image_size: Count = 224
+    image_size: types.Side = 224
     """Side of the training crop in pixels."""
-    drop_path: Fraction = 0.1
+    drop_path: types.BelowOne = 0.1
     """Stochastic depth rate of a transformer in training."""
     fusion_pool: Literal["max", "avg"] = "max"
     """`weaktr`: pooling of attention outputs over tokens (WeakTr uses `max` for VOC and `avg` for COCO)."""
-    fusion_reduction: Count = 8
+    fusion_reduction: types.Few = 8
     """`weaktr`: factor by which the hidden layer of the fusion is narrower (WeakTr uses 8 for VOC and 4 for COCO)."""
-    sharpness: Weight = 0.0
+    sharpness: types.Weight = 0.0
     """`vit_cam`: sharpness s of the pooling log(mean(exp(s * score))) / s over patches. 0 is their mean."""
     activation: Literal["relu", "sigmoid"] = "relu"
     """`resnet_cam`: activation that turns scores into maps."""
     options: dict[str, Any] = {}
     """Further arguments of your own generator class."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in GENERATORS and not re.search(r"\.py:\w+$", name):
-            raise ValueError(f"expected one of {', '.join(GENERATORS)}, or path/to/file.py:Class")
-        return name
 
     def own_file(self) -> Path | None:
         """Return the Python file of a user's own generator, None for a built-in one."""

@@ -4,32 +4,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from semples.config.settings.section import Count, Fraction, Positive, Section, Weight
+from semples.config.settings import types
 
 
-class Augment(Section):
+class Augment(types.Section):
     """Augmentation of the training images of generators and prompts."""
 
-    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
+    crop_scale: Annotated[tuple[types.Area, types.Area], types.ORDERED] = (0.08, 1.0)
     """Area of the random crop, as a fraction of the image. (1, 1) resizes the whole image to the square."""
-    flip: Fraction = 0.5
+    flip: types.Fraction = 0.5
     """Probability of a horizontal flip."""
-    randaugment: Annotated[int, Field(ge=0, le=10)] = 0
+    randaugment: Annotated[int, types.NUMBER, Field(ge=0, le=10)] = 0
     """RandAugment magnitude on the scale of timm, 0 (none) to 10."""
-    erasing: Fraction = 0.0
+    erasing: types.Fraction = 0.0
     """Probability of random erasing."""
 
 
-class Training(Section):
+class Training(types.Section):
     """Settings that all training stages share."""
 
-    epochs: Count = 60
+    epochs: types.Count = 60
     """Passes over the training images."""
-    batch: Count = 64
+    batch: types.Count = 64
     """Images per step."""
-    lr: Positive = 6.4e-5
+    lr: types.Rate = 6.4e-5
     """Initial learning rate of the optimiser (published values are multiplied by batch / 512)."""
-    weight_decay: Weight = 0.03
+    weight_decay: types.Weight = 0.03
     """AdamW weight decay."""
     augment: Augment = Augment(randaugment=9, erasing=0.25)
     """Augmentation of the images."""
@@ -38,11 +38,11 @@ class Training(Section):
 class Classify(Training):
     """Multi-label classifier; the other stages start from its maps."""
 
-    epochs: Annotated[int, Field(ge=0)] = 60
+    epochs: types.Whole = 60
     """Passes over the training images. 0 uses `generator.weights` without training (a released checkpoint)."""
-    lr: Positive = 7.5e-5
+    lr: types.Rate = 7.5e-5
     """Learning rate of the backbone."""
-    head_lr_factor: Positive = 1.0
+    head_lr_factor: types.Positive = 1.0
     """Learning rate of the head, as a multiple of `lr`."""
     trainable: Literal["head", "all"] = "all"
     """Parameters of the generator that are trained."""
@@ -51,17 +51,17 @@ class Classify(Training):
 class SegmentLabel(Training):
     """Segment-label matching: `-log s(X_fg, t) - w_bg log(1 - s(X_bg, t))`."""
 
-    w_bg: Weight = 2.4
+    w_bg: types.Weight = 2.4
     """Weight of the background term."""
-    eps: Positive = 0.1
+    eps: types.Rate = 0.1
     """Added to the range of a map in min-max scaling."""
     trainable: Literal["head", "all"] = "head"
     """Parameters of the generator that are trained."""
-    w_area: Weight = 0.0
+    w_area: types.Weight = 0.0
     """Weight of the mean area of the masks (CLIMS)."""
-    w_class: Weight = 0.0
+    w_class: types.Weight = 0.0
     """Weight of the classification loss."""
-    logit_scale: Weight = 0.0
+    logit_scale: types.Weight = 0.0
     """0: similarity is the cosine, clamped to [1e-4, 0.9999]. Above 0: similarity is sigmoid(logit_scale * cosine)."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced` weighs rare classes more, so that all classes have the same total weight."""
@@ -70,17 +70,17 @@ class SegmentLabel(Training):
 class Prompts(Training):
     """Contrastive prompt learning: `-log s(X_bg, p) + w_text log s(t, p)`."""
 
-    lr: Positive = 2.5e-2
+    lr: types.Rate = 2.5e-2
     """Learning rate."""
-    batch: Count = 128
+    batch: types.Count = 128
     """Images per step."""
     augment: Augment = Augment()
     """Augmentation of the images."""
     source: Literal["learned", "manual"] = "learned"
     """`learned`, or `manual`: the words of `manual` and `manual_by_class`, as in CLIMS."""
-    start: str = "slm"
+    start: Annotated[types.FilePath, types.path_or("slm", "classify")] = "slm"
     """Maps that show the backgrounds: of `slm`, `classify`, or CAMs of another method (path; docs/generators.md)."""
-    length: Count = 30
+    length: types.Few = 30
     """Number of learned vectors in a prompt."""
     shared: bool = False
     """Learn one prompt for all classes, instead of one per class."""
@@ -90,33 +90,33 @@ class Prompts(Training):
     """Token of the final ".": `end_of_word` is the tokenizer's own (id 269), `bare` the published code's (13)."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced` weighs rare classes more, so that all classes have the same total weight."""
-    w_text: Weight = 0.02
+    w_text: types.Weight = 0.02
     """Weight of the text term."""
     text_term: Literal["log", "repel"] = "log"
     """`log`: `+ w log s(t, p)` (published); `repel`: `- w log(1 - s(t, p))`."""
-    eps: Positive = 1e-4
+    eps: types.Rate = 1e-4
     """Added to the range of a map in min-max scaling."""
-    manual: list[str] = []
+    manual: list[types.Text] = []
     """`manual` only: background words for all classes."""
-    manual_by_class: dict[str, list[str]] = {}
+    manual_by_class: dict[str, Annotated[list[types.Text], Field(min_length=1)]] = {}
     """`manual` only: background words by class name, instead of those in `manual`."""
 
 
 class Refinement(SegmentLabel):
     """Class-associated semantic refinement: the loss of slm plus `- w_prompt log(1 - s(X_fg, p))`."""
 
-    w_prompt: Weight = 0.05
+    w_prompt: types.Weight = 0.05
     """Weight of the prompt term."""
     start: Literal["classify", "slm"] = "classify"
     """Stage whose generator initialises csr."""
 
 
-class Selection(Section):
+class Selection(types.Section):
     """Which epoch of slm, csr and joint is selected."""
 
     policy: Literal["last", "oracle", "held-out", "label-free"] = "last"
     """`last`, or the best: `oracle` by ground truth, `held-out` by that of held-out images, `label-free` without."""
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    share: types.Share = 0.05
     """`held-out`: fraction of the images with masks that are held out of training to evaluate the epochs."""
-    images: Count = 500
+    images: types.Count = 500
     """Maximum number of images evaluated after an epoch."""

@@ -4,105 +4,105 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from semples.config.settings.section import Count, Fraction, Positive, Section, Weight
+from semples.config.settings import types
 
 CrfPreset = Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"]
 
 
-class Cams(Section):
+class Cams(types.Section):
     """CAM inference, and the file of CAMs."""
 
-    scales: list[Positive] = [1.0, 1.2]
+    scales: types.Scales = [1.0, 1.2]
     """Image scales; CAMs are summed over them."""
     flip: bool = True
     """Add the mirrored image at every scale."""
-    resize: int | None = None
+    resize: types.Side | None = None
     """Resize every image to a square of this side in pixels. Empty: every image keeps its size."""
-    stride: Count = 4
+    stride: types.Few = 4
     """Image pixels per stored pixel, along each side."""
     dtype: Literal["uint8", "float16", "float32"] = "float16"
     """Type of the stored scores; `uint8` has steps of 1/255."""
-    batch: Count = 64
+    batch: types.Count = 64
     """Images of equal size per forward pass. On a CPU, fewer if they are large."""
 
 
-class Threshold(Section):
+class Threshold(types.Section):
     """Background threshold of the pseudo masks."""
 
     policy: Literal["fixed", "oracle", "held-out", "label-free"] = "fixed"
     """`fixed`: the value below. `oracle`: the best on the ground truth of the split, which WSSS does not have.
     `held-out`: the best on the ground truth of a fraction. `label-free`: Otsu's threshold of the scores, no masks."""
-    value: Fraction = 0.45
+    value: types.Fraction = 0.45
     """`fixed` only: score below which a pixel is background."""
 
 
-class Crf(Section):
+class Crf(types.Section):
     """Dense CRF."""
 
     preset: CrfPreset = "weaktr"
     """Published kernels by name; `mini` is for 64-pixel images, `none` skips the CRF."""
-    iterations: Count = 10
+    iterations: types.Few = 10
     """Mean-field iterations."""
     threshold: Threshold = Threshold()
     """Background threshold of the masks that enter the CRF."""
-    margin: Fraction = 0.0
+    margin: types.Fraction = 0.0
     """Pixels become 255 (ignored in training) where the two largest label probabilities differ by less than this."""
     confidence: bool = False
     """Write this difference of every pixel, times 255, as a grey PNG into `confidence/` in the folder of masks."""
 
 
-class Segment(Section):
+class Segment(types.Section):
     """Segmentation network, trained on the pseudo masks."""
 
     labels: Literal["pseudo", "truth"] = "pseudo"
     """Train on the pseudo masks, or on the ground truth of the training split (an upper bound)."""
     network: Literal["deeplabv3plus", "deeplabv2", "segformer", "upernet", "mask2former"] = "deeplabv3plus"
     """Architecture (docs/segmentation.md). `mask2former` needs the package transformers."""
-    encoder: str = "tu-resnet101"
+    encoder: types.ModelName = "tu-resnet101"
     """Encoder: a name of segmentation-models-pytorch (`tu-` plus a timm name), `vit:<timm name>`, or `swin-tiny` ..."""
-    weights: str = "imagenet"
+    weights: Annotated[types.FilePath, types.path_or("imagenet", "none")] = "imagenet"
     """`imagenet` downloads weights of the encoder, a path loads a safetensors file, `none` initialises at random."""
-    decoder_channels: Count = 256
+    decoder_channels: types.Count = 256
     """Width of the decoder."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """Optimiser. The schedule is poly with power 0.9."""
-    warmup: Fraction = 0.0
+    warmup: types.BelowOne = 0.0
     """Fraction of the steps in which the learning rate rises linearly."""
-    epochs: Count = 28
+    epochs: types.Count = 28
     """Passes over the training images (28 passes over 10,582 images at batch 10 are about 30k steps)."""
-    batch: Count = 10
+    batch: types.Count = 10
     """Images per forward pass. A single image is paired with its mirror image, as batch normalisation needs two."""
-    accumulate: Count = 1
+    accumulate: types.Count = 1
     """Batches per step; their gradients are added."""
-    lr: Positive = 2.5e-4
+    lr: types.Rate = 2.5e-4
     """Learning rate of the encoder."""
-    head_lr_factor: Positive = 10.0
+    head_lr_factor: types.Positive = 10.0
     """Learning rate of the decoder, as a multiple of `lr`."""
-    weight_decay: Weight = 5e-4
+    weight_decay: types.Weight = 5e-4
     """Weight decay."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: types.BelowOne = 0.0
     """Decay of the moving average of the weights that is saved. 0 saves the weights themselves."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced` weighs pixels of rare classes more, by median frequency balancing."""
     confidence: bool = False
     """Weigh every pixel by the margin that `crf.confidence` wrote."""
-    crop: Count = 321
+    crop: types.Side = 321
     """Side of the training crop in pixels."""
-    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    scale: Annotated[tuple[types.Scale, types.Scale], types.ORDERED] = (0.5, 2.0)
     """Range of the random scale before the crop."""
-    jitter: Fraction = 0.0
+    jitter: types.Fraction = 0.0
     """Strength of random brightness, contrast and saturation; hue changes by a quarter of it."""
-    curve_images: Annotated[int, Field(ge=0)] = 50
+    curve_images: types.Whole = 50
     """Validation images evaluated after every epoch, for the curve in metrics.jsonl. It selects no epoch."""
-    test_size: int | None = None
+    test_size: types.Side | None = None
     """Resize test images to a square of this side in pixels. Empty: every image keeps its size."""
-    test_scales: list[Positive] = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+    test_scales: types.Scales = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
     """Image scales in prediction; probabilities are averaged."""
     test_flip: bool = True
     """Add the mirrored image at every scale."""
-    test_window: Count | None = None
+    test_window: types.Side | None = None
     """Side in pixels of a window that slides over the scaled image. Empty: the whole image at once."""
-    test_overlap: Annotated[float, Field(ge=0, lt=1)] = 0.33
+    test_overlap: types.BelowOne = 0.33
     """Minimum overlap of neighbouring windows, as a fraction of their side."""
     test_crf: CrfPreset = "none"
     """Kernels of the dense CRF on the predicted probabilities; `none` skips it."""
@@ -127,36 +127,36 @@ class Segment(Section):
         return f"{library}/{self.encoder.removeprefix('vit:')}"
 
 
-class Evaluate(Section):
+class Evaluate(types.Section):
     """Evaluation against ground truth."""
 
-    thresholds: Annotated[int, Field(ge=2, le=1000)] = 100
+    thresholds: Annotated[int, types.NUMBER, Field(ge=2, le=1000)] = 100
     """Number of background thresholds of the curve, evenly spaced from 0 up to, not including, 1."""
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    held_out: types.Share = 0.1
     """Fraction of the images with masks that choose the `held-out` threshold; it is evaluated on the others."""
 
 
-class Figures(Section):
+class Figures(types.Section):
     """Figures with example images."""
 
-    images: Count = 8
+    images: types.Few = 8
     """Images per panel, drawn at random from the split."""
-    seed: int = 0
+    seed: types.Seed = 0
     """Random seed of the draw."""
 
 
-class Table(Section):
+class Table(types.Section):
     """A table: its rows are variants, its columns measures. Only stages that the columns need are run."""
 
     title: str
     """Title."""
     rows: dict[str, str] = {}
     """Labels of the rows, by name in `experiments` or `variants`. Empty label: the name."""
-    sweeps: dict[str, Annotated[list[float | str], Field(min_length=1)]] = {}
+    sweeps: dict[str, Annotated[list[bool | float | str], Field(min_length=1), types.DISTINCT]] = {}
     """Values to try, by setting, written `section.key`; a row per value."""
-    columns: list[Literal["cams", "crf", "segment"]] = ["cams"]
+    columns: Annotated[list[Literal["cams", "crf", "segment"]], Field(min_length=1), types.DISTINCT] = ["cams"]
     """`cams` evaluates CAMs, `crf` pseudo masks, `segment` the segmentation network on `data.val`."""
-    seeds: Count | None = None
+    seeds: types.Count | None = None
     """Number of seeds, the first of the run. Empty: all of them."""
     settings: dict = {}
     """Settings that differ in all rows of this table, for example fewer epochs; the legend names them."""

@@ -1,0 +1,51 @@
+"""Refuse settings that are right one by one, and that a stage would refuse together."""
+
+import re
+from collections.abc import Iterator
+
+from semples.config.settings import Settings
+from semples.config.settings.inputs import GENERATORS
+from semples.errors import SemplesError
+
+LONGEST = {"mini": 18}  # tokens of a prompt in the context of a guide
+ENCODERS = {
+    "mask2former": r"swin-(tiny|small|base|large)",
+    "deeplabv2": r"(?!vit:|swin-|mit_).+",
+    "segformer": r"(?!vit:|swin-).+",
+    "upernet": r"(?!swin-).+",
+    "deeplabv3plus": r"(?!swin-).+",
+}
+
+
+def require_agreement(settings: Settings, where: str) -> None:
+    """Raise SemplesError for the first contradiction in the settings of a variant."""
+    for key, problem, expected in _contradictions(settings):
+        raise SemplesError(where, f"`{key}: {problem}`", expected, "change one of the two")
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield key, value with what it contradicts, and what is expected."""
+    data, cpl, segment, generator = settings.data, settings.cpl, settings.segment, settings.generator
+    if data.source == "mini":
+        if data.root:
+            yield "data.root", f"{data.root}` with `data.source: mini", "a source that reads files, as in preset photos"
+        for key, split in (("train", data.train), ("val", data.val)):
+            if split not in data.scenes:
+                yield f"data.{key}", f"{split}` with `data.source: mini", f"one of `data.scenes`, {list(data.scenes)}"
+    if generator.options and generator.name in GENERATORS:
+        yield "generator.options", f"{generator.options}` with `generator.name: {generator.name}", "your own generator"
+    if settings.masks_from == "joint" and cpl.source == "manual":
+        yield "cpl.source", "manual` with `masks_from: joint", "learned; csr for prompts written by hand"
+    if settings.masks_from == "csr" and cpl.source == "manual" and not (cpl.manual or cpl.manual_by_class):
+        yield "cpl.source", "manual` without a word", "words in `cpl.manual` or `cpl.manual_by_class`"
+    longest = LONGEST.get(settings.guide.model, 71)
+    if cpl.length > longest and not settings.guide.model.startswith(("hf-hub:", "local-dir:")):
+        yield "cpl.length", f"{cpl.length}` with `guide.model: {settings.guide.model}", f"at most {longest}"
+    if segment.confidence and not settings.crf.confidence:
+        yield "segment.confidence", "true` with `crf.confidence: false", "both, as crf writes what segment reads"
+    if not re.fullmatch(ENCODERS[segment.network], segment.encoder):
+        expected = "an encoder of this network, as docs/segmentation.md lists them"
+        yield "segment.encoder", f"{segment.encoder}` with `segment.network: {segment.network}", expected
+    for stage in ("classify", "slm", "cpl", "csr", "segment"):
+        if (batch := getattr(settings, stage).batch) < settings.run.devices:
+            yield "run.devices", f"{settings.run.devices}` with `{stage}.batch: {batch}", "an image per device and step"

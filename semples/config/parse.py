@@ -69,10 +69,13 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        problem, line = getattr(error, "problem", None) or " ".join(str(error).split()), ""
+        if mark := getattr(error, "problem_mark", None):
+            line = f"line {mark.line + 1}: "
+        if isinstance(error, yaml.reader.ReaderError):
+            newlines = text[: error.position].count(b"\n" if isinstance(text, bytes) else "\n")
+            problem, line = f"a character that is not {error.encoding}: {error.reason}", f"line {newlines + 1}: "
         problem = "deep nesting" if isinstance(error, RecursionError) else problem
-        line = f"line {mark.line + 1}: " if mark else ""
         expected = "settings as YAML: lines of `key: value`, indented by spaces, in UTF-8"
         raise SemplesError(where, f"broken YAML: {line}{problem}", expected, "correct the file") from None
 

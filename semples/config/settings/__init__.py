@@ -45,7 +45,7 @@ class Config(Settings):
     """`published` merges semples/config/parity/published.yaml, the quirks of the published code, over the preset."""
     recipe: str = "none"
     """Segmentation recipe: semples/config/recipes/<recipe>.yaml is merged over the preset. `none` changes nothing."""
-    name: types.Name | Literal[""] = ""
+    name: types.Name = ""
     """Folder under results/. Empty: the name of the preset."""
     seeds: Annotated[list[types.Seed], Field(min_length=1), types.DISTINCT] = [0]
     """Random seeds. Each is one whole run; tables show mean and standard deviation over the seeds."""

@@ -48,7 +48,7 @@ class Data(types.Section):
     """Words for a class in prompts, by class name, instead of the importer's."""
     unreadable: Literal["error", "left_out"] = "error"
     """Unreadable images are an `error`, or are `left_out`; to find them, every image is decoded once."""
-    max_side: types.Side | None = None
+    max_side: Annotated[int, types.NUMBER, Field(ge=8, le=32_768)] | None = None
     """Longest side in pixels; larger images are replaced by downscaled copies. Empty: every image keeps its size."""
     difficult: Literal["included", "excluded"] = "included"
     """`voc` only: whether objects marked difficult count for labels, as they do in the public label tables."""

@@ -52,7 +52,7 @@ def load(user: dict, where: str = "config.yaml") -> Config:
 
 def _preset(user: dict, where: str) -> str:
     """Return the name or path of the preset; an error if it is unknown, or missing beside data of one's own."""
-    data = user.get("data") if isinstance(user.get("data"), dict) else {}
+    data = user["data"] if isinstance(user.get("data"), dict) else {}
     preset, source = types.expand(str(user.get("preset", "mini"))), data.get("source")
     if "preset" not in user and (not user or PRESET_OF_SOURCE.get(str(source)) or data.get("root")):
         problem = f"`data.source: {source}` and no `preset`" if source else "no `preset`"

@@ -73,7 +73,7 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
         if mark := getattr(error, "problem_mark", None):
             line = f"line {mark.line + 1}: "
         if isinstance(error, yaml.reader.ReaderError):
-            newlines = text[: error.position].count(b"\n" if isinstance(text, bytes) else "\n")
+            newlines = str(text[: error.position], "latin-1").count("\n") if isinstance(text, bytes) else 0
             problem, line = f"a character that is not {error.encoding}: {error.reason}", f"line {newlines + 1}: "
         problem = "deep nesting" if isinstance(error, RecursionError) else problem
         expected = "settings as YAML: lines of `key: value`, indented by spaces, in UTF-8"

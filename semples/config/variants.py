@@ -54,7 +54,8 @@ def add_table_variants(config: Config, where: str) -> Config:
         SemplesError: A table in the file `where` has a row for a variant that does not exist.
     """
     own = {name: over for name, over in config.variants.items() if name not in config.experiments}
-    known, added = config.experiments | own, {}
+    known: dict[str, dict] = config.experiments | own
+    added: dict[str, dict] = {}
     for name, table in config.tables.items():
         for row in table.rows:
             if row not in known:

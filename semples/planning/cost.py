@@ -1,7 +1,7 @@
 """Estimate the hours, the GPU memory and the disk of a job before it starts.
 
 The size of the data set comes from its manifest or, before there is one, from known numbers or the list of its files.
-The operations and sizes of a network come from network_counts.json or, if PyTorch is available, network_counts.py.
+The operations and sizes of the presets' networks lie in network_counts.json; network_counts.py counts other networks.
 calibration.json has the measured speed of the stages and its source. Snakemake imports this module while it plans, so
 it imports neither numpy nor torch.
 """
@@ -106,13 +106,16 @@ def network_key(kind: str, settings: Settings) -> str:
     }[kind]
 
 
-def known_network(kind: str, settings: Settings, _classes: int = 0) -> Network:
-    """Return the stored counts, which are for the 80 classes of COCO; fewer classes cost a little less.
+def stored_network(kind: str, settings: Settings) -> Network | None:
+    """Return the stored counts, which are for the 80 classes of COCO; fewer classes cost a little less."""
+    counts = json.loads(COUNTS.read_text(encoding="utf-8"))[kind].get(network_key(kind, settings))
+    return Network(*counts) if counts else None
 
-    A network that is not in the file counts as the largest of its kind: too much time costs less than too little.
-    """
-    known = json.loads(COUNTS.read_text(encoding="utf-8"))[kind]
-    return Network(*known.get(network_key(kind, settings), max(known.values())))
+
+def known_network(kind: str, settings: Settings, _classes: int = 0) -> Network:
+    """Return the stored counts, or those of the largest of its kind: too much time costs less than too little."""
+    largest = max(json.loads(COUNTS.read_text(encoding="utf-8"))[kind].values())
+    return stored_network(kind, settings) or Network(*largest)
 
 
 def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Count) -> tuple[float, float, float]:

@@ -1,40 +1,22 @@
-"""Count the operations and sizes of networks, built without weights, and estimate the cost of a whole run."""
+"""Count the operations and sizes of networks, which are built without weights."""
 
 import json
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import open_clip
-import pandas as pd
 import torch
 from open_clip.model import CLIP
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from semples.config.settings import Config, Generator, GuideSettings, Segment, Settings
+from semples.config.settings import Generator, GuideSettings, Segment, Settings
 from semples.mini import GUIDE_WEIGHTS
 from semples.models.segmenters import Segmenter
-from semples.planning.cost import Network, Size, job_cost
-from semples.planning.targets import Targets
+from semples.planning.cost import Network
 from semples.weights.generators import bare_generator
 
-STAGES = ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
 FALLBACK_GUIDE = "ViT-B-32"  # for a guide whose configuration is not available
-
-
-def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
-    """Return a row per stage: stage, jobs, hours of its jobs one after another, GPU GB of the largest job, disk GB.
-
-    An output that variants share counts once. `device` is `cpu` or `cuda`; `targets` are those of Targets.jobs.
-    """
-    planned = Targets(config)
-    jobs, rows = planned.jobs(targets), []
-    for stage in filter(jobs.get, STAGES):
-        settings = [planned.graph.runs[job.variant] for job in jobs[stage]]
-        hours, memory, disk = zip(*(job_cost(stage, run, size, device, count_network) for run in settings), strict=True)
-        rows.append([stage, len(settings), sum(hours), max(memory), sum(disk)])
-    return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
 
 
 def count_network(kind: str, settings: Settings, classes: int) -> Network:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -21,8 +20,8 @@ from semples.data.manifest import Classes, Manifest, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
 from semples.planning.cost import CALIBRATION, Size
-from semples.planning.network_counts import estimate
 from semples.stages.tables.formats import markdown
+from semples.tools.plan import device_of, estimate
 
 LISTED = 20  # lines of a list in the report; problems.csv has all
 Problem = tuple[str, str, str]  # kind, image id or path, description
@@ -125,7 +124,7 @@ def _draw_cooccurrence(pairs: np.ndarray, classes: Classes, out: Path) -> None:
 
 def _estimate(settings: Settings, table: pd.DataFrame, sizes: np.ndarray, classes: Classes) -> tuple[pd.DataFrame, str]:
     """Return the cost of the configured run, and the device it holds for; `sizes` are (width, height) per image."""
-    device = settings.run.device if settings.run.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(settings.run.device)
     data, images, areas = settings.data, split_counts(table), sizes.prod(axis=1).astype(float)
     if data.max_side:
         areas *= np.minimum(1, data.max_side / sizes.max(axis=1)) ** 2

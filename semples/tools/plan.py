@@ -1,17 +1,19 @@
 """plan: print the jobs of a run with estimated hours, memory and disk, before anything starts."""
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import pandas as pd
-import torch
 
-from semples.config.settings import Config
+from semples.config.settings import Config, Settings
 from semples.errors import SemplesError
 from semples.files import read_json
-from semples.planning.cost import CALIBRATION, size_of
-from semples.planning.network_counts import estimate
+from semples.planning.cost import CALIBRATION, Network, Size, job_cost, size_of, stored_network
 from semples.planning.targets import Targets
+from semples.runtime.gpu_lease import visible_gpus
 from semples.stages.tables.formats import markdown
+
+STAGES = ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
 
 
 def run(config: Config, targets: Sequence[str], device: str | None, at_once: int) -> None:
@@ -19,8 +21,7 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     known = ["all", "results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "correct the target")
-    device = device or config.run.device
-    kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device_of(device or config.run.device)
     jobs = Targets(config).jobs(targets)
     size = size_of(config)
     frame = estimate(config, size, kind, targets).set_index("stage")
@@ -37,3 +38,28 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     print(f"{frame['disk GB'].sum():.1f} GB of disk. An estimate, not a measurement; jobs without hours take minutes.")
     print(f"For {size.train} training and {size.val} validation images of {size.pixels:.0f} pixels.")
     print(f"Speed from: {read_json(CALIBRATION, 'plan')['from'][kind]}.")
+
+
+def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:
+    """Return a row per stage: stage, jobs, hours of its jobs one after another, GPU GB of the largest job, disk GB.
+
+    An output that variants share counts once. `device` is `cpu` or `cuda`; `targets` are those of Targets.jobs.
+    """
+    planned = Targets(config)
+    jobs, rows = planned.jobs(targets), []
+    for stage in filter(jobs.get, STAGES):
+        settings = [planned.graph.runs[job.variant] for job in jobs[stage]]
+        hours, memory, disk = zip(*(job_cost(stage, run, size, device, network_of) for run in settings), strict=True)
+        rows.append([stage, len(settings), sum(hours), max(memory), sum(disk)])
+    return pd.DataFrame(rows, columns=["stage", "jobs", "hours", "GPU GB", "disk GB"])
+
+
+def device_of(name: str) -> str:
+    """Return the device that `run.device` means here, without PyTorch, which takes seconds to import."""
+    return name if name != "auto" else "cuda" if visible_gpus() else "cpu"
+
+
+def network_of(kind: str, settings: Settings, classes: int) -> Network:
+    """Return the stored counts of a network; one that no preset has is built and counted by PyTorch."""
+    stored = stored_network(kind, settings)
+    return stored or import_module("semples.planning.network_counts").count_network(kind, settings, classes)

@@ -8,8 +8,9 @@ import pytest
 
 from semples.config.load import load
 from semples.planning.cost import COUNTS, Size, known_network, network_key, runtime_minutes, size_of
-from semples.planning.network_counts import count_network, estimate
+from semples.planning.network_counts import count_network
 from semples.planning.targets import Targets
+from semples.tools.plan import estimate
 
 PRESETS = ("mini", "voc12", "coco14", "photos")
 

@@ -13,7 +13,7 @@ from semples.cli import main
 from semples.config.load import load
 from semples.config.settings import Config
 from semples.planning.cost import Size
-from semples.planning.network_counts import estimate
+from semples.tools.plan import estimate
 
 BASE = {"run": {"device": "cpu", "threads": 1}, "generator": {"name": "conv_cam", "image_size": 64}}
 BASE |= {"guide": {"model": "mini"}, "segment": {"encoder": "tu-resnet10t"}}

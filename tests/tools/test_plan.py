@@ -56,7 +56,7 @@ def test_figures_need_one_segmentation_and_the_sweeps(plan):
     [
         (["table_99"], "'table_99'"),
         (["--set", "seeds"], "KEY=VALUE"),
-        (["--set", "seeds=[0"], "KEY=VALUE"),
+        (["--set", "seeds=[0"], "--set seeds"),
         (["--set", "preset=photos"], "snakemake data"),
     ],
 )

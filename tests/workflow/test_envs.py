@@ -87,6 +87,8 @@ def third_party(stage: str) -> set[str]:
     # the command line imports a stage only when asked for it: what its functions import is not counted
     waiting = {"semples.cli", "semples.cli.adapters", f"semples.stages.{stage}", f"semples.tools.{stage}"}
     waiting |= {f"semples.stages.{stage}.{path.stem}" for path in (ROOT / "semples/stages" / stage).glob("*.py")}
+    if stage == "data":  # it imports the importer that the settings name
+        waiting |= {f"semples.data.importers.{path.stem}" for path in (ROOT / "semples/data/importers").glob("*.py")}
     seen: set[str] = set()
     while waiting:
         module = waiting.pop()

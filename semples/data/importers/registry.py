@@ -1,17 +1,14 @@
-"""The importers by name."""
+"""Load a data set by the importer of its name."""
 
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
 from semples.config.settings import Data
-from semples.data.importers import coco, mini, photos, voc
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
-
-IMPORTERS: dict[str, ModuleType] = {"mini": mini, "voc": voc, "coco": coco, "photos": photos}
 
 
 def load_data_set(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
@@ -27,7 +24,7 @@ def load_data_set(data: Data, folder: Path, processes: int) -> tuple[Classes, pd
     if data.source != "mini" and not (data.root and Path(data.root).exists()):
         remedy = "set `data.root` in config.yaml" + (", or run `semples download`" if data.source != "photos" else "")
         raise SemplesError("data.root", repr(data.root), "the path of the data set", remedy)
-    classes, table = IMPORTERS[data.source].load(data, folder, processes)
+    classes, table = import_module(f"semples.data.importers.{data.source}").load(data, folder, processes)
     if unknown := set(data.texts) - set(classes.names):
         expected = f"one of {', '.join(classes.names)}"
         raise SemplesError("data.texts", f"class {sorted(unknown)[0]!r}", expected, "correct the name")

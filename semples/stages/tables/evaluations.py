@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from semples.files import read_json
 
@@ -43,7 +43,7 @@ def select(frame: pd.DataFrame, variant: str, measure: str, split: str) -> pd.Da
 def mean_and_interval(values: pd.Series) -> tuple[float, float, float, float]:
     """Return mean, standard deviation and 95 % interval (Student's t); of a single value all but the mean are NaN."""
     mean, deviation = values.mean(), values.std(ddof=1)
-    reach = stats.t.ppf(0.975, len(values) - 1) * deviation / np.sqrt(len(values))
+    reach = stdtrit(len(values) - 1, 0.975) * deviation / np.sqrt(len(values))
     return mean, deviation, mean - reach, mean + reach
 
 

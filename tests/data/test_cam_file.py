@@ -4,10 +4,11 @@ import hashlib
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from semples.data.cam_file import CamFile, CamFolder, CamWriter, ImageCams, cams_digest, join_shards, open_cams
-from semples.data.manifest import read_manifest
+from semples.data.manifest import Classes, Manifest, read_manifest
 from semples.errors import SemplesError
 
 MADE_FROM = {"command": "semples cams", "packages": "semples 0.1.0"}
@@ -225,7 +226,8 @@ def test_an_index_names_its_shards_and_their_digests(tmp_path):
 def another_methods(folder, **arrays) -> CamFolder:
     for name, score in arrays.items():
         np.save(folder / f"{name}.npy", score)
-    return CamFolder(folder, {name: np.array([1, 2]) for name in (*arrays, "z")}, 4)
+    table = pd.DataFrame({"id": [*arrays, "z"], "labels": "dog;ox"})
+    return CamFolder(folder, Manifest(table, Classes(("cat", "dog", "ox", "elk"), ("",) * 4, ("",) * 4)))
 
 
 def test_another_methods_maps_are_of_the_labels_or_of_all_classes(tmp_path):

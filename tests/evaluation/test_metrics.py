@@ -88,15 +88,15 @@ def test_false_positive_and_negative_are_shares_of_the_union():
 
 
 def test_a_class_index_beyond_the_list_is_an_error():
-    last, beyond, zero = (np.array([[index]], np.uint8) for index in (4, 5, 0))
+    last, beyond, zero = (np.array([[index, 0]], np.uint8) for index in (4, 5, 0))
     assert confusion_matrix(last, last, CLASSES)[4, 4] == 1
     text = "{}\n  found:    class index 5\n  expected: 0 to 4, or 255 for void\n  remedy:   check the class list"
     for truth, prediction, name in ((beyond, zero, "ground truth"), (zero, beyond, "predicted mask")):
         with pytest.raises(SemplesError) as error:
             confusion_matrix(truth, prediction, CLASSES)
         assert str(error.value) == text.format(name)
-    score, present = np.zeros((1, 1, 1), np.float32), np.array([0])
-    assert threshold_histogram(last, score, present, np.arange(2) / 2, CLASSES).sum() == 1
+    score, present = np.zeros((1, 1, 2), np.float32), np.array([0])
+    assert threshold_histogram(last, score, present, np.arange(2) / 2, CLASSES).sum() == 2
     with pytest.raises(SemplesError) as error:
         threshold_histogram(beyond, score, present, np.arange(2) / 2, CLASSES)
     assert str(error.value) == text.format("ground truth")
@@ -147,6 +147,17 @@ def test_ious_of_several_matrices_at_once():
     hit, truth, predicted = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(axis=2), matrices.sum(axis=1)
     assert mean_iou_from_counts(hit, truth, predicted).tolist() == pytest.approx([7 / 12, 1 / 8])
     assert np.isnan(mean_iou_from_counts(hit * 0, truth * 0, predicted * 0)).tolist() == [True, True]
+
+
+@np.errstate(all="raise")
+def test_absent_classes_and_single_pixels_divide_nothing_by_zero():
+    matrix = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert np.allclose(iou(matrix), [np.nan, 1, np.nan], equal_nan=True)
+    hit = np.diagonal(matrix)
+    assert mean_iou_from_counts(hit, hit, hit) == 1
+    assert np.isnan(mean_iou_from_counts(hit * 0, hit * 0, hit * 0))
+    wrong = summary(np.array([[0, 1], [0, 0]]), ("cat",))["classes"]
+    assert (wrong["background"]["false_negative"], wrong["cat"]["false_positive"]) == (1, 1)
 
 
 def test_a_summary_by_hand():

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from semples.config.settings import Config, Settings
+from semples.data.csv_file import write_csv
 from semples.data.images import IGNORE, read_image, read_mask
 from semples.data.importers.listing import unlisted_images
 from semples.data.importers.registry import load_data_set
@@ -57,7 +58,7 @@ def run(settings: Settings, out: Path) -> None:
     text = _report(f"# Data check: {settings.data.source}, {len(table)} images", counts, sizes, problems, cost, device)
     with atomic_path(out) as folder:
         folder.mkdir()
-        problems.to_csv(folder / "problems.csv", index=False)
+        write_csv(folder / "problems.csv", problems)
         _draw_cooccurrence(pairs, classes, folder / "cooccurrence.png")
         write_text(folder / "check.md", text)
         values = {"images": len(table), "counts": counts.to_dict(), "cooccurrence": pairs.tolist()}

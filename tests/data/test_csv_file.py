@@ -1,11 +1,13 @@
 """CSV files with hostile names: nothing that a spreadsheet computes, and the same table again."""
 
 import csv
+import re
 
 import pandas as pd
 import pytest
 
 from semples.data.csv_file import WORDS, read_csv, write_csv
+from semples.data.manifest import Classes, read_manifest, write_manifest
 from semples.errors import SemplesError
 
 HOSTILE = [
@@ -58,3 +60,18 @@ def test_another_file_is_an_error_that_names_it(tmp_path, content):
 def test_a_folder_in_the_place_of_a_file_is_an_error(tmp_path):
     with pytest.raises(SemplesError, match="unreadable"):
         read_csv(tmp_path, "cpl", *WORDS)
+
+
+def test_a_manifest_with_hostile_names_is_read_as_it_was_written(tmp_path):
+    classes = Classes(("=1+1", "-cat", "@dog"), ("a cat", "=2", "dog"), ("#000001", "#000002", "#000003"))
+    row = {"id": "-a/=b", "image": "=photo.jpg", "mask": "", "split": "train;-val", "width": 4, "height": 3}
+    table = pd.DataFrame([row | {"labels": "-cat;=1+1"}])
+    write_manifest(tmp_path / "manifest.csv", table, classes)
+    for name in ("manifest.csv", "classes.csv"):
+        cells = [cell for line in (tmp_path / name).read_text().splitlines() for cell in re.split("[,;]", line)]
+        assert not [cell for cell in cells if cell.startswith(tuple("=+-@"))]
+    images = read_manifest(tmp_path / "manifest.csv")
+    assert images.classes == classes
+    columns = ["id", "mask", "split", "width", "height", "labels"]
+    assert images.table[columns].to_dict("records") == table[columns].to_dict("records")
+    assert images.table["image"].tolist() == [str(tmp_path / "=photo.jpg")]

@@ -17,7 +17,7 @@ from semples import __version__
 from semples.config.settings import Data
 from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Manifest, read_manifest, write_manifest
-from semples.data.scan import scan_images
+from semples.data.scan import scan_images, scanned_table
 from semples.stages.tables.formats import markdown
 
 SPLIT = "all"
@@ -94,7 +94,8 @@ def photographs(devkit: Path | None, folder: Path, count: int | None) -> tuple[P
     folder.mkdir(parents=True)
     classes, table = load_data_set(data, folder, 1)
     table = table[table["labels"] != ""].head(count or len(table))
-    table, _ = scan_images(table.assign(split=table["split"] + f";{SPLIT}"), classes, data, folder, 1)
+    table = table.assign(split=table["split"] + f";{SPLIT}")
+    table = scanned_table(table, list(scan_images(table, classes, data, folder, 1)))
     write_manifest(folder / "manifest.csv", table, classes)
     drawn = "drawn pictures of 64 x 64 pixels, as no photographs are named: their times say little"
     return folder / "manifest.csv", f"{len(table)} {'photographs of PASCAL VOC 2012' if devkit else drawn}"

@@ -1,53 +1,99 @@
 """Read and write images and masks, with clear errors, and draw overlays."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
 IGNORE = 255  # void in a mask
+WHITE, DARK = 65535, 16384  # files of 16 bits that stay below DARK may hold 10, 12 or 14 bits
 ORIENTATION = 0x0112  # EXIF tag
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)  # what Pillow raises
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Return RGB uint8 (height, width, 3): EXIF rotation applied, 16 bits scaled to 8, transparent pixels white."""
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile]:
+    """Open a picture; turn errors of any kind, which Pillow raises on damaged files, into SemplesError."""
     try:
         with Image.open(path) as image:
-            return _as_rgb(ImageOps.exif_transpose(image))
-    except BROKEN as error:
-        raise _unreadable(path, error) from error
+            yield image
+    except SemplesError:
+        raise
+    except Exception as error:
+        problem = "no such file" if isinstance(error, FileNotFoundError) else f"unreadable: {error}"
+        remedy = "restore the file, or remove its entry"
+        raise SemplesError(path, problem, "an image that Pillow can read", remedy) from error
+
+
+def read_image(path: Path, white: float | None = None) -> np.ndarray:
+    """Return RGB uint8 (height, width, 3) with orientation applied and transparent pixels white.
+
+    Args:
+        white: Value of white in files of more than 8 bits a channel. None: 65535; floats and dark files are refused.
+    """
+    with _opened(path) as image:
+        deep, mode = _is_deep(image), image.mode
+        if deep and white and mode == "RGB":  # of which Pillow reads the upper 8 bits
+            values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            return _to_8_bits(np.asarray(values)[..., ::-1], white)
+        ImageOps.exif_transpose(image, in_place=True)
+        if mode[0] not in "IF":
+            rgb = _as_rgb(image)
+            if deep:
+                _require_bright(path, 257 * int(rgb.max()))
+            return rgb
+        grey = np.repeat(np.asarray(image)[..., None], 3, axis=2)
+        if white is None:
+            _require_bright(path, grey.max() if mode != "F" else np.inf)
+        return _to_8_bits(grey, white or WHITE)
+
+
+def is_deep(path: Path) -> bool:
+    """Return whether a picture has more than 8 bits a channel."""
+    with _opened(path) as image:
+        return _is_deep(image)
+
+
+def _is_deep(image: ImageFile) -> bool:
+    return image.mode[0] in "IF" or ";16" in str(image.tile[:1])
+
+
+def _require_bright(path: Path, peak: float) -> None:
+    """Raise SemplesError unless `peak`, the largest value of a file of 16 bits, says that white is 65535."""
+    if peak and not DARK <= peak <= WHITE:
+        problem = "floating-point pixels" if peak == np.inf else f"16 or more bits with values up to {peak}"
+        remedy = "set `data.white` to the value of white, such as 1.0, 255, 1023, 4095 or 65535, or save it with 8 bits"
+        raise SemplesError(path, f"{problem}: white is not known", "8 bits, or values up to 65535", remedy)
+
+
+def _to_8_bits(values: np.ndarray, white: float) -> np.ndarray:
+    return (np.nan_to_num(values.astype(float)).clip(0, white) * 255 // white).astype(np.uint8)
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels of unknown range")
-    if image.mode.startswith("I"):  # 16 bits per pixel
-        grey = (np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) in pixels with EXIF rotation applied, from the file's header alone."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
-    except BROKEN as error:
-        raise _unreadable(path, error) from error
+    """Return (width, height) in pixels with orientation applied, from the file's header alone."""
+    with _opened(path) as image:
+        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5  # Pillow turns TIFF itself
+        return image.size[::-1] if turned else image.size
 
 
 def require_size(mask: Path, size: tuple[int, int]) -> None:
     """Raise SemplesError unless the mask's header has the (width, height) of its image."""
     if (mask_size := image_size(mask)) != tuple(size):
-        raise _other_size(mask, mask_size, size)
+        expected = "{}x{} pixels, the size of its image".format(*size)
+        raise SemplesError(mask, "{}x{} pixels".format(*mask_size), expected, "make the mask the size of its image")
 
 
 def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -56,17 +102,23 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         SemplesError: The file is unreadable, or has another size than `shape`, the (height, width) of its image.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                expected = "palette (P) or grey (L) class indices"
-                raise SemplesError(path, f"a mask of mode {image.mode}", expected, "save it as palette PNG")
-            mask = np.array(image)
-    except BROKEN as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as image:
+        if image.mode not in ("P", "L") or image.format == "JPEG":
+            problem = f"a mask of mode {image.mode}" if image.mode not in ("P", "L") else "a mask as lossy JPEG"
+            remedy = "save it as palette PNG, or say in `data.masks` what its values mean"
+            raise SemplesError(path, problem, "palette (P) or grey (L) class indices", remedy)
+        ImageOps.exif_transpose(image, in_place=True)
+        mask = np.array(image)
     if shape is not None and mask.shape != tuple(shape):
-        raise _other_size(path, mask.shape[::-1], shape[::-1])
+        require_size(path, shape[::-1])
     return mask
+
+
+def mask_colours(path: Path) -> dict[int, str]:
+    """Return the colours of a mask's palette by index, "#rrggbb"; none of a grey mask."""
+    with _opened(path) as image:
+        palette = bytes(image.getpalette() or ())
+    return {index // 3: f"#{palette[index : index + 3].hex()}" for index in range(0, len(palette), 3)}
 
 
 def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
@@ -117,13 +169,3 @@ def heat_overlay(image: np.ndarray, score: np.ndarray) -> np.ndarray:
 def resize_map(score: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize float maps (classes, h, w) bilinearly to (classes, height, width)."""
     return np.stack([cv2.resize(s, (width, height), interpolation=cv2.INTER_LINEAR) for s in score])
-
-
-def _unreadable(path: Path, error: Exception) -> SemplesError:
-    problem = "no such file" if isinstance(error, FileNotFoundError) else f"unreadable: {error}"
-    return SemplesError(path, problem, "an image that Pillow can read", "restore the file, or remove its entry")
-
-
-def _other_size(mask: Path, mask_size: tuple[int, ...], size: tuple[int, ...]) -> SemplesError:
-    expected = "{}x{} pixels, the size of its image".format(*size)
-    return SemplesError(mask, "{}x{} pixels".format(*mask_size), expected, "make the mask the size of its image")

@@ -10,16 +10,16 @@
 `classes.csv` beside it has one row per class, in class order: name, text (the words in prompts) and colour (#rrggbb).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from semples.data.csv_file import unquoted, write_csv
 from semples.data.images import IGNORE
 from semples.errors import SemplesError
-from semples.files import digest, require
+from semples.files import atomic_path, digest, require
 
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]
 
@@ -38,7 +38,8 @@ class Classes:
     def palette(self) -> np.ndarray:
         """Return RGB uint8 (256, 3): black background, the classes' colours, void (255) in VOC's light colour."""
         palette = np.zeros((256, 3), np.uint8)
-        palette[1 : len(self) + 1] = [list(bytes.fromhex(colour[1:])) for colour in self.colours]
+        colours = [list(bytes.fromhex(colour[1:])) for colour in self.colours[: IGNORE - 1]]
+        palette[1 : len(colours) + 1] = colours
         palette[IGNORE] = (224, 224, 192)
         return palette
 
@@ -92,15 +93,16 @@ def write_manifest(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     path = Path(path)
     _check(path, table, classes)
     frame = pd.DataFrame({"name": classes.names, "text": classes.texts, "colour": classes.colours})
-    write_csv(path.with_name("classes.csv"), frame)
-    write_csv(path, table[COLUMNS])
+    with atomic_path(path.with_name("classes.csv")) as partial:
+        frame.to_csv(partial, index=False)
+    with atomic_path(path) as partial:
+        table[COLUMNS].to_csv(partial, index=False)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest and the `classes.csv` beside it."""
     path = require(Path(path), "data")
-    types = dict.fromkeys({*COLUMNS} - {"width", "height"}, str)
-    table = unquoted(pd.read_csv(path, dtype=types, keep_default_na=False))
+    table = pd.read_csv(path, dtype=dict.fromkeys({*COLUMNS} - {"width", "height"}, str), keep_default_na=False)
     classes = read_classes(path.with_name("classes.csv"))
     _check(path, table, classes)
     for column in ("image", "mask"):
@@ -110,7 +112,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def read_classes(path: Path) -> Classes:
     """Read a `classes.csv`."""
-    frame = unquoted(pd.read_csv(require(path, "data"), dtype=str, keep_default_na=False))
+    frame = pd.read_csv(require(path, "data"), dtype=str, keep_default_na=False)
     _require_columns(path, frame, ["name", "text", "colour"])
     return Classes(tuple(frame["name"]), tuple(frame["text"]), tuple(frame["colour"]))
 
@@ -128,17 +130,24 @@ def _require_columns(path: Path, frame: pd.DataFrame, columns: list[str]) -> Non
 
 def _check(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     _require_columns(path, table, COLUMNS)
+    for problem in problems(path, table, classes):
+        raise problem
+
+
+def problems(where: object, table: pd.DataFrame, classes: Classes) -> Iterator[SemplesError]:
+    """Yield what is wrong with the ids, classes and labels of a manifest or of an importer's table."""
     names, ids = classes.names, table["id"]
-    if len(repeated := ids[ids.duplicated()]):
-        raise SemplesError(path, f"id {repeated.iloc[0]!r} twice", "unique ids", "rename one of the two")
-    if outside := [name for name in ids if name.startswith("/") or ".." in name.split("/")]:
-        raise SemplesError(path, f"id {outside[0]!r}", "a name without '..' and leading '/'", "change the id")
+    for image in ids[ids.duplicated()]:
+        yield SemplesError(where, f"id {image!r} twice", "unique ids", "rename one of the two")
+    for image in (name for name in ids if name.startswith("/") or ".." in name.split("/")):
+        yield SemplesError(where, f"id {image!r}", "a name without '..' and leading '/'", "change the id")
     if not 1 <= len(names) < IGNORE:
-        raise SemplesError(path, f"{len(names)} classes", "1 to 254, the indices of a mask", "correct the classes")
+        expected = "1 to 254, the indices of a mask"
+        yield SemplesError(where, f"{len(names)} classes", expected, "correct the classes")
     if len(set(names)) < len(names):
-        raise SemplesError(path, "a class twice", "each class once", "correct the classes file")
+        yield SemplesError(where, "a class twice", "each class once", "correct the classes file")
     for image, cell in zip(ids, table["labels"], strict=True):
         if unknown := set(filter(None, cell.split(";"))).difference(names):
             problem = f"label {sorted(unknown)[0]!r} on image {image!r}"
             expected = f"one of the {len(names)} classes: {', '.join(names)}"
-            raise SemplesError(path, problem, expected, "correct the label, or add the class to the classes file")
+            yield SemplesError(where, problem, expected, "correct the label, or add the class to the classes file")

@@ -1,72 +1,161 @@
-"""Read each image's size, report unreadable files, write downscaled copies."""
+"""Read every image and mask of a data set once, write copies where they are needed, and say what is wrong."""
 
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from semples.config.settings import Data
-from semples.data.images import image_size, read_image, read_mask, require_size, shrink, write_image, write_mask
-from semples.data.manifest import Classes
+from semples.data import images
+from semples.data.images import IGNORE, read_image, read_mask
+from semples.data.manifest import Classes, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
+DIFFERING = 4  # a data set is refused if one mask in so many shows none of the labels of its image
 
-def scan_images(
-    table: pd.DataFrame, classes: Classes, data: Data, folder: Path, threads: int
-) -> tuple[pd.DataFrame, list[SemplesError]]:
-    """Add image sizes to an importer's table, and replace images above `data.max_side` by copies in `folder`.
 
-    Args:
-        table: Columns id, image, mask, split and labels; paths may be relative to `folder`.
-    Returns:
-        The table with the columns width and height, and the problems of the images that were left out.
-    Raises:
-        SemplesError: `data.unreadable` is `error`, and an image is unreadable or has another size than its mask.
+class Scan(NamedTuple):
+    """What reading the files of one image gave."""
+
+    row: dict[str, Any]
+    """The importer's row with the image's width and height, and with the paths of copies."""
+    colours: dict[int, str] | None = None
+    """Colour in the palette, or "", of every index in the mask; None without a mask or without decoding."""
+    error: SemplesError | None = None
+
+
+def scan_images(table: pd.DataFrame, classes: Classes, data: Data, folder: Path, threads: int) -> Iterator[Scan]:
+    """Yield the scan of every row of an importer's table, whose paths may be relative to `folder`.
+
+    Copies in `folder` replace images above `data.max_side`, images of more than 8 bits if `data.white` says what is
+    white, and masks whose values `data.masks` explains.
     """
-    scan, rows, problems = partial(_scan, classes=classes, data=data, folder=folder), [], []
+    scan = partial(_scan, classes=classes, data=data, folder=folder)
     with ThreadPool(threads) as pool:
-        results = pool.imap(scan, table.to_dict("records"), chunksize=16)
-        for result in tqdm(results, total=len(table), desc="scanning images", unit="image", mininterval=2):
-            if isinstance(result, dict):
-                rows.append(result)
-            elif data.unreadable == "error":
-                raise result
-            else:
-                problems.append(result)
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*table.columns, "width", "height"]))), problems
+        scans = pool.imap(scan, table.to_dict("records"), chunksize=16)
+        yield from tqdm(scans, total=len(table), desc="reading images", unit="image", mininterval=2)
 
 
-def _scan(row: dict, classes: Classes, data: Data, folder: Path) -> dict | SemplesError:
-    """Return the row with its image's size, or the problem of its files."""
+def scanned_table(table: pd.DataFrame, scans: list[Scan]) -> pd.DataFrame:
+    """Return the importer's table with sizes and copies, without the images that have an error."""
+    columns = list(dict.fromkeys([*table.columns, "width", "height"]))
+    return pd.DataFrame([scan.row for scan in scans if not scan.error], columns=columns)
+
+
+def set_problems(table: pd.DataFrame, scans: list[Scan], classes: Classes, data: Data) -> Iterator[SemplesError]:
+    """Yield what is wrong with the set as a whole; `scans` are those of the rows of the importer's table."""
+    good = scanned_table(table, scans)
+    counts = split_counts(good)
+    for key in ("train", "val"):
+        if (name := getattr(data, key)) not in counts:
+            expected = f"one of {list(counts)}"
+            yield SemplesError(f"data.{key}", f"split {name!r} without an image", expected, f"correct `data.{key}`")
+    if data.train in counts and data.train not in split_counts(good[good["labels"] != ""]):
+        problem, expected = f"split {data.train!r} without a label", "images with labels"
+        yield SemplesError("data.train", problem, expected, "label some of its images, or correct the splits")
+    masked = [(row, scan.colours) for row, scan in zip(table.to_dict("records"), scans, strict=True) if scan.colours]
+    yield from _other_masks([pair for pair in masked if pair[0]["labels"]], classes)
+    yield from _other_palettes(masked)
+
+
+def _other_masks(masked: list[tuple[dict, dict[int, str]]], classes: Classes) -> Iterator[SemplesError]:
+    """Yield a problem if many masks show something, but no label of their image: only void, or other classes."""
+    names = dict(enumerate(classes.names, start=1))
+    wrong = [(row, i) for row, i in masked if not {names.get(index) for index in i} & {*row["labels"].split(";")}]
+    wrong = [(row, indices) for row, indices in wrong if set(indices) != {0}]
+    is_void = all(set(indices) <= {0, IGNORE} for _, indices in wrong)
+    if wrong and len(wrong) * DIFFERING >= len(masked) and (is_void or len(wrong) > 1):
+        row, indices = wrong[0]
+        problem = f"the values {sorted(indices)} and the labels {row['labels']!r}"
+        problem += f"; {len(wrong)} of {len(masked)} masks show no label of their image"
+        expected = f"0 background, 255 void, {', '.join(f'{index} {name}' for index, name in names.items())}"
+        remedy = "correct the masks, or say in `data.masks` what their values mean"
+        yield SemplesError(row["mask"], problem, expected, remedy)
+
+
+def _other_palettes(masked: list[tuple[dict, dict[int, str]]]) -> Iterator[SemplesError]:
+    """Yield a problem if two masks give an index two colours: an adaptive palette numbers each image anew."""
+    first: dict[int, tuple[str, str]] = {}
+    for row, colours in masked:
+        for index, colour in colours.items():
+            other, file = first.setdefault(index, (colour, row["mask"])) if colour else ("", "")
+            if colour != other and index != IGNORE:
+                problem = f"index {index} is {colour}, and {other} in {file}"
+                remedy = "save all masks with one palette, or set `data.masks: colours`"
+                yield SemplesError(row["mask"], problem, "an index of one colour in all masks", remedy)
+                return
+
+
+def _scan(row: dict[str, Any], classes: Classes, data: Data, folder: Path) -> Scan:
     image, mask = folder / row["image"], folder / row["mask"] if row["mask"] else None
+    means = data.masks if mask else "indices"
+    decodes = data.decode_check or data.white or means != "indices" or data.unreadable == "left_out"
     try:
-        size = image_size(image)
-        if "width" in row and size != (row["width"], row["height"]):
+        pixels = read_image(image, data.white) if decodes else None
+        size = images.image_size(image) if pixels is None else pixels.shape[1::-1]
+        if row.get("width") and size != (row["width"], row["height"]):
             expected = f"{row['width']}x{row['height']}, as its annotation says"
             raise SemplesError(image, "{}x{} pixels".format(*size), expected, "restore the file")
+        if mask and not decodes:
+            images.require_size(mask, size)
+        longest = data.max_side or max(size)
+        is_large = max(size) > longest
+        row = row | {"width": size[0], "height": size[1]}
+        if pixels is None and not is_large:
+            return Scan(row)
+        pixels, indices, colours = read_image(image) if pixels is None else pixels, None, None
         if mask:
-            require_size(mask, size)
-        if data.unreadable == "left_out":
-            read_image(image)
-            if mask:
-                read_mask(mask)
-        if data.max_side and max(size) > data.max_side:
-            return row | _write_copies(row, image, mask, classes, data.max_side, folder)
+            indices = _class_indices(mask, size, row["labels"], classes, means)
+            colours = _colours(mask, indices, classes, means)
+        if is_large:
+            pixels, indices = images.shrink(pixels, indices, longest)
+            row |= {"width": pixels.shape[1], "height": pixels.shape[0]}
+        if is_large or (data.white and images.is_deep(image)):
+            row["image"] = f"copies/images/{row['id']}.png"
+            images.write_image(folder / row["image"], pixels)
+        if indices is not None and (is_large or means != "indices"):
+            row["mask"] = f"copies/masks/{row['id']}.png"
+            with atomic_path(folder / row["mask"]) as partial_file:
+                images.write_mask(partial_file, indices, classes.palette())
+        return Scan(row, colours)
     except SemplesError as error:
-        return error
-    return row | {"width": size[0], "height": size[1]}
+        return Scan(row, error=error)
 
 
-def _write_copies(row: dict, image: Path, mask: Path | None, classes: Classes, longest: int, folder: Path) -> dict:
-    """Write downscaled copies of an image and its mask into `folder`; return their paths and size."""
-    small, small_mask = shrink(read_image(image), read_mask(mask) if mask else None, longest)
-    changes = {"image": f"shrunk/images/{row['id']}.png", "width": small.shape[1], "height": small.shape[0]}
-    write_image(folder / changes["image"], small)
-    if small_mask is not None:
-        changes["mask"] = f"shrunk/masks/{row['id']}.png"
-        with atomic_path(folder / changes["mask"]) as partial_file:
-            write_mask(partial_file, small_mask, classes.palette())
-    return changes
+def _class_indices(mask: Path, size: tuple[int, int], cell: str, classes: Classes, means: str) -> np.ndarray:
+    """Return the class indices of a mask, uint8 (height, width), by what `data.masks` says its values mean."""
+    if means in ("indices", "from_one"):
+        indices = read_mask(mask, size[::-1])
+        return indices if means == "indices" else np.where(indices == IGNORE, IGNORE, indices - np.uint8(1))
+    pixels = read_image(mask)
+    images.require_size(mask, size)
+    if means == "object":
+        labels = [index for index, name in enumerate(classes.names, start=1) if name in cell.split(";")]
+        bright = pixels.max(axis=2)
+        if bright.any() and len(labels) != 1:
+            problem, expected = f"{len(labels)} labels ({cell})", "one label, whose pixels the mask shows"
+            raise SemplesError(mask, problem, expected, "redraw the mask as class indices, or correct the labels")
+        return (bright > bright.max() / 2) * np.uint8(labels[0] if labels else 0)
+    code, palette = np.array([1 << 16, 1 << 8, 1]), classes.palette()
+    index_of = {int(palette[index] @ code): index for index in (IGNORE, *range(len(classes) + 1))}
+    values, positions = np.unique(pixels @ code, return_inverse=True)
+    if unknown := set(values.tolist()) - set(index_of):
+        expected = f"one of {', '.join(f'#{value:06x}' for value in index_of)}"
+        raise SemplesError(mask, f"the colour #{min(unknown):06x}", expected, "correct the colours in classes.csv")
+    return np.array([index_of[value] for value in values.tolist()], np.uint8)[positions].reshape(pixels.shape[:2])
+
+
+def _colours(mask: Path, indices: np.ndarray, classes: Classes, means: str) -> dict[int, str]:
+    """Return the colour of every index of a mask; raise SemplesError if an index is above the classes."""
+    present = np.flatnonzero(np.bincount(indices.ravel(), minlength=IGNORE + 1)).tolist()
+    if highest := max((index for index in present if index > len(classes) and index != IGNORE), default=0):
+        expected, remedy = f"0 to {len(classes)}, or 255", "redraw it, or say in `data.masks` what its values mean"
+        raise SemplesError(mask, f"value {highest}", expected, remedy)
+    palette = images.mask_colours(mask) if means == "indices" else {}
+    return {index: palette.get(index, "") for index in present}

@@ -1,23 +1,20 @@
 """data check: report what a data set holds and what is wrong with it, before any training."""
 
-from collections import defaultdict
-from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from semples.config.settings import Config, Settings
-from semples.data.csv_file import write_csv
-from semples.data.images import IGNORE, read_image, read_mask
+from semples.data import manifest
+from semples.data.images import IGNORE
 from semples.data.importers.listing import unlisted_images
 from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Classes, Manifest, split_counts
+from semples.data.scan import Scan, scan_images, scanned_table, set_problems
 from semples.errors import SemplesError
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
 from semples.planning.cost import CALIBRATION, Size
@@ -25,79 +22,73 @@ from semples.stages.tables.formats import markdown
 from semples.tools.plan import device_of, estimate
 
 LISTED = 20  # lines of a list in the report; problems.csv has all
-Problem = tuple[str, str, str]  # kind, image id or path, description
-
-
-class ImageCheck(NamedTuple):
-    """What decoding an image and its mask gave: the mask's classes, None without a mask, or the error as `problem`."""
-
-    width: int = 0
-    height: int = 0
-    sha256: str = ""
-    mask_classes: set[str] | None = None
-    problem: str = ""
+Problem = tuple[str, object, str]  # kind, image id, path or setting, description
 
 
 def run(settings: Settings, out: Path) -> None:
     """Write the folder `out`: check.md (printed too), check.json, problems.csv, cooccurrence.png.
 
-    Every image and mask is decoded. Bad files are listed; the data set stays as it is.
+    Every image and mask is decoded. What `semples data` refuses is listed; the data set stays as it is.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
+    data = settings.data.model_copy(update={"max_side": None, "decode_check": True})
     with TemporaryDirectory(dir=out.parent) as scratch, ThreadPool(settings.run.threads) as pool:
-        classes, table = load_data_set(settings.data, Path(scratch), settings.run.threads)
-        results = pool.imap(partial(_check_image, classes, Path(scratch)), table.to_dict("records"), chunksize=8)
-        checks = list(tqdm(results, total=len(table), desc="checking", unit="image", mininterval=2))
-    unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(settings.data)]
-    problems = pd.DataFrame([*_problems(checks, table), *unlisted], columns=["kind", "where", "what"])
-    good = table[[not check.problem for check in checks]].reset_index(drop=True)
-    sizes = np.array([(check.width, check.height) for check in checks if not check.problem]).reshape(-1, 2)
-    present = Manifest(good, classes).label_matrix()
+        folder = Path(scratch)
+        classes, table = load_data_set(data, folder, settings.run.threads)
+        scans = list(scan_images(table, classes, data, folder, settings.run.threads))
+        good = scanned_table(table, scans)
+        good["sha256"] = pool.map(sha256, [folder / image for image in good["image"]])
+    errors = [*manifest.problems(data.root or data.source, table, classes), *set_problems(table, scans, classes, data)]
+    refused = [("refused by `semples data`", error.args[0], _line(error)) for error in errors]
+    unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(data)]
+    listed = [*refused, *_unreadable(scans), *_duplicates(good), *_differing(scans, classes), *unlisted]
+    problems = pd.DataFrame(listed, columns=["kind", "where", "what"])
+    good["labels"] = good["labels"].map(lambda cell: ";".join({*cell.split(";")} & {*classes.names}))
+    sizes, present = good[["width", "height"]].to_numpy(), Manifest(good, classes).label_matrix()
     counts, pairs = _counts(good, classes), (present.T @ present).astype(int)
     cost, device = _estimate(settings, good, sizes, classes)
-    text = _report(f"# Data check: {settings.data.source}, {len(table)} images", counts, sizes, problems, cost, device)
-    with atomic_path(out) as folder:
-        folder.mkdir()
-        write_csv(folder / "problems.csv", problems)
-        _draw_cooccurrence(pairs, classes, folder / "cooccurrence.png")
-        write_text(folder / "check.md", text)
+    text = _report(f"# Data check: {data.source}, {len(table)} images", counts, sizes, problems, cost, device)
+    with atomic_path(out) as partial:
+        partial.mkdir()
+        problems.to_csv(partial / "problems.csv", index=False)
+        _draw_cooccurrence(pairs, classes, partial / "cooccurrence.png")
+        write_text(partial / "check.md", text)
         values = {"images": len(table), "counts": counts.to_dict(), "cooccurrence": pairs.tolist()}
         kinds = problems["kind"].value_counts().to_dict()
-        write_json(folder / "check.json", values | {"problems": kinds, "estimate": cost.to_dict("records")})
+        write_json(partial / "check.json", values | {"problems": kinds, "estimate": cost.to_dict("records")})
     print(text)
 
 
-def _check_image(classes: Classes, folder: Path, row: dict) -> ImageCheck:
-    image, names = folder / row["image"], None
-    try:
-        height, width = read_image(image).shape[:2]
-        if row["mask"]:
-            values = set(np.unique(read_mask(folder / row["mask"], (height, width))).tolist()) - {0, IGNORE}
-            if (highest := max(values, default=0)) > len(classes):
-                raise SemplesError(row["mask"], f"value {highest}", f"0 to {len(classes)}, or 255", "redraw it")
-            names = {classes.names[value - 1] for value in values}
-        return ImageCheck(width, height, sha256(image), names)
-    except SemplesError as error:
-        where, problem, expected, _ = error.args
-        return ImageCheck(problem=f"{where}: {problem} (expected {expected})")
+def _line(error: SemplesError) -> str:
+    where, problem, expected, _ = error.args
+    return f"{where}: {problem} (expected {expected})"
 
 
-def _problems(checks: list[ImageCheck], table: pd.DataFrame) -> list[Problem]:
-    """Return unreadable files, files of equal bytes, and images whose mask and labels name different classes."""
-    unreadable, differing, equal = [], [], defaultdict(list)
-    for check, image, split, cell in zip(checks, table["id"], table["split"], table["labels"], strict=True):
-        if check.problem:
-            unreadable.append(("missing or unreadable", image, check.problem))
-            continue
-        equal[check.sha256].append((image, f"{image} ({split})", split))
-        labels = set(filter(None, cell.split(";")))
-        if check.mask_classes is not None and check.mask_classes != labels:
-            parts = {"only label": labels - check.mask_classes, "only mask": check.mask_classes - labels}
+def _unreadable(scans: list[Scan]) -> list[Problem]:
+    return [("missing or unreadable", scan.row["id"], _line(scan.error)) for scan in scans if scan.error]
+
+
+def _duplicates(table: pd.DataFrame) -> list[Problem]:
+    """Return images whose files have equal bytes, with their splits."""
+    problems: list[Problem] = []
+    for _, group in table.groupby("sha256", sort=False):
+        (image, split), *others = group[["id", "split"]].itertuples(index=False, name=None)
+        copies = "; ".join(f"{name} ({other})" for name, other in others)
+        problems += [("duplicate", image, f"{copies}; itself {split}")] if others else []
+    return problems
+
+
+def _differing(scans: list[Scan], classes: Classes) -> list[Problem]:
+    """Return images whose mask and labels name different classes."""
+    problems: list[Problem] = []
+    for scan in scans:
+        labels = set(filter(None, scan.row["labels"].split(";")))
+        shown = {classes.names[index - 1] for index in scan.colours or () if index not in (0, IGNORE)}
+        if scan.colours is not None and shown != labels:
+            parts = {"only label": labels - shown, "only mask": shown - labels}
             texts = [f"{title}: {' '.join(sorted(names))}" for title, names in parts.items() if names]
-            differing.append(("labels and mask differ", image, ", ".join(texts)))
-    copies = [(first, [title for _, title, _ in others]) for first, *others in equal.values() if others]
-    duplicates = [("duplicate", image, f"{'; '.join(titles)}; itself {split}") for (image, _, split), titles in copies]
-    return [*unreadable, *duplicates, *differing]
+            problems.append(("labels and mask differ", scan.row["id"], ", ".join(texts)))
+    return problems
 
 
 def _counts(table: pd.DataFrame, classes: Classes) -> pd.DataFrame:

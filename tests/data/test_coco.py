@@ -76,16 +76,16 @@ def test_crowds_are_a_choice(folder, tmp_path, crowd, value):
 def test_masks_are_the_same_for_any_number_of_processes(folder, tmp_path):
     made(folder, tmp_path / "one", 1)
     made(folder, tmp_path / "two", 2)
-    for path in (tmp_path / "one/masks").iterdir():
-        assert path.read_bytes() == (tmp_path / "two/masks" / path.name).read_bytes()
+    for path in (tmp_path / "one/masks/train").iterdir():
+        assert path.read_bytes() == (tmp_path / "two/masks/train" / path.name).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ('"image_id": 7, "category_id": 90', r"annotation 1 of image 7, category 91"),
+        ('"image_id": 7, "category_id": 90', "'id': 1, 'image_id': 7, 'category_id': 91, .*unknown image or category"),
         ('2014_3.jpg", "width": 30', r"30x20 pixels\n  expected: 31x20"),
-        ('2014_7.jpg", "width": 30', "annotation 3 of image 7"),
+        ('2014_7.jpg", "width": 30', "'id': 3, 'image_id': 7, .*run lengths of 600 pixels"),
         ('"categories"', "no categories"),
         ('{"categories"', "no JSON"),
     ],
@@ -102,7 +102,7 @@ def test_broken_annotations(folder, tmp_path, change, message):
 
 def test_folders_that_are_not_there(folder, tmp_path):
     (folder / "train2014").rename(folder / "elsewhere")
-    with pytest.raises(SemplesError, match=r"train2014\n  found:    no such folder"):
+    with pytest.raises(SemplesError, match=r"train2014\n  found:    no photograph such as COCO_train2014_3\.jpg"):
         made(folder, tmp_path / "out")
     with pytest.raises(SemplesError, match="no annotations/instances_train"):
         made(folder / "elsewhere", tmp_path / "out")

@@ -47,7 +47,14 @@ class Data(types.Section):
     texts: dict[str, types.Text] = {}
     """Words for a class in prompts, by class name, instead of the importer's."""
     unreadable: Literal["error", "left_out"] = "error"
-    """Unreadable images are an `error`, or are `left_out`; to find them, every image is decoded once."""
+    """Images that cannot be used (unreadable, mask of another size) are an `error`, or are `left_out`."""
+    decode_check: bool = True
+    """Decode every image and mask once when the manifest is made. False reads headers alone, for known data sets."""
+    masks: Literal["indices", "object", "colours", "from_one"] = "indices"
+    """Values of masks: `indices` (0 background, k class k, 255 void), `object` (bright pixels show the only label),
+    `colours` (those of classes.csv, background black), `from_one` (1 background, k + 1 class k, 0 and 255 void)."""
+    white: types.Positive | None = None
+    """White in pictures of more than 8 bits, such as 4095 for 12 bits. Empty: 65535; dark or float ones are errors."""
     max_side: Annotated[int, types.NUMBER, Field(ge=8, le=32_768)] | None = None
     """Longest side in pixels; larger images are replaced by downscaled copies. Empty: every image keeps its size."""
     difficult: Literal["included", "excluded"] = "included"
@@ -59,7 +66,7 @@ class Data(types.Section):
     classes: types.FilePath = ""
     """`photos` only: CSV with the column name and, optionally, text and colour. Empty: the labels, sorted."""
     val_fraction: types.BelowOne = 0.2
-    """`photos` only: fraction of the images without a split that go to val. 0 puts every image into both splits."""
+    """Fraction of the images without a split that go to val. 0 puts every image into both splits."""
     scenes: dict[types.SplitName, types.Count] = {"train": 1500, "val": 300}
     """`mini` only: number of images drawn for each split."""
     seed: types.Seed = 0

@@ -1,15 +1,17 @@
-"""COCO 2014: labels and palette masks of 80 classes from the instances JSON, which is read as a stream.
+"""COCO JSON: labels and palette masks from outlines, of COCO itself and of CVAT, Roboflow and Label Studio.
 
-COCO's category ids run to 90 with ten gaps; class k is the k-th category in the order of the ids. Overlapping objects
-are drawn from the largest to the smallest, so that an object in front of a sofa stays visible, and crowds before all.
+The JSON is read as a stream. Class k is the k-th category in the order of the ids (COCO's run to 90 with ten gaps);
+further files are matched by name. Overlapping objects are drawn from the largest to the smallest, so that an object in
+front of a sofa stays visible, and crowds before all. An image with an object without outline has labels and no mask.
 """
 
+import re
 from array import array
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ijson
 import numpy as np
@@ -17,13 +19,21 @@ import pandas as pd
 from pycocotools import mask as rle
 
 from semples.config.settings import Data
-from semples.data.images import IGNORE, class_colours, write_mask
+from semples.data.images import IGNORE, class_colours, image_size, write_mask
+from semples.data.importers.listing import assign_splits, image_ids
 from semples.data.manifest import COLUMNS, Classes
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.runtime.parallel import map_processes
 
-Outline = list[array] | dict  # polygons x0, y0, x1, y1, ... in pixels, or COCO's run lengths
+Id = int | str
+Size = tuple[int, int]  # width, height in pixels
+
+# the first pattern that has files: COCO and CVAT, Roboflow, Label Studio, others
+PATTERNS = ("annotations/instances_*.json", "*/_annotations.coco.json", "result.json", "annotations/*.json", "*.json")
+OTHER = re.compile("captions|keypoints|stuff|panoptic|image_info")
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+FLAGS = {"none": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 class Region(NamedTuple):
@@ -31,121 +41,248 @@ class Region(NamedTuple):
 
     value: int
     crowd: bool
-    outline: Outline
+    outline: list[array] | list[int] | None
+    """Polygons x0, y0, x1, y1, ... in pixels, or COCO's run lengths."""
 
 
 class Photo(NamedTuple):
-    """One entry of `images`; width and height in pixels."""
+    """One entry of `images`; its size is that of the JSON, or of the file where the JSON has none."""
 
-    file: str
-    width: int
-    height: int
+    id: str
+    file: Path
+    size: Size | None
 
 
 def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFrame]:
-    """Return classes and table of the COCO folder at `data.root`; draw the masks into `folder`/masks."""
+    """Return classes and table of the COCO folder or JSON at `data.root`; draw the masks into `folder`/masks."""
     root = Path(data.root).resolve()
-    files = _instances(root)
-    classes, category_ids = read_classes(next(iter(files.values())))
-    draw_mask, tables = partial(_write_mask, folder, classes.palette(), data.crowd), []
+    files = annotation_files(root)
+    classes, ids = read_classes(list(files.values()))
+    rows: list[dict[str, Any]] = []
     for split, path in files.items():
-        photos, regions = read_instances(path, category_ids, data.crowd)
-        jobs = ((photos[key], regions[key]) for key in sorted(photos))
-        tables.append(table(photos, regions, classes, _image_folder(root, path), split))
-        tables[-1]["mask"] = list(map_processes(draw_mask, jobs, processes, f"masks of {split}", len(photos)))
-    return classes, pd.concat(tables, ignore_index=True)
+        photos = read_photos(path, root)
+        regions = read_regions(path, photos, ids[path], data.crowd)
+        draw_mask = partial(_write_mask, folder, f"masks/{split or 'all'}", classes.palette(), data.crowd)
+        jobs = ((photo, regions[key]) for key, photo in photos.items())
+        masks = list(map_processes(draw_mask, jobs, processes, f"masks of {path.name}", len(photos)))
+        if without := sum(any(region.outline is None for region in regions[key]) for key in photos):
+            print(f"{path}: {without} images have an object without an outline: they keep labels and have no mask")
+            if not any(masks):
+                remedy = "export segmentations, or use `data.source: photos`, which needs no masks"
+                raise SemplesError(path, "no image with an outline of every object", "polygons or run lengths", remedy)
+        rows += table(photos, regions, masks, classes, split)
+    repeated = {image for image, count in Counter(row["id"] for row in rows).items() if count > 1}
+    for row in rows:
+        row["id"] = f"{row['split']}/{row['id']}" if row["id"] in repeated else row["id"]
+    assign_splits(rows, data)
+    return classes, pd.DataFrame(rows, columns=COLUMNS)
 
 
 def table(
-    photos: dict[int, Photo], regions: dict[int, list[Region]], classes: Classes, images: Path, split: str
-) -> pd.DataFrame:
-    """Return the manifest's table without masks, in the order of COCO's image ids; `images` is the photos' folder."""
+    photos: dict[Id, Photo], regions: dict[Id, list[Region]], masks: list[str], classes: Classes, split: str
+) -> list[dict[str, Any]]:
+    """Return the manifest's rows in the order of the photos; a width and height of 0 are not known."""
     rows = []
-    for key in sorted(photos):
-        photo, values = photos[key], sorted({region.value for region in regions.get(key, ())})
-        labels, file = ";".join(classes.names[value - 1] for value in values), Path(photo.file)
-        rows.append([file.stem, str(images / file.name), "", split, photo.width, photo.height, labels])
-    return pd.DataFrame(rows, columns=COLUMNS)
+    for (key, photo), mask in zip(photos.items(), masks, strict=True):
+        values, size = sorted({region.value for region in regions.get(key, ())}), photo.size or (0, 0)
+        labels = ";".join(classes.names[value - 1] for value in values)
+        rows.append(dict(zip(COLUMNS, (photo.id, str(photo.file), mask, split, *size, labels), strict=True)))
+    return rows
 
 
-def read_classes(path: Path) -> tuple[Classes, list[int]]:
-    """Return the classes of an instances JSON and their COCO ids, in the order of the ids."""
-    entries = sorted(_entries(path, "categories"), key=lambda entry: entry["id"])
-    names = tuple(entry["name"] for entry in entries)
-    if not names:
-        raise SemplesError(path, "no categories", "an instances JSON of COCO", "name the folder of instances_*.json")
-    return Classes(names, names, class_colours(len(names))), [entry["id"] for entry in entries]
+def annotation_files(root: Path) -> dict[str, Path]:
+    """Return the instances JSON per split, of several years the first; one without a split only if it is alone."""
+    matches = ([root],) if root.is_file() else (sorted(root.glob(pattern)) for pattern in PATTERNS)
+    paths = next(filter(None, ([path for path in paths if not OTHER.search(path.name)] for paths in matches)), [])
+    files: dict[str, Path] = {}
+    for path in paths:
+        words = re.findall("[a-z]+", f"{path.stem} {path.parent.name if path.parent != root else ''}".lower())
+        files.setdefault(next((SPLITS[word] for word in words if word in SPLITS), ""), path)
+    if not files:
+        expected, remedy = "a COCO folder (annotations, train2014, val2014)", "set `data.root` to the folder of these"
+        raise SemplesError(root, "no annotations/instances_train*.json", expected, remedy)
+    if len(files) > 1:
+        files.pop("", None)
+    if unread := [path.name for path in paths if path not in files.values()]:
+        print(f"{root}: not read: {', '.join(unread)}")
+    return {split: files[split] for split in (*dict.fromkeys(SPLITS.values()), "") if split in files}
 
 
-def read_instances(path: Path, category_ids: list[int], crowd: str) -> tuple[dict[int, Photo], dict[int, list[Region]]]:
-    """Return the photos and their regions by COCO's image id; `category_ids` are those of the classes, in order.
+def read_classes(paths: list[Path]) -> tuple[Classes, dict[Path, dict[Id, int]]]:
+    """Return the classes of the first file in the order of their ids, and per file the mask's value of each id."""
+    categories = {}
+    for path in paths:
+        entries = _by_id(path, "categories", _category)
+        groups = {group for _, _, group in entries}  # Roboflow lists the group of its classes as a category
+        categories[path] = {key: name for key, name, group in entries if not (group == "none" and name in groups)}
+        if not entries or len({*categories[path].values()}) < len(categories[path]):
+            problem = "a category twice" if entries else "no categories"
+            raise SemplesError(path, problem, "an instances JSON of COCO", "name the folder of instances_*.json")
+    names = tuple(categories[paths[0]].values())
+    value_of = {name: value for value, name in enumerate(names, start=1)}
+    ids = {
+        path: {key: value_of[name] for key, name in of.items() if name in value_of} for path, of in categories.items()
+    }
+    return Classes(names, names, class_colours(len(names))), ids
+
+
+def read_photos(path: Path, root: Path) -> dict[Id, Photo]:
+    """Return the photos by COCO's image id, in the order of the ids; raise SemplesError if an id or a file repeats."""
+    entries = _by_id(path, "images", _image)
+    keys, (folder, files) = [key for key, _, _ in entries], _located(path, root, [file for _, file, _ in entries])
+    for name, values in {"id": keys, "file_name": files}.items():
+        if repeated := [value for value, count in Counter(values).items() if count > 1]:
+            raise SemplesError(path, f"two images of the {name} {repeated[0]}", "one entry per image", "join the two")
+    sizes = (
+        size if min(size) > 0 else _file_size(folder / file) for (_, _, size), file in zip(entries, files, strict=True)
+    )
+    return dict(zip(keys, map(Photo, image_ids(files), (folder / file for file in files), sizes), strict=True))
+
+
+def read_regions(path: Path, photos: dict[Id, Photo], values: dict[Id, int], crowd: str) -> dict[Id, list[Region]]:
+    """Return the regions by COCO's image id; `values` are the mask's values of the category ids.
 
     Raises:
-        SemplesError: An annotation is of an unknown image or category, or has another size than its image.
+        SemplesError: An annotation is of an unknown image or category, or its outline does not fit its image.
     """
-    value_of = {key: value for value, key in enumerate(category_ids, start=1)}
-    photos = {e["id"]: Photo(e["file_name"], e["width"], e["height"]) for e in _entries(path, "images")}
-    regions: dict[int, list[Region]] = defaultdict(list)
-    for entry in _entries(path, "annotations"):
-        image, category, outline = entry["image_id"], entry["category_id"], entry["segmentation"]
-        photo, size = photos.get(image), None if isinstance(outline, list) else tuple(outline["size"])
-        if photo is None or category not in value_of or size not in (None, (photo.height, photo.width)):
-            problem = f"annotation {entry['id']} of image {image}, category {category}"
-            expected = "an image of this file, a known category, and regions of the image's size"
-            raise SemplesError(path, problem, expected, "restore the file")
-        if not (entry["iscrowd"] and crowd == "left_out"):
-            if isinstance(outline, list):  # arrays take an eighth of the memory: COCO has 27 million coordinates
-                outline = [array("d", polygon) for polygon in outline]
-            regions[image].append(Region(value_of[category], bool(entry["iscrowd"]), outline))
-    return photos, regions
+    regions: dict[Id, list[Region]] = defaultdict(list)
+
+    def read(entry: dict) -> None:
+        image, category = _id(entry["image_id"]), _id(entry["category_id"])
+        is_crowd = FLAGS.get(str(entry.get("iscrowd", 0)).lower())
+        if image not in photos or category not in values or is_crowd is None:
+            raise ValueError(f"unknown image or category, or iscrowd {entry.get('iscrowd')!r}")
+        if not (is_crowd and crowd == "left_out"):
+            outline = _outline(entry.get("segmentation"), photos[image].size)
+            regions[image].append(Region(values[category], is_crowd, outline))
+
+    for _ in _entries(path, "annotations", read):
+        pass
+    return regions
 
 
-def draw(photo: Photo, regions: list[Region], crowd: str) -> np.ndarray:
+def draw(size: Size, regions: list[Region], crowd: str) -> np.ndarray:
     """Return class indices uint8 (height, width): 0 background, 255 in crowds if `crowd` is `void`."""
-    mask = np.zeros((photo.height, photo.width), np.uint8)
-    encoded = [(region, _encode(region.outline, photo)) for region in regions]
+    width, height = size
+    mask = np.zeros((height, width), np.uint8)
+    encoded = [(region, _encode(region.outline, width, height)) for region in regions]
     for region, code in sorted(encoded, key=lambda pair: (not pair[0].crowd, -int(rle.area(pair[1])))):
         mask[rle.decode(code).astype(bool)] = IGNORE if region.crowd and crowd == "void" else region.value
     return mask
 
 
-def _write_mask(folder: Path, palette: np.ndarray, crowd: str, job: tuple[Photo, list[Region]]) -> str:
-    """Draw the mask of a photo with its regions; return its path relative to `folder`."""
-    name = f"masks/{Path(job[0].file).stem}.png"
-    with atomic_path(folder / name) as partial_file:
-        write_mask(partial_file, draw(*job, crowd), palette)
-    return name
+def _write_mask(folder: Path, masks: str, palette: np.ndarray, crowd: str, job: tuple[Photo, list[Region]]) -> str:
+    """Draw the mask of a photo; return its path relative to `folder`, or "" without file of this size or an outline."""
+    photo, regions = job
+    if photo.size != _file_size(photo.file) or any(region.outline is None for region in regions) or not photo.size:
+        return ""
+    with atomic_path(folder / masks / f"{photo.id}.png") as partial_file:
+        write_mask(partial_file, draw(photo.size, regions, crowd), palette)
+    return f"{masks}/{photo.id}.png"
 
 
-def _encode(outline: Outline, photo: Photo) -> dict:
+def _encode(outline: Any, width: int, height: int) -> dict:
     """Return an outline as pycocotools' compressed run lengths."""
-    if isinstance(outline, list):
-        return rle.merge(rle.frPyObjects([list(polygon) for polygon in outline], photo.height, photo.width))
-    return outline if isinstance(outline["counts"], str) else rle.frPyObjects(outline, photo.height, photo.width)
+    if isinstance(outline[0], int):
+        return rle.frPyObjects({"counts": outline, "size": [height, width]}, height, width)
+    return rle.merge(rle.frPyObjects([list(polygon) for polygon in outline], height, width))
 
 
-def _entries(path: Path, name: str) -> Iterator[dict]:
-    """Yield the entries of one list of the JSON."""
+def _outline(segmentation: Any, size: Size | None) -> list[array] | list[int] | None:
+    """Return polygons or run lengths; None without area: null, empty, or fewer than three points."""
+    if not segmentation or size is None:
+        return None
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        runs = _runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
+        if (
+            tuple(segmentation.get("size") or size[::-1]) != size[::-1]
+            or sum(runs) != size[0] * size[1]
+            or min(runs) < 0
+        ):
+            raise ValueError(
+                f"run lengths of {sum(runs)} pixels, size {segmentation.get('size')}, for {size[1]}x{size[0]}"
+            )
+        return runs
+    if isinstance(segmentation, str):
+        raise ValueError("a segmentation of text")
+    if not isinstance(segmentation[0], list) or (
+        len(segmentation) > 2 and all(len(part) == 2 for part in segmentation)
+    ):
+        segmentation = [segmentation]  # one polygon, flat or as a list of points
+    # arrays take an eighth of the memory of lists: COCO has 27 million coordinates
+    polygons = [array("d", np.asarray(polygon, float).ravel()) for polygon in segmentation]
+    if any(len(polygon) % 2 or not np.isfinite(polygon).all() for polygon in polygons):
+        raise ValueError("an odd or infinite coordinate")
+    return [polygon for polygon in polygons if len(polygon) > 4] or None
+
+
+def _runs(text: str) -> list[int]:
+    """Return the run lengths of pycocotools' compressed text: groups of 5 bits, from the third on as differences."""
+    runs: list[int] = []
+    value = shift = 0
+    for bits in (ord(sign) - 48 for sign in text):
+        value, shift = value | (bits & 31) << shift, shift + 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
+
+
+def _located(path: Path, root: Path, files: list[str]) -> tuple[Path, list[Path]]:
+    """Return the folder in which the first of the photographs lie, and their paths in it: as given, or their names."""
+    name = path.stem.removeprefix("instances_")
+    base = root if root.is_dir() else root.parent
+    folders = [base / name, base / "images" / name, path.parent, base / "images", base / "data", base]
+    for paths in ([Path(file) for file in files], [Path(Path(file).name) for file in files]):
+        for folder in folders:
+            if any((folder / file).is_file() for file in paths[:100]):
+                return folder, paths
+    remedy = "complete the COCO folder"
+    raise SemplesError(
+        folders[0], "no photograph such as " + "".join(files[:1]), "the photographs of " + path.name, remedy
+    )
+
+
+def _file_size(path: Path) -> Size | None:
+    """Return the size of an image, None if it is unreadable, which the scan reports."""
+    try:
+        return image_size(path)
+    except SemplesError:
+        return None
+
+
+def _category(entry: dict) -> tuple[Id, str, Any]:
+    return _id(entry["id"]), str(entry["name"]), entry.get("supercategory")
+
+
+def _image(entry: dict) -> tuple[Id, str, Size]:
+    width, height = (int(float(entry.get(side) or 0)) for side in ("width", "height"))
+    return _id(entry["id"]), str(entry["file_name"]).replace("\\", "/"), (width, height)
+
+
+def _id(value: Any) -> Id:
+    """Return an id as number where it is one: exporters write 7, 7.0 and "7"."""
+    text = str(value).removesuffix(".0")
+    return int(text) if text.isdecimal() else text
+
+
+def _by_id(path: Path, name: str, read: Callable[[dict], tuple]) -> list[tuple]:
+    return sorted(_entries(path, name, read), key=lambda entry: (isinstance(entry[0], str), entry[0]))
+
+
+def _entries(path: Path, name: str, read: Callable[[dict], Any]) -> Iterator[Any]:
+    """Yield `read(entry)` of the entries of one list of the JSON."""
+    expected, remedy = "an instances JSON of COCO", "restore the file"
     try:
         with open(path, "rb") as file:
-            yield from ijson.items(file, f"{name}.item", use_float=True, buf_size=1 << 20)
-    except (ijson.JSONError, ijson.IncompleteJSONError) as error:
-        raise SemplesError(path, f"no JSON: {error}", "an instances JSON of COCO", "restore the file") from error
-
-
-def _instances(root: Path) -> dict[str, Path]:
-    """Return the instances JSON per split: of 2014, or of the first later year where that is missing."""
-    paths = {split: sorted(root.glob(f"annotations/instances_{split}20*.json")) for split in ("train", "val")}
-    files = {split: years[0] for split, years in paths.items() if years}
-    if not files:
-        expected, remedy = "a COCO folder (annotations, train2014, val2014)", "set `data.root` to the folder of these"
-        raise SemplesError(root, "no annotations/instances_train*.json", expected, remedy)
-    return files
-
-
-def _image_folder(root: Path, instances: Path) -> Path:
-    name = instances.stem.removeprefix("instances_")
-    for folder in (root / name, root / "images" / name):
-        if folder.is_dir():
-            return folder
-    raise SemplesError(root / name, "no such folder", "the photographs of the annotations", "complete the COCO folder")
+            for entry in ijson.items(file, f"{name}.item", use_float=True, buf_size=1 << 20):
+                try:
+                    yield read(entry)
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    shown = str(entry | {"segmentation": "..."} if isinstance(entry, dict) else entry)[:200]
+                    problem = f"{name}: {shown}: {'no ' if isinstance(error, KeyError) else ''}{error}"
+                    raise SemplesError(path, problem, expected, "correct the entry") from error
+    except (ijson.JSONError, OSError) as error:
+        raise SemplesError(path, f"no JSON: {error}", expected, remedy) from error

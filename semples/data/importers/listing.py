@@ -52,7 +52,7 @@ def list_images(data: Data) -> list[dict[str, str]]:
     if not rows:
         raise SemplesError(root, "no image", LAYOUTS, "put photographs there")
     rows.sort(key=lambda row: row["id"])
-    _assign_splits(rows, data)
+    assign_splits(rows, data)
     return rows
 
 
@@ -126,7 +126,7 @@ def image_ids(paths: list[Path]) -> list[str]:
     return [name if count[stem] > 1 else stem for name, stem in zip(names, stems, strict=True)]
 
 
-def _assign_splits(rows: list[dict[str, str]], data: Data) -> None:
+def assign_splits(rows: list[dict[str, str]], data: Data) -> None:
     """Assign rows without a split to training or validation, by a digest of seed and id."""
     unassigned = [row for row in rows if not row["split"]]
     unassigned.sort(key=lambda row: sha256(f"{data.seed}:{row['id']}".encode()).digest())

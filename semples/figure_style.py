@@ -11,6 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from semples.errors import SemplesError
 from semples.files import atomic_path
 
 COLUMN, PAGE = 3.4, 7.0  # inches, widths of a column and of a page
@@ -73,6 +74,8 @@ def wrap_title(title: str, width: float) -> str:
 
 def small_multiples(count: int, columns: int, height: float = 1.5) -> tuple[plt.Figure, list[plt.Axes]]:
     """Return a figure of `count` axes in at most `columns` columns, each `height` inches high."""
+    if not count:
+        raise SemplesError("figures", "nothing to draw", "at least one panel", "name files that are not empty")
     columns = min(columns, count)
     lines = -(-count // columns)
     size = (max(PAGE * columns / 4, COLUMN), height * lines)

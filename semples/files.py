@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -188,16 +188,42 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON with sorted keys, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    """Write `value` as indented JSON with sorted keys, whole or not at all; NaN becomes null."""
+    write_text(path, json.dumps(_without_nan(value), indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if value != value else value
 
 
 def read_json(path: Path, made_by: str) -> dict:
-    """Return the content of a JSON file that the command `made_by` writes."""
+    """Return the JSON object in a file that the command `made_by` writes."""
+    return _json_objects(path, made_by, lambda text: [text])[0]
+
+
+def read_json_lines(path: Path, made_by: str) -> list[dict]:
+    """Return the JSON objects, one a line, in a file that the command `made_by` writes."""
+    return _json_objects(path, made_by, str.splitlines)
+
+
+def _json_objects(path: Path, made_by: str, split: Callable[[str], list[str]]) -> list[dict]:
     try:
-        return json.loads(require(path, made_by).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        text = require(path, made_by).read_text(encoding="utf-8")
+        values = [json.loads(part, parse_constant=_refuse) for part in split(text)]
+    except (ValueError, OSError, RecursionError) as error:
         raise SemplesError(path, f"no JSON: {error}", "JSON", f"run `semples {made_by}` again") from error
+    if wrong := [value for value in values if not isinstance(value, dict)]:
+        problem = f"a {type(wrong[0]).__name__}"
+        raise SemplesError(path, problem, "a JSON object", f"name a file that `semples {made_by}` wrote")
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def require(path: Path, made_by: str) -> Path:

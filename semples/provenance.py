@@ -2,12 +2,18 @@
 
 import ast
 import json
+import platform
+import re
+import sys
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from semples import __version__
 from semples.files import PACKAGE, digest
 
+MACHINE, MADE_ON = "machine", "Made on: "  # key of records, and what stands before it in notes
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "sve": "SVE", "asimd": "NEON"}  # by flag, widest first
 PACKAGES = ("semples", "torch", "open_clip_torch", "timm", "segmentation_models_pytorch", "pydensecrf2", "pydensecrf")
 
 
@@ -19,6 +25,26 @@ def provenance(command: str, settings: dict, **inputs: str) -> dict[str, str]:
         "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         **inputs,
     }
+
+
+def machine(threads: int) -> dict[str, str]:
+    """Return the processor with its widest vectors, the GPU in use, and `run.threads`; last digits depend on them.
+
+    It stands beside the record of an output and is no part of it: another machine may go on with what this one made.
+    """
+    path, torch = Path("/proc/cpuinfo"), sys.modules.get("torch")
+    lines = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    fields: dict[str, str] = dict(re.findall(r"^(model name|flags|Features)\s*: (.*)$", lines, re.MULTILINE))
+    flags = fields.get("flags", "").split() + fields.get("Features", "").split()
+    vectors = next((name for flag, name in VECTORS.items() if flag in flags), "")
+    parts = [fields.get("model name", platform.machine()), vectors]
+    parts.append(torch.cuda.get_device_name() if torch and torch.cuda.is_initialized() else "")
+    return {MACHINE: ", ".join(filter(None, [*parts, f"{threads} threads"]))}
+
+
+def without_machine(record: dict[str, str]) -> dict[str, str]:
+    """Return what a record says of the inputs alone."""
+    return {key: value for key, value in record.items() if key != MACHINE}
 
 
 def _version(package: str) -> str:

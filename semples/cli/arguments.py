@@ -113,6 +113,7 @@ FLAGS: dict[str, Flag] = {
     "rows": _runs("--evaluation", "JSON of an evaluation", dest="rows"),
     "run": _flag("--run", metavar="JSON", help="settings of `run` as JSON text; default: $SEMPLES_RUN"),
     "run_folder": _path("--base", "folder of the run; default: results/<name>", False),
+    "run_folders": _flag("runs", type=Path, nargs=2, metavar="RUN", help="folder of a run, results/<name>"),
     "save": _path("--save", "draw the maps over the photograph", False, metavar="PNG"),
     "scales": _flag("--scales", type=float, nargs="+", default=[], help="test scales; default: those of the training"),
     "schema": _flag("--schema", action="store_true", help="print the JSON schema of config.yaml"),

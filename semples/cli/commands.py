@@ -6,7 +6,7 @@ GROUPS = {
     "tables": "write evaluations, prompt words and costs as CSV, Markdown, LaTeX and HTML",
     "figures": "draw panels of images, curves and confusion matrices as PNG and PDF",
 }
-TOOLS = {"init", "plan", "report", "inspect", "gallery", "predict", "export"}
+TOOLS = {"init", "plan", "report", "inspect", "gallery", "predict", "export", "verify"}
 
 
 class Command(NamedTuple):
@@ -86,6 +86,7 @@ COMMANDS = (
     Command("predict", "write masks, overlays and class areas of photographs",
             "checkpoint run threads photos max_side scales out", "folder"),
     Command("export", "write the network as ONNX or TorchScript, and compare it", "checkpoint format size out", "file"),
+    Command("verify", "compare the results folders of two runs of one configuration", "run_folders"),
     Command("config", "print settings, or the JSON schema of config.yaml", "action source experiment against schema",
             code="cli.adapters:show_config"),
 )

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from semples.data.csv_file import unquoted, write_csv
 from semples.data.images import IGNORE
 from semples.errors import SemplesError
-from semples.files import atomic_path, digest, require
+from semples.files import digest, require
 
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]
 
@@ -93,16 +94,15 @@ def write_manifest(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     path = Path(path)
     _check(path, table, classes)
     frame = pd.DataFrame({"name": classes.names, "text": classes.texts, "colour": classes.colours})
-    with atomic_path(path.with_name("classes.csv")) as partial:
-        frame.to_csv(partial, index=False)
-    with atomic_path(path) as partial:
-        table[COLUMNS].to_csv(partial, index=False)
+    write_csv(path.with_name("classes.csv"), frame)
+    write_csv(path, table[COLUMNS])
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest and the `classes.csv` beside it."""
     path = require(Path(path), "data")
-    table = pd.read_csv(path, dtype=dict.fromkeys({*COLUMNS} - {"width", "height"}, str), keep_default_na=False)
+    types = dict.fromkeys({*COLUMNS} - {"width", "height"}, str)
+    table = unquoted(pd.read_csv(path, dtype=types, keep_default_na=False))
     classes = read_classes(path.with_name("classes.csv"))
     _check(path, table, classes)
     for column in ("image", "mask"):
@@ -112,7 +112,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def read_classes(path: Path) -> Classes:
     """Read a `classes.csv`."""
-    frame = pd.read_csv(require(path, "data"), dtype=str, keep_default_na=False)
+    frame = unquoted(pd.read_csv(require(path, "data"), dtype=str, keep_default_na=False))
     _require_columns(path, frame, ["name", "text", "colour"])
     return Classes(tuple(frame["name"]), tuple(frame["text"]), tuple(frame["colour"]))
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from semples.config.settings import Config, Settings
 from semples.data import manifest
+from semples.data.csv_file import write_csv
 from semples.data.images import IGNORE
 from semples.data.importers.listing import unlisted_images
 from semples.data.importers.registry import load_data_set
@@ -50,7 +51,7 @@ def run(settings: Settings, out: Path) -> None:
     text = _report(f"# Data check: {data.source}, {len(table)} images", counts, sizes, problems, cost, device)
     with atomic_path(out) as partial:
         partial.mkdir()
-        problems.to_csv(partial / "problems.csv", index=False)
+        write_csv(partial / "problems.csv", problems)
         _draw_cooccurrence(pairs, classes, partial / "cooccurrence.png")
         write_text(partial / "check.md", text)
         values = {"images": len(table), "counts": counts.to_dict(), "cooccurrence": pairs.tolist()}

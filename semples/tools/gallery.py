@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from html import escape
+from itertools import starmap
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from semples.files import write_text
 from semples.planning.layout import manifest_of
 
 HEIGHT = 150  # pixels of a picture on the page
-UNKNOWN = 2.0  # IoU of an image without ground truth: it comes last
+UNKNOWN = 2.0  # IoU of an image without ground truth, or all void: it comes last
 ORDERS = {"iou": "worst IoU first", "confidence": "least confident first", "id": "by name"}
 PAGE = Path(__file__).with_name("gallery.html")
 
@@ -40,23 +41,24 @@ class Gallery(NamedTuple):
         if row["mask"]:
             truth = read_mask(row["mask"], (maps.height, maps.width))
             matrix = confusion_matrix(truth, self._mask(maps, image), len(self.images.classes))
-            score = float(np.nanmean(iou(matrix)[[0, *(maps.classes + 1)]]))
+            values = iou(matrix)[[0, *(maps.classes + 1)]]
+            score = float(np.nanmean(values)) if np.isfinite(values).any() else UNKNOWN
         return score, float(np.abs(maps.score.max(axis=0) - self.threshold).mean())
 
     def article(self, image: str, row: pd.Series, score: float, confidence: float) -> str:
         """Return the part of the page for one image."""
         maps, photo, palette = self.cams.read(image), read_image(row["image"]), self.images.classes.palette()
         labels, name = [self.cams.class_names[k] for k in maps.classes], escape(image)
-        pictures = {"photograph": photo}
+        pictures = [("photograph", photo)]
         if row["mask"]:
-            pictures["truth"] = colour_mask(read_mask(row["mask"]), palette)
-        pictures["mask"] = colour_mask(self._mask(maps, image), palette)
-        pictures |= {label: heat_overlay(photo, heat) for label, heat in zip(labels, maps.full_size(), strict=True)}
+            pictures.append(("truth", colour_mask(read_mask(row["mask"]), palette)))
+        pictures.append(("mask", colour_mask(self._mask(maps, image), palette)))
+        pictures += [(label, heat_overlay(photo, heat)) for label, heat in zip(labels, maps.full_size(), strict=True)]
         text = f", IoU {100 * score:.1f} %" if score < UNKNOWN else ""
         return (
             f'<article data-id="{name}" data-classes="{escape(";".join(labels))}"'
             f' data-iou="{score:.6f}" data-confidence="{confidence:.6f}">'
-            f"{''.join(map(_figure, pictures, pictures.values()))}"
+            f"{''.join(starmap(_figure, pictures))}"
             f"<p>{name}{text}, confidence {confidence:.2f}</p></article>"
         )
 
@@ -93,7 +95,7 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
     orders = {name: title for name, title in ORDERS.items() if by_iou or name != "iou"}
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
         title=escape(file.name),
-        note=f"{count}, ranked by {escape(source)}. {escape(cams.provenance['packages'])}.",
+        note=f"{count}, ranked by {escape(source)}. {escape(cams.provenance.get('packages', ''))}.",
         options="".join(f'<option value="{escape(name)}">' for name in listed.classes.names),
         orders="".join(f'<option value="{name}">{title}</option>' for name, title in orders.items()),
         articles="\n".join(articles),

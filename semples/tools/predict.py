@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from semples.config.settings import Run
+from semples.data.csv_file import write_csv
 from semples.data.images import image_size, read_image, write_image, write_mask
 from semples.data.importers.listing import image_files, image_ids
 from semples.errors import SemplesError
@@ -39,7 +40,7 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
             write_image(folder / "overlays" / f"{name}.png", overlay(photo, mask, predictor.palette))
             areas = zip(*np.unique(mask, return_counts=True), strict=True)
             rows += [[name, predictor.classes[k], int(n), round(n / mask.size, 6)] for k, n in areas]
-        pd.DataFrame(rows, columns=["image", "class", "pixels", "share"]).to_csv(folder / "areas.csv", index=False)
+        write_csv(folder / "areas.csv", pd.DataFrame(rows, columns=["image", "class", "pixels", "share"]))
     print(f"{len(paths)} photographs: {out}")
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from semples.config.settings import Config
 from semples.data.cam_file import CamFile
+from semples.data.images import read_image
 from semples.errors import SemplesError
 from semples.files import snakefile, write_text
 from semples.planning.graph import StageGraph, stages_of
@@ -28,6 +29,8 @@ AS_JPEG = 800_000  # bytes from which on a picture is stored as JPEG
 TABLES = ["results", "table_", "words"]
 FIGURES = ["framework", "prompts", "heatmap", "comparison", "panel"]
 FIGURES += ["thresholds", "sensitivity", "confusion", "training"]
+PAGE_OF_TABLE = r".*<title>(?P<title>[^<]*)</title><style>[^<]*</style>(?P<table><table.*</table>)(?P<legend>.*)"
+TAGS = r'</?(table|thead|tbody|tr|th|td|p)( class="dataframe")?( style="text-align: right;")?>'
 PAGE = Path(__file__).with_name("report.html")
 
 
@@ -72,11 +75,12 @@ def _ordered(base: Path, pattern: str, prefixes: list[str]) -> list[Path]:
 
 
 def _table(path: Path) -> str:
-    """Return the table and legend of a page that stages.tables.formats wrote."""
-    page = path.read_text(encoding="utf-8")
-    title = page.partition("<title>")[2].partition("</title>")[0]
-    table = page[page.index("<table") : page.index("</table>")] + "</table>"
-    legend = [line for line in re.findall("<p>(.+?)</p>", page) if line != title]
+    """Return the table and legend of a page that stages.tables.formats wrote; text without any other tag."""
+    page = re.fullmatch(PAGE_OF_TABLE, path.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
+    if page is None or "<" in re.sub(TAGS, "", page["table"] + page["legend"]):
+        raise SemplesError(path, "another page", "a table that semples wrote", "move it out of the folder `tables`")
+    title, table = page["title"], page["table"]
+    legend = [line for line in re.findall("<p>(.+?)</p>", page["legend"]) if line != title]
     number = escape(re.sub(r"^table_", "Table ", path.stem))
     heading = number if title.lower() == path.stem else f"{number}: {title}"
     body = f'<div class="wide">{table}</div>' + "".join(f'<p class="legend">{line}</p>' for line in legend)
@@ -95,11 +99,10 @@ def _figure(path: Path) -> str:
 
 def _data_url(path: Path) -> str:
     """Return a picture as a data URL; a large one becomes a JPEG."""
-    data, kind = path.read_bytes(), "png"
+    picture, data, kind = read_image(path), path.read_bytes(), "png"
     if len(data) > AS_JPEG:
         buffer, kind = io.BytesIO(), "jpeg"
-        with Image.open(path) as picture:
-            picture.convert("RGB").save(buffer, format="JPEG", quality=88)
+        Image.fromarray(picture).save(buffer, format="JPEG", quality=88)
         data = buffer.getvalue()
     return f"data:image/{kind};base64,{b64encode(data).decode()}"
 

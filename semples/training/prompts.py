@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from semples.config.settings import Prompts
+from semples.data.csv_file import write_csv
 from semples.data.manifest import Classes
 from semples.files import atomic_path, require
 from semples.models.guide import Guide
@@ -49,8 +50,7 @@ def write_prompts(
         for title, measure in (("nearest", cosine), ("distinctive", lift))
         for rank, index in enumerate(measure[k].topk(min(WORDS_LISTED, len(vocabulary))).indices.tolist(), start=1)
     ]
-    with atomic_path(out / "words.csv") as partial:
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(partial, index=False)
+    write_csv(out / "words.csv", pd.DataFrame(rows, columns=COLUMNS))
 
 
 def load_prompts(path: Path) -> Tensor:

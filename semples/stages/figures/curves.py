@@ -7,9 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from semples.data.csv_file import WORDS, read_csv
 from semples.errors import SemplesError
+from semples.evaluation.evaluation_file import read_evaluation
 from semples.figure_style import COLOURS, COLUMN, LINE_STYLES, PAGE, save_figure, small_multiples
-from semples.files import read_json, require
+from semples.files import read_json_lines
 
 _COLUMNS = 4
 _COLUMNS_OF_WORDS = 3
@@ -23,10 +25,14 @@ def run_thresholds(evaluations: Iterable[tuple[str, int, Path]], out: Path) -> N
         evaluations: (variant, seed, evaluation JSON of CAMs).
     """
     variants: dict[str, list[np.ndarray]] = {}
+    thresholds: list[float] = []
     for variant, _, path in evaluations:
-        curve = read_json(path, "evaluate")["curve"]
-        variants.setdefault(variant, []).append(100 * np.array(curve["miou"]))
-    thresholds = curve["threshold"]
+        curve = read_evaluation(path).curve
+        if curve is None or curve.threshold != (thresholds or curve.threshold):
+            problem = "other thresholds" if curve else "an evaluation of masks"
+            raise SemplesError(path, problem, "CAMs evaluated at one grid of thresholds", "evaluate the CAMs again")
+        variants.setdefault(variant, []).append(100 * np.array(curve.miou))
+        thresholds = curve.threshold
     figure, axis = plt.subplots(figsize=(COLUMN, 2.6), layout="constrained")
     for k, (variant, curves) in enumerate(variants.items()):
         mean, colour = np.mean(curves, axis=0), COLOURS[k % len(COLOURS)]
@@ -43,8 +49,11 @@ def run_training(metrics: Iterable[tuple[str, Path]], out: Path) -> None:
     runs = list(metrics)
     figure, axes = small_multiples(len(runs), _COLUMNS)
     for axis, (title, path) in zip(axes, runs, strict=True):
-        table = pd.read_json(path, lines=True)
-        axis.plot(table["epoch"], table["loss"], marker="o", markersize=2, linewidth=1.2)
+        table = pd.DataFrame(read_json_lines(path, "of a stage that trains"))
+        if not {"epoch", "loss"} <= {*table.columns}:
+            problem = f"the keys {', '.join(table.columns) or 'none'}"
+            raise SemplesError(path, problem, "epoch and loss on every line", "name metrics.jsonl of a training")
+        axis.plot(table["epoch"], table["loss"].astype(float), marker="o", markersize=2, linewidth=1.2)
         axis.set_title(title.replace(", ", "\n"), fontsize=7)
         axis.locator_params(axis="x", integer=True)
     figure.supxlabel("epoch", fontsize=8)
@@ -58,7 +67,8 @@ def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
     Args:
         tables: CSVs of `semples tables paper`.
     """
-    frame = pd.concat([pd.read_csv(require(path, "tables paper")) for path in tables])
+    columns = ("setting", "measure"), ("mean", "sd")
+    frame = pd.concat([read_csv(path, "tables paper", *columns) for path in tables])
     swept = frame[frame["setting"].notna()]
     if swept.empty:
         raise SemplesError("tables", "no sweep", "a table with `sweeps`", "name settings in a table's `sweeps`")
@@ -95,7 +105,7 @@ def run_prompts(words: Path, manual: dict[str, list[str]], out: Path) -> None:
         words: words.csv of `semples cpl`.
         manual: Words written by hand, by class; under "" those of all other classes.
     """
-    frame = pd.read_csv(require(words, "cpl"))
+    frame = read_csv(words, "cpl", *WORDS)
     nearest = frame[frame["list"] == "nearest"].groupby("class", sort=False).head(_WORDS)
     groups = list(nearest.groupby("class", sort=False))
     figure, axes = small_multiples(len(groups), _COLUMNS_OF_WORDS, height=1.15)

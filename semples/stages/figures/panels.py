@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from semples.config.settings import Settings
 from semples.data.cam_file import CamFile
+from semples.data.csv_file import WORDS, read_csv
 from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
@@ -72,12 +73,11 @@ def run_framework(
         score = _first_map(path, image["id"])
         tiles[f"{stage}: map of {name}"] = heat_overlay(photograph, score)
         if stage == "slm":
-            frame = pd.read_csv(words)
+            frame = read_csv(words, "cpl", *WORDS)
             nearest = frame[(frame["class"] == name) & (frame["list"] == "nearest")]["word"].head(_WORDS)
             background = photograph * (1 - score[..., None]) + 128 * score[..., None]
             tiles[f"cpl: the prompt learns the background: {', '.join(nearest)}"] = background.astype(np.uint8)
-    for title, folder in masks:
-        tiles[title] = colour_mask(read_mask(folder / f"{image['id']}.png"), palette)
+    tiles |= _coloured(masks, image["id"], palette)
     if image["mask"]:
         tiles["ground truth (for evaluation only)"] = colour_mask(read_mask(image["mask"]), palette)
     _draw_tiles(tiles, out)
@@ -132,9 +132,12 @@ def _row(images: Manifest, row: int, cams: Titled, masks: Titled) -> dict[str, n
         white = np.full_like(photograph, 255)
         pictures["ground truth"] = colour_mask(read_mask(image["mask"]), palette) if image["mask"] else white
     pictures |= {title: heat_overlay(photograph, _first_map(path, image["id"])) for title, path in cams}
-    for title, folder in masks:
-        path = folder / f"{image['id']}.png"
-        if not path.exists():
+    return pictures | _coloured(masks, image["id"], palette)
+
+
+def _coloured(masks: Titled, image: str, palette: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the masks of an image in their classes' colours, by title."""
+    for _, folder in masks:
+        if not (path := folder / f"{image}.png").exists():
             raise SemplesError(path, "no such mask", "a mask of every image shown", "make the masks of this split")
-        pictures[title] = colour_mask(read_mask(path), palette)
-    return pictures
+    return {title: colour_mask(read_mask(folder / f"{image}.png"), palette) for title, folder in masks}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from semples.data.csv_file import write_csv
 from semples.errors import SemplesError
-from semples.files import MARKS, write_text
+from semples.files import MARKS, read_json_lines
 from semples.planning.layout import Layout
 from semples.stages.tables.formats import write
 
@@ -39,18 +40,21 @@ def run(base: Path, note: str, out: Path) -> None:
     total = {"stage": "all", **frame[["jobs", "hours", "disk, GB"]].sum(), "seconds": float("nan")}
     total |= frame[["memory, GB", "learner, GB"]].max().to_dict()
     frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True).astype({"jobs": int})
-    write_text(out / f"{NAME}.csv", frame.to_csv(index=False, float_format="%.5g"))
+    write_csv(out / f"{NAME}.csv", frame, float_format="%.5g")
     cells = {c: [f"{value:.{n}f}" if value == value else "" for value in frame[c]] for c, n in _DIGITS.items()}
     write(frame.assign(**cells), out, NAME, "Cost", f"{_LEGEND}\n{note}\n")
 
 
 def _stage(base: Path, stage: str, benchmarks: list[Path]) -> dict:
     jobs = pd.concat([pd.read_csv(path, sep="\t", na_values="-") for path in benchmarks])
-    metrics = [path for path in (base / stage).glob("*/seed*/metrics.jsonl") if path.stat().st_size]
-    memory = [pd.read_json(path, lines=True)["peak_memory_mb"].max() / 1e3 for path in metrics]
+    metrics = [row for path in (base / stage).glob("*/seed*/metrics.jsonl") for row in read_json_lines(path, stage)]
+    memory = [row["peak_memory_mb"] for row in metrics if row.get("peak_memory_mb")]
     sizes = [path.stat().st_size for path in (base / stage).rglob("*") if path.is_file() and path.name != MARKS]
     return {
         **{"stage": stage, "jobs": len(benchmarks), "hours": jobs["s"].sum() / 3600, "seconds": jobs["s"].mean()},
-        **{"memory, GB": jobs["max_rss"].max() / 1e3, "learner, GB": max(memory, default=float("nan"))},
+        **{
+            "memory, GB": jobs["max_rss"].max() / 1e3,
+            "learner, GB": max(memory, default=float("nan")) / 1e3,
+        },
         "disk, GB": sum(sizes) / 1e9,
     }

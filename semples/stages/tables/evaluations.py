@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from semples.files import read_json
+from semples.errors import SemplesError
+from semples.evaluation.evaluation_file import Evaluation, read_evaluation
+from semples.provenance import MADE_ON
 
 Runs = Iterable[tuple[str, int, Path]]  # variant, seed, file
 _NUMBERS = ("threshold", "miou", "low", "high", "boundary_iou")
-_COLUMNS = ["variant", "seed", "split", "images", "packages", "measure", "kind", "policy", *_NUMBERS, "classes"]
+_HEADER = ["variant", "seed", "split", "images", "packages", "machine", "measure", "kind", "policy"]
 _TITLES = {"crf": "CAM + CRF", "segment": "segmentation"}
 NOTHING = "Nothing was evaluated: no image has a ground-truth mask."
 
@@ -22,17 +24,25 @@ def read_evaluations(rows: Runs) -> pd.DataFrame:
     `miou` and its 95 % interval over images (`low`, `high`; NaN where the evaluation has none) are in [0, 1]; `classes`
     is a dictionary of the numbers per class.
     """
-    frame = pd.DataFrame([line for row in rows for line in _read(*row)], columns=_COLUMNS)
-    return frame.astype(dict.fromkeys(_NUMBERS, float))
+    results = [(*row, read_evaluation(row[2])) for row in dict.fromkeys(rows)]
+    for _, _, path, result in results:
+        if result.classes != results[0][3].classes:
+            problem, expected = f"the classes {', '.join(result.classes)}", f"those of {results[0][2]}"
+            raise SemplesError(path, problem, expected, "name evaluations of one data set")
+    lines = [line for row in results for line in _lines(*row)]
+    frame = pd.DataFrame(lines, columns=[*_HEADER, *_NUMBERS, "classes"]).astype(dict.fromkeys(_NUMBERS, float))
+    repeated = frame[frame.duplicated(["variant", "seed", "measure", "split"])]
+    for where in repeated["variant"] + ":" + repeated["seed"].astype(str):
+        raise SemplesError(where, "two evaluations of one kind and split", "one", "name one file of each")
+    return frame
 
 
-def _read(variant: str, seed: int, path: Path) -> Iterator[dict]:
-    result = read_json(path, "evaluate")
-    for policy, values in (result["policies"] if result["kind"] == "cams" else {None: result}).items():
-        measure = f"CAM, {policy} threshold" if policy else _TITLES[result["kind"]]
-        low, high = values.get("interval") or (None, None)
-        row = {"variant": variant, "seed": seed, "measure": measure, "policy": policy, "low": low, "high": high}
-        yield {**result, **values, **row, "images": result["images"]}
+def _lines(variant: str, seed: int, _: Path, result: Evaluation) -> Iterator[dict]:
+    header = result.model_dump(include={"split", "images", "packages", "machine", "kind"})
+    for policy, values in result.policies.items():
+        measure = f"CAM, {policy} threshold" if policy else _TITLES[result.kind]
+        row = {"variant": variant, "seed": seed, "measure": measure, "policy": policy or None}
+        yield values.model_dump() | header | row | dict(zip(("low", "high"), values.interval, strict=True))
 
 
 def select(frame: pd.DataFrame, variant: str, measure: str, split: str) -> pd.DataFrame:
@@ -42,7 +52,7 @@ def select(frame: pd.DataFrame, variant: str, measure: str, split: str) -> pd.Da
 
 def mean_and_interval(values: pd.Series) -> tuple[float, float, float, float]:
     """Return mean, standard deviation and 95 % interval (Student's t); of a single value all but the mean are NaN."""
-    mean, deviation = values.mean(), values.std(ddof=1)
+    mean, deviation = values.mean(skipna=False), values.std(skipna=False)
     reach = stdtrit(len(values) - 1, 0.975) * deviation / np.sqrt(len(values))
     return mean, deviation, mean - reach, mean + reach
 
@@ -50,6 +60,8 @@ def mean_and_interval(values: pd.Series) -> tuple[float, float, float, float]:
 def percent(values: pd.Series) -> str:
     """Return the mean in percent, with ± standard deviation where there are several values; "" without any."""
     mean, deviation, *_ = mean_and_interval(values)
+    if values.isna().any():
+        return "–"
     return "" if values.empty else f"{100 * mean:.1f}" + (f" ± {100 * deviation:.1f}" if len(values) > 1 else "")
 
 
@@ -57,9 +69,12 @@ def summary_note(frame: pd.DataFrame) -> str:
     """Return a text with the measure, its unit and the seeds."""
     seeds = sorted(frame["seed"].unique())
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}, mean ± standard deviation"
-    return f"mIoU in percent over background and all classes; {shown}"
+    empty = "; –: no pixel counts, all ground truth is void" * bool(frame["miou"].isna().any())
+    return f"mIoU in percent over background and all classes; {shown}{empty}"
 
 
 def packages_note(frame: pd.DataFrame) -> str:
-    """Return the versions of the packages that made the numbers."""
-    return ", ".join(sorted({package for cell in frame["packages"] for package in cell.split(", ")})) + "."
+    """Return the versions of the packages that made the numbers, and the machines where they are recorded."""
+    packages = {package for cell in frame["packages"] for package in cell.split(", ")}
+    machines = "; ".join(sorted({*frame["machine"]} - {""}))
+    return ", ".join(sorted(packages)) + "." + f"\n{MADE_ON}{machines}." * bool(machines)

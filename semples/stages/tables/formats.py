@@ -1,5 +1,6 @@
 """Write a table as Markdown, LaTeX and HTML, without its index."""
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -11,23 +12,32 @@ _LATEX = str.maketrans(
     {
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
         **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-        **{"±": r"$\pm$", "<": "$<$", ">": "$>$"},
+        **{"±": r"$\pm$", "<": "$<$", ">": "$>$", "|": "$|$"},
     }
 )
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """Return the frame as a Markdown table; cells are written as `str` gives them."""
-    return frame.astype(object).map(str).to_markdown(index=False, disable_numparse=True) + "\n"
+    """Return the frame as a Markdown table; cells are written as `str` gives them, on one line and without markup."""
+    texts = _texts(frame, lambda text: " ".join(text.replace("<", "&lt;").replace("|", r"\|").splitlines()))
+    return texts.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str) -> str:
     r"""Return the frame as a LaTeX table, which needs \usepackage{booktabs}."""
-    cells = frame.astype(object).map(lambda cell: str(cell).translate(_LATEX))
-    style = cells.rename(columns=lambda title: title.translate(_LATEX)).style.hide(axis="index")
+    style = _texts(frame, _escape_latex).style.hide(axis="index")
     columns = "l" + "r" * (frame.shape[1] - 1)
-    options = {"column_format": columns, "caption": caption.translate(_LATEX), "label": label}
+    options = {"column_format": columns, "caption": _escape_latex(caption), "label": label}
     return style.to_latex(hrules=True, position_float="centering", **options)
+
+
+def _escape_latex(text: str) -> str:
+    """Return the text as LaTeX prints it; at the start of a row [ and * would be arguments of the line break."""
+    return "{}" * text.startswith(("[", "*")) + " ".join(text.translate(_LATEX).splitlines())
+
+
+def _texts(frame: pd.DataFrame, escape: Callable[[str], str]) -> pd.DataFrame:
+    return frame.astype(object).map(lambda cell: escape(str(cell))).rename(columns=escape)
 
 
 def html(frame: pd.DataFrame, title: str, legend: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from semples.config.published import Method, results
-from semples.files import write_text
+from semples.data.csv_file import write_csv
 from semples.stages.tables import evaluations
 from semples.stages.tables.formats import write
 
@@ -56,7 +56,7 @@ def run(spec: Spec, rows: evaluations.Runs, out: Path) -> None:
     columns = list(zip(first["measure"], first["split"], keys, strict=True))
     methods = {method.method: method for method in results(spec.source)}
     cells = pd.DataFrame([cell for row in spec.rows for cell in _cells(row, frame, columns, methods)])
-    write_text(out / f"{spec.name}.csv", cells.to_csv(index=False, float_format="%.4g"))
+    write_csv(out / f"{spec.name}.csv", cells, float_format="%.4g")
     write(_as_text(spec, frame, columns, methods), out, spec.name, spec.title, _legend(spec, frame, methods))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from semples.data.csv_file import WORDS, read_csv, write_csv
 from semples.files import write_text
 from semples.stages.tables import evaluations
 from semples.stages.tables.evaluations import Runs
@@ -24,8 +25,8 @@ def run(rows: Runs, note: str, out: Path) -> None:
         for name, values in row.classes.items()
     ]
     classes = pd.DataFrame(lines, columns=None if lines else ["variant", "seed", "measure", "class"])
-    write_text(out / "results.csv", frame.drop(columns="classes").to_csv(index=False))
-    write_text(out / "classes.csv", classes.to_csv(index=False))
+    write_csv(out / "results.csv", frame.drop(columns="classes"))
+    write_csv(out / "classes.csv", classes)
     legend, summary, page = f"{evaluations.NOTHING}\n{note}\n", _summary(frame), ""
     if not frame.empty:
         legend = f"{evaluations.summary_note(frame)}.\n{note}\n{evaluations.packages_note(frame)}\n"
@@ -54,7 +55,7 @@ def run_words(words: Runs, out: Path) -> None:
     rows = [
         [variant, seed, name, _three(group, "nearest", "cosine"), _three(group, "distinctive", "lift")]
         for variant, seed, path in words
-        for name, group in pd.read_csv(path).groupby("class", sort=False)
+        for name, group in read_csv(path, "cpl", *WORDS).groupby("class", sort=False)
     ]
     columns = ["variant", "seed", "class", "nearest words (cosine)", "distinctive words (lift)"]
     frame = pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,160 @@
+"""verify: compare the results folders of two runs of one configuration by what their files hold."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors import safe_open
+from tqdm import tqdm
+
+from semples.data.cam_file import as_text
+from semples.errors import SemplesError
+from semples.files import IGNORED, PARTIAL
+from semples.provenance import MACHINE, MADE_ON
+
+VOLATILE = ("logs/*", "benchmarks/*", "*/checkpoints/*", "tables/table_9.*", "paper.html")  # times and memory
+VOLATILE_KEYS = {MACHINE, "seconds", "images_per_s", "peak_memory_mb"}  # the same as columns and keys
+PATHS = {"image", "mask"}  # columns of which only the name counts
+
+
+def run(runs: list[Path]) -> None:
+    """Print the files that one of two folders alone has, and those that differ, with their largest difference.
+
+    Raises:
+        SemplesError: The folders differ.
+    """
+    first, second = runs
+    names, others = _files(first), _files(second)
+    for folder, alone in ((first, names - others), (second, others - names)):
+        print("".join(f"only in {folder}: {name}\n" for name in sorted(alone)), end="")
+    different = 0
+    for name in tqdm(sorted(names & others), desc="verify", unit="file", mininterval=2):
+        if difference := _difference(first / name, second / name):
+            different += 1
+            print(f"{name}: {difference}")
+    text = f"{len(names & others) - different} of {len(names & others)} files in both are equal"
+    if different or names != others:
+        problem, remedy = (
+            f"{text}, {len(names ^ others)} are in one alone",
+            "see docs/reproducing.md: how far runs differ",
+        )
+        raise SemplesError(f"{first}, {second}", problem, "equal results", remedy)
+    print(text)
+
+
+def _files(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise SemplesError(folder, "no such folder", "the results of a run, results/<name>", "correct the path")
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.name not in IGNORED]
+    names = {path.as_posix() for path in paths if not any(map(PARTIAL.fullmatch, path.parts))}
+    return {name for name in names if not any(fnmatch(name, pattern) for pattern in VOLATILE)}
+
+
+def _difference(first: Path, second: Path) -> str:
+    """Return how many parts of two files differ, the largest difference and a text that differs; "" for equal files."""
+    numbers, texts = {}, []
+    with ExitStack() as stack:
+        parts, others = _parts(first, stack), _parts(second, stack)
+        for name in parts | others:
+            values = [_value(file.get(name)) for file in (parts, others)]
+            distance = _distance(*values)
+            if np.isinf(distance):
+                texts.append(f"; {name}: {' | '.join(map(_short, values))}")
+            elif distance:
+                numbers[name] = distance
+    if not numbers and not texts:
+        return ""
+    largest = max(numbers, key=lambda name: numbers[name], default="")
+    text = f"; largest difference {numbers[largest]:.3g} in {largest}" if numbers else ""
+    return f"{len(numbers) + len(texts)} of {len(parts | others)} parts differ{text}{''.join(texts[:1])}"
+
+
+def _parts(path: Path, stack: ExitStack) -> dict[str, Any]:
+    """Return the values of a file by name; those of large files are functions that read them."""
+    try:
+        parts = READERS.get(path.suffix, _bytes)(path, stack)
+    except Exception as error:
+        raise SemplesError(path, f"unreadable: {error}", f"a whole {path.suffix} file", "make it again") from error
+    return {name: value for name, value in parts.items() if name.rpartition("@")[2] not in VOLATILE_KEYS}
+
+
+def _tensors(path: Path, stack: ExitStack) -> dict[str, Any]:
+    file = stack.enter_context(safe_open(path, "pt"))
+    return dict(file.metadata() or {}) | {name: partial(file.get_tensor, name) for name in sorted(file.keys())}
+
+
+def _datasets(path: Path, stack: ExitStack) -> dict[str, Any]:
+    file = stack.enter_context(h5py.File(path))
+    items = {"": file}
+    file.visititems(items.__setitem__)  # shards behind links are files of their own
+    attributes = {f"{name}@{key}": as_text(value) for name, item in items.items() for key, value in item.attrs.items()}
+    return attributes | {
+        n: partial(item.__getitem__, ()) for n, item in items.items() if isinstance(item, h5py.Dataset)
+    }
+
+
+def _picture(path: Path, stack: ExitStack) -> dict[str, Any]:
+    image = stack.enter_context(Image.open(path))
+    return {"pixels": np.asarray(image), "mode": image.mode, "palette": image.getpalette()}
+
+
+def _columns(path: Path, _: ExitStack) -> dict[str, Any]:
+    frame = pd.read_csv(path, keep_default_na=False)
+    names = frame[[*PATHS & set(frame)]].map(lambda cell: Path(str(cell)).name)
+    return dict(frame.assign(**names))
+
+
+def _leaves(path: Path, _: ExitStack) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    return dict(
+        _flat([json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text))
+    )
+
+
+def _text(path: Path, _: ExitStack) -> dict[str, Any]:
+    return {"text": re.sub(f"{MADE_ON}[^\n<}}]*", "", path.read_text(encoding="utf-8"))}
+
+
+def _bytes(path: Path, _: ExitStack) -> dict[str, Any]:
+    return {"bytes": path.read_bytes()}
+
+
+READERS = {".safetensors": _tensors, ".h5": _datasets, ".png": _picture, ".csv": _columns}
+READERS |= dict.fromkeys((".json", ".jsonl"), _leaves) | dict.fromkeys((".md", ".tex", ".html"), _text)
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of JSON by the path of their keys."""
+    if not isinstance(value, dict | list):
+        yield name, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if key not in VOLATILE_KEYS:
+            yield from _flat(item, f"{name}.{key}".lstrip("."))
+
+
+def _value(part: Any) -> np.ndarray:
+    value = part() if callable(part) else part
+    return np.asarray(value.double() if hasattr(value, "double") else value)
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the largest difference of two arrays; infinite where texts, shapes or NaNs differ."""
+    if first.shape != second.shape or not {first.dtype.kind, second.dtype.kind} <= set("biuf"):
+        return 0.0 if np.array_equal(first, second) else np.inf
+    first, second = first.astype(float), second.astype(float)
+    gaps = np.where((first == second) | (np.isnan(first) & np.isnan(second)), 0, np.abs(first - second))
+    return float(np.nan_to_num(gaps, nan=np.inf, posinf=np.inf).max(initial=0))
+
+
+def _short(value: np.ndarray) -> str:
+    return repr(value.item())[:60] if value.shape == () else f"{value.dtype} {value.shape}"

@@ -27,10 +27,11 @@ def provenance(command: str, settings: dict, **inputs: str) -> dict[str, str]:
     }
 
 
-def machine(threads: int) -> dict[str, str]:
-    """Return the processor with its widest vectors, the GPU in use, and `run.threads`; last digits depend on them.
+def machine(threads: int, device: str = "cpu") -> dict[str, str]:
+    """Return, under the key `machine`, the processor with its widest vectors, the GPU and the threads of a job.
 
-    It stands beside the record of an output and is no part of it: another machine may go on with what this one made.
+    The last digits of a result depend on them. They stand beside its record and are no part of it: another machine may
+    go on with what this one made.
     """
     path, torch = Path("/proc/cpuinfo"), sys.modules.get("torch")
     lines = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
@@ -38,8 +39,8 @@ def machine(threads: int) -> dict[str, str]:
     flags = fields.get("flags", "").split() + fields.get("Features", "").split()
     vectors = next((name for flag, name in VECTORS.items() if flag in flags), "")
     parts = [fields.get("model name", platform.machine()), vectors]
-    parts.append(torch.cuda.get_device_name() if torch and torch.cuda.is_initialized() else "")
-    return {MACHINE: ", ".join(filter(None, [*parts, f"{threads} threads"]))}
+    parts.append(torch.cuda.get_device_name() if torch and device != "cpu" and torch.cuda.is_available() else "")
+    return {MACHINE: ", ".join(filter(None, [*parts, f"{threads} thread{'s' * (threads > 1)}"]))}
 
 
 def without_machine(record: dict[str, str]) -> dict[str, str]:

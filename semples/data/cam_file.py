@@ -24,6 +24,7 @@ from semples.data.images import resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.files import digest, require, sha256
+from semples.provenance import without_machine
 
 FORMAT, VERSION = "semples.cams", 1
 UINT8_SCALE = 255
@@ -109,7 +110,7 @@ class CamFile(AbstractContextManager["CamFile"]):
         # shards stay open, so that links into them need not open them again
         self.shards = [CamFile(self.path.parent / name) for name in names]
         for shard in self.shards:
-            if shard.provenance != self.provenance:
+            if without_machine(shard.provenance) != without_machine(self.provenance):
                 problem, expected = "a shard of another run", f"a shard of the run that wrote {self.path.name}"
                 raise SemplesError(shard.path, problem, expected, "run `semples cams` again for all shards")
 

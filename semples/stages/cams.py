@@ -9,7 +9,7 @@ from semples.data.cam_file import CamWriter
 from semples.data.manifest import Manifest, read_manifest
 from semples.files import atomic_path, remove_leftovers
 from semples.inference.cams import batches_of_scores
-from semples.provenance import provenance
+from semples.provenance import machine, provenance
 from semples.runtime.parallel import shard_slice
 from semples.training.job import used_settings
 from semples.weights.generators import trained_generator
@@ -25,6 +25,7 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
     images = Manifest(images.table[shard_slice(shard, len(images))].reset_index(drop=True), images.classes)
     model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
     made_from = provenance("cams", used_settings(settings, "generator", "cams"), weights=weights, **inputs)
+    made_from |= machine(1, settings.run.device)  # threads share the images
     remove_leftovers(out)
     ids, names = list(images.table["id"]), images.classes.names
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)

@@ -12,7 +12,7 @@ from semples.errors import SemplesError
 from semples.files import write_text
 from semples.models.guide import Guide
 from semples.models.tasks import PromptTask
-from semples.provenance import provenance
+from semples.provenance import machine, provenance
 from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
 from semples.training.prompts import learned_embeddings, new_bank, write_prompts
 from semples.weights import guide_folder
@@ -37,6 +37,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
     else:
         embeddings, inputs["start"] = _learned(job, images, model, texts["texts"], generator, inputs)
     made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
+    made_from |= machine(settings.run.threads, settings.run.device)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
     job.finish()
 

@@ -14,7 +14,7 @@ from semples.evaluation.thresholds import label_free_threshold
 from semples.files import atomic_path, read_json, remove_leftovers, sha256, write_json
 from semples.inference.crf import label_probability
 from semples.planning.graph import require_masks
-from semples.provenance import provenance
+from semples.provenance import machine, provenance
 from semples.runtime.parallel import map_processes, shard_slice
 
 
@@ -38,7 +38,8 @@ def run(
     used = settings.model_dump(include={"crf"}, mode="json")
     remove_leftovers(out)
     with atomic_path(out) as folder:
-        write_json(folder / "provenance.json", provenance("crf", used, threshold=str(threshold), cams=sha256(cams)))
+        made_from = provenance("crf", used, threshold=str(threshold), cams=sha256(cams))
+        write_json(folder / "provenance.json", made_from | machine(1))  # processes share the images
         work = partial(_write_pseudo_mask, cams, folder, images.classes.palette(), settings.crf, threshold)
         list(map_processes(work, jobs, settings.run.threads, "crf", total=len(jobs)))
     print(f"{len(jobs)} pseudo masks at threshold {threshold:.3f} ({settings.crf.threshold.policy}): {out}")

@@ -25,7 +25,7 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
     images, thresholds = _images(manifest, split), threshold_grid(settings)
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
-        packages = file.provenance["packages"]
+        made_on = {key: file.provenance.get(key, "") for key in ("packages", "machine")}
         calibration, test, scores, boundary = _count(settings, file, images, thresholds)
     both = calibration + test
     curve = metrics.mean_iou(both.matrices())
@@ -40,7 +40,7 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
         policies["held-out"] = _summary(test, best, images)
     ious = [[None if np.isnan(value) else value for value in row] for row in metrics.iou(both.matrices()).tolist()]
     points = {"threshold": thresholds.tolist(), "miou": curve.tolist(), "iou": ious}
-    header = {"kind": "cams", "split": split, "images": both.images, "packages": packages}
+    header = {"kind": "cams", "split": split, "images": both.images, **made_on}
     write_json(out, {**header, "policies": policies, "curve": points})
     for name, result in policies.items():
         print(f"CAM mIoU {result['miou']:.4f} on {split} at threshold {result['threshold']:.2f} ({name})")
@@ -49,7 +49,8 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:
     """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png that the stage `kind` wrote."""
     images = _images(manifest, split)
-    packages = read_json(masks / "provenance.json", kind)["packages"]
+    record = read_json(masks / "provenance.json", kind)
+    made_on = {key: record.get(key, "") for key in ("packages", "machine")}
     ids = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
     classes = len(images.classes)
     total, boundary = np.zeros((classes + 1,) * 2, np.int64), np.zeros((3, classes + 1), np.int64)
@@ -65,7 +66,7 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
     low, high = metrics.confidence_interval(metrics.mean_iou_from_counts(*np.moveaxis(sums["all"], 1, 0)))
     result = metrics.summary(total, images.classes.names) | {"ignored": ignored, "interval": [low, high]}
     result["boundary_iou"] = float(metrics.mean_iou_from_counts(*boundary))
-    write_json(out, {"kind": kind, "split": split, "images": len(ids), "packages": packages, **result})
+    write_json(out, {"kind": kind, "split": split, "images": len(ids), **made_on, **result})
     print(f"{kind} mIoU {result['miou']:.4f} (95 %: {low:.4f} to {high:.4f}) on {split}")
 
 

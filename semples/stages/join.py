@@ -5,6 +5,7 @@ from pathlib import Path
 from semples.data.cam_file import join_shards
 from semples.errors import SemplesError
 from semples.files import IGNORED, atomic_path, link_or_copy, read_json
+from semples.provenance import without_machine
 
 
 def run(shards: list[Path], out: Path) -> None:
@@ -18,7 +19,7 @@ def _join_folders(shards: list[Path], out: Path) -> None:
     """Link the files of all folders into one; copy them where the file system has no links."""
     first = read_json(shards[0] / "provenance.json", "crf")
     for shard in shards:
-        if read_json(shard / "provenance.json", "crf") != first:
+        if without_machine(read_json(shard / "provenance.json", "crf")) != without_machine(first):
             raise SemplesError(shard, "a shard of another run", f"one like {shards[0]}", "make it again")
         for path in sorted(path for path in shard.rglob("*") if path.is_file() and path.name not in IGNORED):
             target = out / path.relative_to(shard)

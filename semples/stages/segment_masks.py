@@ -9,7 +9,7 @@ from semples.config.settings import Settings
 from semples.data.manifest import Manifest, read_manifest
 from semples.files import atomic_path, remove_leftovers, write_json
 from semples.inference.segmentation import load_segmenter, write_predictions
-from semples.provenance import provenance
+from semples.provenance import machine, provenance
 from semples.runtime.devices import make_fabric
 from semples.training.job import used_settings
 
@@ -29,6 +29,7 @@ def run(settings: Settings, manifest: Path, checkpoint: Path, out: Path) -> None
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in training
     remove_leftovers(out)
     with atomic_path(out) as folder:
-        write_json(folder / "provenance.json", provenance("segment_masks", used_settings(settings, "segment")))
+        made_from = provenance("segment_masks", used_settings(settings, "segment"))
+        write_json(folder / "provenance.json", made_from | machine(settings.run.threads, settings.run.device))
         write_predictions(network, images, settings.segment, settings.cams.batch, fabric, folder)
     print(f"{len(images)} masks: {out}")

@@ -15,7 +15,7 @@ from semples.data.training_images import TrainingBatches, TrainingImages, label_
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
 from semples.models.losses import balancing_weights
-from semples.provenance import provenance
+from semples.provenance import machine, provenance
 from semples.training import loop
 from semples.training.checkpoint import BEST, LAST
 from semples.weights.generators import own_code, save_module
@@ -82,6 +82,7 @@ def learn(
     plan |= {"epochs": job.training.epochs, "seed": job.seed, "precision": job.settings.precision}
     folder = job.out / "checkpoints"  # no declared output: Snakemake leaves it after a failure
     plan |= {"folder": folder, "fingerprint": digest(made_from)}
+    made_from |= machine(run.threads, run.device)
     metrics = loop.fit(task, batches, optimizer, loop.TrainingPlan(**plan))
     save_module(task.get_submodule("learner"), job.out / "model.safetensors", made_from)
     with atomic_path(job.out / "metrics.jsonl") as partial:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,45 @@ def _run(text: str) -> tuple[str, int, Path]:
     return variant, int(seed), path
 
 
+def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], float]:
+    """Return the type of a flag that takes a number in a range, the one of its setting where it has one."""
+
+    def number(text: str) -> float:
+        if not low <= kind(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text}: expected {low} to {high}")
+        return kind(text)
+
+    return number
+
+
+def _shard(text: str) -> str:
+    number, _, shards = text.partition("-of-")
+    if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected N-of-M, such as 2-of-4")
+    return text
+
+
+def _words(text: str) -> dict[str, list[str]]:
+    values = json.loads(text)
+    if not isinstance(values, dict) or not all(isinstance(words, list) for words in values.values()):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a JSON object with a list of words per class")
+    return values
+
+
 def _table_spec(text: str) -> object:
     from semples.stages.tables.paper import Spec  # it imports pandas, which no other command line needs
 
     return Spec.model_validate_json(text)
 
 
+_COUNT, _SIDE, _FEW = _number(int, 1, 1_000_000), _number(int, 16, 32_768), _number(int, 1, 1024)
+_FRACTION, _SCALE, _SEED = _number(float, 0, 1), _number(float, 0.01, 16), _number(int, 0, 2**32 - 1)
 _MANIFEST = "manifest.csv that `semples data` wrote"
 
 FLAGS: dict[str, Flag] = {
     "action": _flag("action", nargs="?", choices=("show",), default="show", help="print the settings"),
     "against": _flag("--against", choices=("published",), help="print the settings beside the paper's, as a table"),
-    "at_once": _flag("--at-once", type=int, default=1, help="number of jobs that run at the same time"),
+    "at_once": _flag("--at-once", type=_COUNT, default=1, help="number of jobs that run at the same time"),
     "base": _path("--base", "folder of a run, results/<name>"),
     "cam_files": _pairs("--cams", "HDF5 files of CAMs"),
     "cams": _path("--cams", "HDF5 file that `semples cams` wrote"),
@@ -86,18 +114,18 @@ FLAGS: dict[str, Flag] = {
     "folder": _flag("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="default: this folder"),
     "format": _flag("--format", choices=("onnx", "torchscript"), default="onnx", help="file format"),
     "gallery_masks": _path("--masks", "folder of pseudo masks to show instead of thresholded CAMs", False),
-    "gallery_threshold": _flag("--threshold", type=float, default=0.45, help="background threshold; default: 0.45"),
+    "gallery_threshold": _flag("--threshold", type=_FRACTION, default=0.45, help="background threshold; default: 0.45"),
     "generator": _path("--generator", "model.safetensors of the mask generator"),
     "guide": _path("--guide", "folder that `semples guide` wrote"),
     "image": _flag("--image", metavar="ID", help="show the maps of this image"),
-    "images": _flag("--images", type=int, default=200, help="most images on the page; default: 200"),
+    "images": _flag("--images", type=_COUNT, default=200, help="most images on the page; default: 200"),
     "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
     "library": _flag("--library", choices=("timm", "smp", "transformers"), required=True, help="library that has it"),
     "manifest": _path("--manifest", _MANIFEST),
-    "manual": _flag("--manual", type=json.loads, default={}, metavar="JSON", help="words written by hand, by class"),
+    "manual": _flag("--manual", type=_words, default={}, metavar="JSON", help="words written by hand, by class"),
     "mask_folders": _pairs("--masks", "folders of masks"),
     "masks": _path("--masks", "folder of mask PNGs named <id>.png"),
-    "max_side": _flag("--max-side", type=int, default=1024, help="downscale larger photographs to this side in pixels"),
+    "max_side": _flag("--max-side", type=_SIDE, default=1024, help="downscale larger photographs to so many pixels"),
     "metrics": _pairs("--metrics", "metrics.jsonl files"),
     "model": _flag("--model", required=True, help="name of the backbone in that library"),
     "names": _flag("--names", action="store_true", help="also draw the name of each image's class"),
@@ -115,13 +143,13 @@ FLAGS: dict[str, Flag] = {
     "run_folder": _path("--base", "folder of the run; default: results/<name>", False),
     "run_folders": _flag("runs", type=Path, nargs=2, metavar="RUN", help="folder of a run, results/<name>"),
     "save": _path("--save", "draw the maps over the photograph", False, metavar="PNG"),
-    "scales": _flag("--scales", type=float, nargs="+", default=[], help="test scales; default: those of the training"),
+    "scales": _flag("--scales", type=_SCALE, nargs="+", default=[], help="test scales; default: those of the training"),
     "schema": _flag("--schema", action="store_true", help="print the JSON schema of config.yaml"),
-    "seed": _flag("--seed", type=int, default=0, help="random seed"),
+    "seed": _flag("--seed", type=_SEED, default=0, help="random seed"),
     "set": _flag("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings as `snakemake --config`"),
-    "shard": _flag("--shard", metavar="N-of-M", help="share of the images that this job takes; default: all"),
+    "shard": _flag("--shard", type=_shard, metavar="N-of-M", help="share of the images for this job; default: all"),
     "shards": _path("--shards", "files of `cams`, or folders of `crf`", nargs="+"),
-    "size": _flag("--size", type=int, nargs=2, default=[512, 512], metavar=("HEIGHT", "WIDTH"), help="input size"),
+    "size": _flag("--size", type=_SIDE, nargs=2, default=[512, 512], metavar=("HEIGHT", "WIDTH"), help="input size"),
     "source": _flag("--config", dest="source", default="config.yaml", help="YAML file"),
     "spec": _flag("--table", dest="spec", type=_table_spec, required=True, help="name, title, rows, legend as JSON"),
     "split": _flag("--split", required=True, help="split of the manifest"),
@@ -131,8 +159,8 @@ FLAGS: dict[str, Flag] = {
     "targets": _flag("targets", nargs="*", default=["all"], help="all, results, tables, figures, or names of tables"),
     "test_split": _flag("--split", default="test", help="split of the manifest"),
     "texts": _flag("--text", dest="texts", nargs="+", default=[], help="texts to look for"),
-    "threshold": _flag("--threshold", type=float, required=True, help="background threshold of the IoU that ranks"),
-    "threads": _flag("--threads", type=int, help="CPU threads or processes, instead of `run.threads`"),
+    "threshold": _flag("--threshold", type=_FRACTION, required=True, help="background threshold of the IoU that ranks"),
+    "threads": _flag("--threads", type=_FEW, help="CPU threads or processes, instead of `run.threads`"),
     "weights": _path("--weights", "safetensors file that `semples weights` wrote"),
     "what": _flag("what", nargs="?", choices=["check"], help="only report on the data set"),
     "words": _path("--words", "words.csv of learned prompts"),

@@ -200,9 +200,13 @@ def _without_nan(value: object) -> object:
     return None if value != value else value
 
 
-def read_json(path: Path, made_by: str) -> dict:
-    """Return the JSON object in a file that the command `made_by` writes."""
-    return _json_objects(path, made_by, lambda text: [text])[0]
+def read_json(path: Path, made_by: str, *keys: str) -> dict:
+    """Return the JSON object, with these `keys`, in a file that the command `made_by` writes."""
+    value = _json_objects(path, made_by, lambda text: [text])[0]
+    if missing := [key for key in keys if key not in value]:
+        problem, remedy = f"JSON without {', '.join(missing)}", f"name a file that `semples {made_by}` wrote"
+        raise SemplesError(path, problem, f"what `semples {made_by}` wrote", remedy)
+    return value
 
 
 def read_json_lines(path: Path, made_by: str) -> list[dict]:

@@ -74,6 +74,9 @@ class CamWriter(AbstractContextManager["CamWriter"]):
 
     def add(self, image: str, score: np.ndarray, classes: np.ndarray, height: int, width: int) -> None:
         """Write the `ImageCams` of an image id as one compressed chunk with a checksum; `score` may be any float."""
+        if problem := _problem(score):
+            remedy = "train the generator with a lower learning rate"
+            raise SemplesError(f"CAMs of image {image!r}", problem, "finite scores in [0, 1]", remedy)
         group = self.file["images"].create_group(_key(image))
         _describe(group, NX_class="NXdata", signal="score", axes=[".", ".", "."])
         group.attrs.update({"classes": classes.astype(np.int64), "height": height, "width": width})
@@ -120,9 +123,9 @@ class CamFile(AbstractContextManager["CamFile"]):
         with self._clear_errors():
             return list(self.file["ids"].asstr()[:])
 
-    def read(self, image: str) -> ImageCams:
-        """Return the maps of one image; raise SemplesError if the file does not have it."""
-        key = _key(image)
+    def read(self, image: str, shape: tuple[int, int] | None = None) -> ImageCams:
+        """Return the maps of one image, which has the `shape` (height, width); raise SemplesError if there are none."""
+        key, where, remedy = _key(image), f"{self.path}, image {image!r}", "run `semples cams` again"
         with self._clear_errors():
             if key not in self.file["images"] and image not in self.ids:
                 expected = f"one of its {len(self.ids)} ids"
@@ -130,7 +133,15 @@ class CamFile(AbstractContextManager["CamFile"]):
             group = self.file["images"][key]
             score = group["score"][:]
             score = score / np.float32(UINT8_SCALE) if score.dtype == np.uint8 else score.astype(np.float32)
-            return ImageCams(score, group.attrs["classes"], int(group.attrs["height"]), int(group.attrs["width"]))
+            maps = ImageCams(score, group.attrs["classes"], int(group.attrs["height"]), int(group.attrs["width"]))
+        problem = _problem(score)
+        if len(maps.classes) != len(score) or not set(maps.classes.tolist()) <= set(range(len(self.class_names))):
+            problem = f"{len(score)} maps of the classes {maps.classes}, of {len(self.class_names)} classes"
+        elif shape and (maps.height, maps.width) != tuple(shape):
+            problem = "maps of {}x{} pixels, of an image of {}x{}".format(maps.width, maps.height, *shape[::-1])
+        if problem:
+            raise SemplesError(where, problem, "finite scores in [0, 1] that fit the manifest", remedy)
+        return maps
 
     def require_classes(self, names: tuple[str, ...]) -> None:
         """Raise SemplesError unless the file's classes are the manifest's."""
@@ -208,6 +219,13 @@ def cams_digest(path: Path) -> str:
     """Return the digest of an HDF5 file of CAMs, or of all arrays of a folder."""
     files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
     return digest([[file.name, sha256(file)] for file in files])
+
+
+def _problem(score: np.ndarray) -> str:
+    """Return what is wrong with the scores of an image, "" if they are finite and in [0, 1]."""
+    if not np.isfinite(score).all():
+        return "a score that is not finite"
+    return "" if score.min(initial=0) >= 0 and score.max(initial=0) <= 1 else f"scores {score.min()} to {score.max()}"
 
 
 def _key(image: str) -> str:

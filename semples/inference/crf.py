@@ -79,6 +79,7 @@ def _planes(score: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _scaled(planes: np.ndarray) -> np.ndarray:
+    planes[0, planes.sum(axis=0) == 0] = 1  # as in all masks, the background wins a tie
     return planes / planes.sum(axis=0, keepdims=True)
 
 

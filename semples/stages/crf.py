@@ -33,8 +33,11 @@ def run(
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
         ids = file.ids[shard_slice(shard, len(file.ids))]
-    photographs = images.table.set_index("id")["image"]
-    jobs = [(image, Path(photographs[image])) for image in ids]
+    rows = {row.id: row for row in images.table.itertuples()}
+    if unknown := [image for image in ids if image not in rows]:
+        problem, remedy = f"{len(unknown)} images such as {unknown[0]!r}", "name the manifest that they are of"
+        raise SemplesError(cams, problem, f"images of {manifest}", remedy)
+    jobs = [(image, Path(rows[image].image), rows[image].height, rows[image].width) for image in ids]
     used = settings.model_dump(include={"crf"}, mode="json")
     remove_leftovers(out)
     with atomic_path(out) as folder:
@@ -50,7 +53,7 @@ def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float
     if evaluation is None:
         require_masks(settings, masked_splits=set())
         return threshold.value if threshold.policy == "fixed" else label_free_threshold(settings, cams)
-    policies = read_json(evaluation, "evaluate")["policies"]
+    policies = read_json(evaluation, "evaluate", "policies", "curve")["policies"]
     if threshold.policy not in policies:
         expected = f"one of {', '.join(policies)}"
         raise SemplesError(evaluation, f"no threshold by {threshold.policy!r}", expected, "raise `evaluate.held_out`")
@@ -58,11 +61,11 @@ def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float
 
 
 def _write_pseudo_mask(
-    cams: Path, folder: Path, palette: np.ndarray, settings: Crf, threshold: float, job: tuple[str, Path]
+    cams: Path, folder: Path, palette: np.ndarray, settings: Crf, threshold: float, job: tuple[str, Path, int, int]
 ) -> None:
-    image, photograph = job
+    image, photograph, height, width = job
     with CamFile(cams) as file:
-        maps = file.read(image)
+        maps = file.read(image, (height, width))
     probability = label_probability(maps, photograph, settings, threshold)
     mask, path = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)], folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
         made_on = {key: file.provenance.get(key, "") for key in ("packages", "machine")}
         calibration, test, scores, boundary = _count(settings, file, images, thresholds)
     both = calibration + test
+    _require_pixels(manifest, split, both.histogram)
     curve = metrics.mean_iou(both.matrices())
     fixed = int(np.abs(thresholds - settings.crf.threshold.value).argmin())
     policies = {
@@ -35,7 +36,7 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
         "oracle": _summary(both, int(curve.argmax()), images),
         "label-free": _summary(both, otsu_index(scores, thresholds), images),
     }
-    if calibration.images and test.images:
+    if calibration.histogram.any() and test.histogram.any():
         best = int(metrics.mean_iou(calibration.matrices()).argmax())
         policies["held-out"] = _summary(test, best, images)
     ious = [[None if np.isnan(value) else value for value in row] for row in metrics.iou(both.matrices()).tolist()]
@@ -49,7 +50,7 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:
     """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png that the stage `kind` wrote."""
     images = _images(manifest, split)
-    record = read_json(masks / "provenance.json", kind)
+    record = read_json(masks / "provenance.json", kind, "packages")
     made_on = {key: record.get(key, "") for key in ("packages", "machine")}
     ids = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
     classes = len(images.classes)
@@ -63,6 +64,7 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
         boundary += metrics.boundary_counts(truth, prediction, classes)
         ignored += int(((prediction == IGNORE) & (truth != IGNORE)).sum())
         sums.add(row.id, {"all": np.stack([np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)])})
+    _require_pixels(manifest, split, total)
     low, high = metrics.confidence_interval(metrics.mean_iou_from_counts(*np.moveaxis(sums["all"], 1, 0)))
     result = metrics.summary(total, images.classes.names) | {"ignored": ignored, "interval": [low, high]}
     result["boundary_iou"] = float(metrics.mean_iou_from_counts(*boundary))
@@ -79,7 +81,7 @@ def _count(
     calibration, test = ThresholdCounts(thresholds, classes), ThresholdCounts(thresholds, classes)
     scores, boundary = np.zeros(len(thresholds), np.int64), np.zeros((3, classes + 1), np.int64)
     for row in _rows(images, set(file.ids)):
-        maps = file.read(row.id)
+        maps = file.read(row.id, (row.height, row.width))
         truth, score = read_mask(row.mask, (row.height, row.width)), maps.full_size()
         # the id alone decides, so that every variant and shard has the same share
         calibrates = crc32(f"held-out {row.id}".encode()) % _BUCKETS < settings.evaluate.held_out * _BUCKETS
@@ -106,8 +108,15 @@ def _images(manifest: Path, split: str) -> Manifest:
     return images
 
 
+def _require_pixels(manifest: Path, split: str, counts: np.ndarray) -> None:
+    if not counts.any():
+        problem = f"only void pixels in the masks of split {split!r}"
+        raise SemplesError(manifest, problem, "ground truth", "correct the masks, or name another split")
+
+
 def _rows(images: Manifest, ids: set[str]) -> Iterable[Any]:
     rows = [row for row in images.table.itertuples() if row.id in ids]
     if not rows:
         raise SemplesError("evaluate", "no image in common", "results of this split", "name the split they are of")
+    print(f"{len(rows)} of {len(images)} images with ground truth have results")
     return tqdm(rows, desc="evaluate", unit="image", mininterval=2)

@@ -1,9 +1,10 @@
 """Mask generators from settings and files: untrained, trained, a user's own; files of weights, also from elsewhere."""
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
+from traceback import extract_tb
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +15,8 @@ from semples.config.settings import Generator, Segment, Settings
 from semples.errors import SemplesError
 from semples.files import atomic_path, require, sha256
 from semples.models.generators import MaskGenerator, build_generator
+
+BROKEN = (OSError, EOFError, RuntimeError, AttributeError, LookupError, TypeError, ValueError)  # of a file of weights
 
 
 def weights_file(section: Generator | Segment, downloaded: Path | None) -> Path | None:
@@ -48,20 +51,25 @@ def own_code(settings: Settings) -> dict[str, str]:
 def bare_generator(settings: Generator, classes: int) -> MaskGenerator:
     """Return the generator that the settings name, a user's own too, with random weights."""
     if path := settings.own_file():
-        return _own_class(path, settings.name.rpartition(":")[2])(classes, **settings.options)
+        return _own_generator(path, settings.name.rpartition(":")[2], classes, settings.options)
     options = settings.model_dump(include={"drop_path", "fusion_pool", "fusion_reduction", "sharpness", "activation"})
     return build_generator(settings.name, classes, settings.backbone, **options)
 
 
-def _own_class(path: Path, name: str) -> Callable[..., MaskGenerator]:
-    """Return the class `name` of a user's Python file."""
+def _own_generator(path: Path, name: str, classes: int, options: dict[str, Any]) -> MaskGenerator:
+    """Return the generator of the class `name` of a user's Python file."""
+    problem = "no such file"
+    try:
+        if path.exists():
+            own = run_path(str(path)).get(name)
+            if isinstance(own, type) and issubclass(own, MaskGenerator):
+                return own(classes, **options)
+            problem = f"{name}: {own!r}"
+    except Exception as error:  # of a user's code
+        line = extract_tb(error.__traceback__)[-1]
+        problem = f"{type(error).__name__}: {error} ({Path(line.filename).name}, line {line.lineno})"
     expected, remedy = f"a Python file with a class {name}(MaskGenerator)", "correct the file, or `generator.name`"
-    if not path.exists():
-        raise SemplesError(path, "no such file", expected, remedy)
-    own = run_path(str(path)).get(name)
-    if not (isinstance(own, type) and issubclass(own, MaskGenerator)):
-        raise SemplesError(path, f"{name}: {own!r}", expected, remedy)
-    return own
+    raise SemplesError(path, problem, expected, remedy)
 
 
 def load_weights(generator: MaskGenerator, path: Path) -> None:
@@ -100,8 +108,8 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
         checkpoint = path.suffix != ".safetensors"
         tensors: dict = torch.load(path, map_location="cpu", weights_only=True) if checkpoint else load_file(path)
         tensors = tensors.get("model", tensors) if checkpoint else tensors
-        return {name: tensor.float() for name, tensor in tensors.items()}
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError, AttributeError, LookupError) as error:
+        return _finite({name: tensor.float() for name, tensor in tensors.items()}, path)
+    except (SafetensorError, pickle.UnpicklingError, *BROKEN) as error:
         raise SemplesError(path, f"no weights: {str(error).splitlines()[:1]}", expected, f"correct `{key}`") from error
 
 
@@ -109,15 +117,36 @@ def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None
     """Write the state of a module as safetensors; `metadata` is its provenance."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+        save_file(_finite(tensors, path), partial, metadata=metadata)
 
 
 def load_module(module: nn.Module, path: Path, made_by: str) -> str:
     """Load the state of a module strictly from a file of the command `made_by`; return the digest of the file."""
-    tensors = load_file(require(path, made_by))
+    tensors = read_tensors(path, made_by)
     _require_shapes(tensors, module.state_dict(), path, "give the weights of the model that the config names")
     module.load_state_dict(tensors)
     return sha256(path)
+
+
+def read_tensors(path: Path, made_by: str, *names: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file of the command `made_by`, which has these `names`, perhaps more."""
+    try:
+        tensors = _finite(load_file(require(path, made_by)), path)
+        problem = "" if tensors.keys() >= {*names} else f"tensors {sorted(tensors)}"
+    except (SafetensorError, OSError) as error:
+        problem = f"unreadable: {error}"
+    if problem:
+        raise SemplesError(path, problem, f"what `semples {made_by}` wrote", f"run `semples {made_by}` again")
+    return tensors
+
+
+def _finite(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, all of them finite: what a run that diverged left is neither written nor read."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            remedy = "train it with a lower learning rate, or with `precision: 32-true`"
+            raise SemplesError(path, f"{name}: a value that is not finite", "finite weights", remedy)
+    return tensors
 
 
 def _require_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path, remedy: str) -> None:

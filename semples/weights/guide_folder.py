@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from semples.config.settings import Settings
 from semples.files import require, sha256
 from semples.models.guide import Guide, load_guide
+from semples.weights.generators import read_tensors
 
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
@@ -19,7 +19,7 @@ def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torc
     """
     weights = require(folder / MODEL_FILES[1], "guide")
     guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
-    texts = load_file(folder / "texts.safetensors")
+    texts = read_tensors(folder / "texts.safetensors", "guide", "texts", "words")
     set_centres(guide, texts)
     return guide, texts, sha256(weights)
 

@@ -66,6 +66,8 @@ def best_class(score: Scores, present: Present) -> tuple[Float[np.ndarray, "h w"
 def count_exceeded(values: Float[np.ndarray, " n"], thresholds: Thresholds) -> Int32[np.ndarray, " n"]:
     """Count the thresholds that each value in [0, 1] exceeds, exactly as `searchsorted` from the left, but faster."""
     # a table counts the thresholds below the value's cell of width 1/CELLS; the cell itself has one more at most
+    if np.diff(thresholds).min(initial=1) < 1 / CELLS:
+        raise ValueError(f"thresholds are nearer to each other than 1/{CELLS}")
     below = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="left").astype(np.int32)
     count = below[(values * CELLS).astype(np.int32)]
     return count + (values > np.append(thresholds, np.inf)[count])

@@ -52,7 +52,7 @@ def _learned(
         expected, remedy = "the generator of that stage, or CAMs", "give --generator, or a path in `cpl.start`"
         raise SemplesError("cpl.start", f"{cpl.start!r}, and no generator", expected, remedy)
     if generator is None:
-        cams = open_cams(Path(cpl.start), images)
+        cams = open_cams(Path(cpl.start), images, cpl.start_maps)
         origin = cams_digest(cams.path)
     else:
         frozen, origin = trained_generator(settings, len(images.classes), generator, "slm")

@@ -223,62 +223,97 @@ def test_an_index_names_its_shards_and_their_digests(tmp_path):
         assert (link.filename, link.path) == ("shards/0.h5", "/images/b%2F2")
 
 
-def another_methods(folder, **arrays) -> CamFolder:
+def another_methods(folder, labels="dog;owl", size=(3, 2), **arrays) -> tuple[CamFolder, Manifest]:
+    """Arrays of images of this size in four classes, and the images."""
     for name, score in arrays.items():
         np.save(folder / f"{name}.npy", score)
-    table = pd.DataFrame({"id": [*arrays, "z"], "labels": "dog;ox"})
-    return CamFolder(folder, Manifest(table, Classes(("cat", "dog", "ox", "elk"), ("",) * 4, ("",) * 4)))
+    rows = [{"id": name, "labels": labels, "width": size[0], "height": size[1]} for name in arrays]
+    names = ("cat", "dog", "owl", "ox")
+    images = Manifest(pd.DataFrame(rows), Classes(names, names, ("#ffffff",) * 4))
+    return CamFolder(folder, images), images
 
 
-def test_another_methods_maps_are_of_the_labels_or_of_all_classes(tmp_path):
+def test_another_methods_maps_are_of_the_labels_or_of_all_classes(tmp_path, capsys):
     some, every = np.arange(12).reshape(2, 2, 3) / 12, np.arange(24).reshape(4, 2, 3) / 24
-    cams = another_methods(tmp_path, some=some, every=every)
+    cams, images = another_methods(tmp_path, some=some)
     maps = cams.read("some")
     assert (maps.score.dtype, maps.classes.tolist(), maps.height, maps.width) == (np.float32, [1, 2], 2, 3)
     assert np.array_equal(maps.score, some.astype(np.float32))
+    assert isinstance(open_cams(tmp_path, images), CamFolder)
+    assert "1 arrays, a map for every label" in capsys.readouterr().out
+    cams, images = another_methods(tmp_path, every=9 * every - 3)
     assert cams.read("every").classes.tolist() == [0, 1, 2, 3]
+    open_cams(tmp_path, images)
+    text = capsys.readouterr().out
+    assert "every class,\nin the order cat, dog, owl, ox; values -3 to 5.625 are scaled" in text
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 3), (2, 3), (1, 2, 2, 3), (0, 2, 3)])
+@pytest.mark.parametrize("shape", [(3, 2, 3), (5, 2, 3), (2, 3), (1, 2, 2, 3), (0, 2, 3), (2, 0, 3)])
 def test_another_methods_maps_of_another_shape_are_refused(tmp_path, shape):
-    cams = another_methods(tmp_path, a=np.zeros(shape))
+    cams, _ = another_methods(tmp_path, a=np.zeros(shape))
     with pytest.raises(SemplesError) as error:
         cams.read("a")
     assert str(tmp_path / "a.npy") in str(error.value)
     assert str(shape) in str(error.value)
-    assert "2 present classes or all 4" in str(error.value)
+    assert "2 present classes or all 4, height, width), without background" in str(error.value)
+
+
+def test_what_may_be_background_and_labels_or_all_classes_needs_the_setting(tmp_path):
+    _, images = another_methods(tmp_path, "cat;dog;owl", a=np.ones((4, 2, 3)), b=np.ones((4, 2, 3)))
+    with pytest.raises(SemplesError, match=r"or of the background and the labels[\s\S]*`cpl.start_maps: all`"):
+        open_cams(tmp_path, images)
+    assert open_cams(tmp_path, images, "all").read("a").classes.tolist() == [0, 1, 2, 3]
+    _, images = another_methods(tmp_path, a=np.ones((4, 2, 3)), b=np.ones((2, 2, 3)))
+    with pytest.raises(SemplesError, match="arrays of all classes, and some of labels"):
+        open_cams(tmp_path, images)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((150, 200), True), ((38, 50), True), ((64, 64), True), ((40, 52), True), ((200, 150), False), ((20, 60), False)],
+)
+def test_another_methods_maps_have_the_shape_of_the_image_or_are_square(tmp_path, shape, fits):
+    _, images = another_methods(tmp_path, size=(200, 150), a=np.ones((2, *shape)))
+    if fits:
+        open_cams(tmp_path, images)
+    else:
+        with pytest.raises(SemplesError, match=f"a.npy\n  found:    maps of {shape[1]}x{shape[0]}\n"):
+            open_cams(tmp_path, images)
 
 
 def test_another_methods_pickles_and_broken_arrays_are_refused(tmp_path):
-    cams = another_methods(tmp_path, pickled=np.array([{"a": 1}], object), broken=np.zeros((2, 2, 2)))
+    spoiled, words = np.full((2, 2, 3), np.nan), np.full((2, 2, 3), "a")
+    pickled, broken = np.array([{"a": 1}], object), np.zeros((2, 2, 2))
+    cams, images = another_methods(tmp_path, pickled=pickled, broken=broken, nan=spoiled, words=words, z=broken)
     whole = (tmp_path / "broken.npy").read_bytes()
     (tmp_path / "broken.npy").write_bytes(whole[:-8])
-    for name in ("pickled", "broken"):
+    for name in ("pickled", "broken", "words"):
         with pytest.raises(SemplesError, match=rf"{name}.npy\n  found:    unreadable"):
             cams.read(name)
     (tmp_path / "broken.npy").write_bytes(b"")
-    with pytest.raises(SemplesError, match=r"broken.npy\n  found:    unreadable"):
-        cams.read("broken")
-    with pytest.raises(SemplesError, match=r"z.npy\n  found:    no such file"):
-        cams.read("z")
+    (tmp_path / "z.npy").unlink()
+    for name, problem in (("broken", "unreadable"), ("z", "no such file"), ("nan", "a value that is not finite")):
+        with pytest.raises(SemplesError, match=rf"{name}.npy\n  found:    {problem}"):
+            cams.read(name)
+    with pytest.raises(SemplesError, match="unreadable"):
+        open_cams(tmp_path, images)
 
 
 def test_cams_are_opened_as_what_they_are(tmp_path, miniature):
     images = read_manifest(miniature).split("val")
-    folder = tmp_path / "arrays"
-    folder.mkdir()
-    cams = open_cams(folder, images)
-    assert isinstance(cams, CamFolder)
-    assert cams.classes == len(images.classes)
-    assert list(cams.labels) == images.table["id"].tolist()
-    assert [row.nonzero()[0].tolist() for row in images.label_matrix()] == [k.tolist() for k in cams.labels.values()]
-    with CamWriter(tmp_path / "cams.h5", images.classes.names, ["a"], "float16", MADE_FROM):
-        pass
+    ids, rows = images.table["id"].tolist(), images.label_matrix()
+    cams = CamFolder(tmp_path, images)
+    assert (cams.classes, list(cams.labels)) == (len(images.classes), ids)
+    assert [row.nonzero()[0].tolist() for row in rows] == [k.tolist() for k in cams.labels.values()]
+    for name, present in (("cams.h5", ids), ("few.h5", ids[1:])):
+        with CamWriter(tmp_path / name, images.classes.names, present, "float16", MADE_FROM):
+            pass
     with open_cams(tmp_path / "cams.h5", images) as file:
         assert isinstance(file, CamFile)
     write(tmp_path / "other.h5")
-    with pytest.raises(SemplesError, match=r"other.h5"):
-        open_cams(tmp_path / "other.h5", images)
+    for name, problem in (("other.h5", "classes"), ("few.h5", f"no maps of 1 images such as '{ids[0]}'")):
+        with pytest.raises(SemplesError, match=rf"{name}\n  found:    {problem}"):
+            open_cams(tmp_path / name, images)
 
 
 def test_the_digest_of_cams_covers_names_and_contents(tmp_path):

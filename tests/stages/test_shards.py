@@ -128,11 +128,11 @@ def test_margin_and_confidence(cams, odd_photos, tmp_path):
 
 
 def test_label_free_threshold_parts_two_heaps_and_needs_no_mask(capsys, odd_photos, tmp_path):
-    ids = list(read_manifest(odd_photos).table["id"])
+    table = read_manifest(odd_photos).table
     heaps = np.random.default_rng(0).normal([[0.1], [0.7]], 0.05, (2, 500)).clip(0, 1).reshape(1, 20, 50)
-    with CamWriter(tmp_path / "heaps.h5", ("dog", "cat"), ids, "float32", {"packages": "none"}) as writer:
-        for number, image in enumerate(ids):
-            writer.add(image, heaps, np.array([number % 2]), 40, 50)
+    with CamWriter(tmp_path / "heaps.h5", ("dog", "cat"), list(table["id"]), "float32", {"packages": "none"}) as writer:
+        for number, row in enumerate(table.itertuples()):
+            writer.add(row.id, heaps, np.array([number % 2]), row.height, row.width)
     assert 0.25 < label_free_threshold(Settings(), tmp_path / "heaps.h5") < 0.55
     policy = {"preset": "none", "threshold": {"policy": "label-free"}}
     flags = ("--manifest", odd_photos, "--cams", tmp_path / "heaps.h5", "--evaluation")

@@ -80,6 +80,8 @@ class Prompts(Training):
     """`learned`, or `manual`: the words of `manual` and `manual_by_class`, as in CLIMS."""
     start: Annotated[types.FilePath, types.path_or("slm", "classify")] = "slm"
     """Maps that show the backgrounds: of `slm`, `classify`, or CAMs of another method (path; docs/generators.md)."""
+    start_maps: Literal["auto", "all"] = "auto"
+    """CAMs of another method: `all` says that arrays hold every class, where they could hold background and labels."""
     length: types.Few = 30
     """Number of learned vectors in a prompt."""
     shared: bool = False

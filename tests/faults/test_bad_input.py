@@ -169,7 +169,7 @@ def test_no_class(capsys, out, odd_photos):
 def test_empty_guide_word(capsys, out, odd_photos):
     classes, settings = odd_photos.with_name("classes.csv"), {"guide": {"words": ["sea", " "]}}
     text = fails(capsys, out, settings, "guide", "--classes", classes, "--out", out)
-    assert "guide.words\n  found:    an empty name" in text
+    assert "`guide.words.1: ' '`" in text
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Mask generators from settings and files: untrained, trained, a user's own; files of weights, also from elsewhere."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from runpy import run_path
 from traceback import extract_tb
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -63,7 +64,7 @@ def _own_generator(path: Path, name: str, classes: int, options: dict[str, Any])
         if path.exists():
             own = run_path(str(path)).get(name)
             if isinstance(own, type) and issubclass(own, MaskGenerator):
-                return own(classes, **options)
+                return cast(Callable[..., MaskGenerator], own)(classes, **options)
             problem = f"{name}: {own!r}"
     except Exception as error:  # of a user's code
         line = extract_tb(error.__traceback__)[-1]

@@ -10,8 +10,9 @@ from semples.data.cam_file import CamFile
 from semples.data.images import IGNORE, write_image, write_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
+from semples.evaluation.evaluation_file import read_evaluation
 from semples.evaluation.thresholds import label_free_threshold
-from semples.files import atomic_path, read_json, remove_leftovers, sha256, write_json
+from semples.files import atomic_path, remove_leftovers, sha256, write_json
 from semples.inference.crf import label_probability
 from semples.planning.graph import require_masks
 from semples.provenance import machine, provenance
@@ -53,11 +54,11 @@ def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float
     if evaluation is None:
         require_masks(settings, masked_splits=set())
         return threshold.value if threshold.policy == "fixed" else label_free_threshold(settings, cams)
-    policies = read_json(evaluation, "evaluate", "policies", "curve")["policies"]
-    if threshold.policy not in policies:
-        expected = f"one of {', '.join(policies)}"
-        raise SemplesError(evaluation, f"no threshold by {threshold.policy!r}", expected, "raise `evaluate.held_out`")
-    return policies[threshold.policy]["threshold"]
+    policies = {name: result.threshold for name, result in read_evaluation(evaluation).policies.items()}
+    if (value := policies.get(threshold.policy)) is None:
+        problem, expected = f"no threshold by {threshold.policy!r}", f"an evaluation of CAMs: {', '.join(policies)}"
+        raise SemplesError(evaluation, problem, expected, "raise `evaluate.held_out`, or name another file")
+    return value
 
 
 def _write_pseudo_mask(

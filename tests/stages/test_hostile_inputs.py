@@ -95,8 +95,9 @@ def test_what_is_no_evaluation_is_one_clear_error(tmp_path, odd_photos, name):
     (tmp_path / "torn.json").write_text('{"policies": {')
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "deep.json").write_text("[" * 100_000)
-    (tmp_path / "masks.json").write_text('{"kind": "crf", "miou": 0.5}')
-    with pytest.raises(SemplesError, match="`semples evaluate`"):
+    masks = {"kind": "crf", "split": "val", "images": 3, "packages": "none", "miou": 0.5, "classes": {}}
+    (tmp_path / "masks.json").write_text(json.dumps(masks))
+    with pytest.raises(SemplesError, match=name):
         crf._threshold(Settings(), tmp_path / "maps.h5", tmp_path / name)
 
 

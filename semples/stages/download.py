@@ -24,7 +24,7 @@ def run(settings: Settings, out: Path) -> None:
         path, urls = out / archive.file, [*download.mirrors.get(archive.file, []), *archive.urls]
         if is_missing := not path.exists():
             fetch(urls, path, archive.digest, archive.size, download.attempts, reserve=archive.unpacked_size)
-        unpack(path, archive.folder, out)
+        unpack(path, archive.folder, out, limit=2 * archive.unpacked_size)
         if is_missing:  # an archive that somebody put there stays
             path.unlink()
         print(f"{archive.file}: {out / archive.folder}")

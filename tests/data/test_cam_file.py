@@ -1,6 +1,7 @@
 """The HDF5 file: round trip, equal bytes, and clear errors."""
 
 import hashlib
+from multiprocessing import get_context
 
 import h5py
 import numpy as np
@@ -107,6 +108,21 @@ def test_a_file_and_its_shards_are_closed(tmp_path):
         assert [shard.path for shard in file.shards] == paths
     assert not file.file
     assert not any(shard.file for shard in file.shards)
+
+
+def _sums(path):
+    with CamFile(path) as file:
+        return [float(file.read(image).score.sum()) for image in file.ids]
+
+
+def test_eight_processes_read_a_file_that_nobody_may_write(tmp_path):
+    write(tmp_path / "cams.h5")
+    (tmp_path / "cams.h5").chmod(0o444)
+    tmp_path.chmod(0o555)
+    with get_context("fork").Pool(8) as pool:
+        sums = pool.map(_sums, [tmp_path / "cams.h5"] * 24, chunksize=1)
+    tmp_path.chmod(0o755)
+    assert sums == [_sums(tmp_path / "cams.h5")] * 24
 
 
 def test_missing_id(tmp_path):

@@ -20,6 +20,7 @@ from semples.stages import download
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
 KEPT = len(CONTENT) // 4 // CHUNK * CHUNK  # bytes that arrive before a connection is dropped
+LIMIT = 50_000_000  # bytes that an archive may unpack to
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -174,8 +175,18 @@ def test_bytes_of_two_sources_are_joined_only_when_a_digest_tells(get, server):
 
 def test_leftovers_of_another_file_are_thrown_away(get, tmp_path):
     (tmp_path / "file.bin.part").write_bytes(b"x" * 1000)
-    (tmp_path / "file.bin.part.source").write_text('{"url": "elsewhere", "etag": ""}')
+    (tmp_path / "file.bin.part.source").write_text("elsewhere\n")
     assert get("good").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "note", [b"", b"{", b"\xff\xfe\x00", b"http://127.0.0.1/cut off", b'{"url": "old", "etag": ""}']
+)
+def test_a_note_of_the_source_that_a_crash_cut_off(get, tmp_path, note):
+    (tmp_path / "file.bin.part").write_bytes(b"x" * 1000)
+    (tmp_path / "file.bin.part.source").write_bytes(note)
+    assert get("good", digest=None, size=None).read_bytes() == CONTENT
+    assert [left.name for left in tmp_path.iterdir()] == ["file.bin"]
 
 
 def test_no_room_is_said_before_anything_is_written(get, tmp_path, monkeypatch):
@@ -215,7 +226,7 @@ def tar_of(path: Path, members: dict[str, bytes | tuple[bytes, str]]) -> Path:
 def test_an_archive_that_reaches_out_is_refused(tmp_path, name, content):
     archive = tar_of(tmp_path / "a.tgz", {"kit/good": b"good", name: content})
     with pytest.raises(SemplesError, match=r"a\.tgz\n  found:    .*(leads outside|link or a device)"):
-        unpack(archive, "kit", tmp_path / "root")
+        unpack(archive, "kit", tmp_path / "root", LIMIT)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [archive]
 
 
@@ -226,7 +237,7 @@ def test_a_zip_that_reaches_out_is_refused(tmp_path):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as pack:
             pack.writestr(entry, "/etc/passwd")
         with pytest.raises(SemplesError, match=r"leads outside|link or a device"):
-            unpack(tmp_path / "a.zip", "kit", tmp_path / "root")
+            unpack(tmp_path / "a.zip", "kit", tmp_path / "root", LIMIT)
         assert not list((tmp_path / "root").rglob("*"))
 
 
@@ -243,7 +254,7 @@ def test_a_broken_zip_leaves_nothing(tmp_path, damage):
         content[content.index(b"PK\x01\x02") + 8] |= 1
     archive.write_bytes(content)
     with pytest.raises(SemplesError, match=r"a\.zip\n  found:    unreadable"):
-        unpack(archive, "kit", tmp_path / "root")
+        unpack(archive, "kit", tmp_path / "root", LIMIT)
     assert not list((tmp_path / "root").rglob("*"))
 
 
@@ -254,7 +265,19 @@ def test_an_archive_larger_than_the_disk_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**10, 10**10, 9_000_000))
     for archive in (tmp_path / "a.zip", tmp_path / "a.tgz"):
         with pytest.raises(SemplesError, match=rf"0\.0 GB free(.|\n)*{archive.name}"):
-            unpack(archive, "kit", tmp_path / "root")
+            unpack(archive, "kit", tmp_path / "root", LIMIT)
+        assert not list((tmp_path / "root").rglob("*"))
+
+
+def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path):
+    zeros = {f"kit/{number}": bytes(1_000_000) for number in range(5)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as pack:
+        for name, content in zeros.items():
+            pack.writestr(name, content)
+    tar_of(tmp_path / "a.tgz", zeros)
+    for archive in (tmp_path / "a.zip", tmp_path / "a.tgz"):
+        with pytest.raises(SemplesError, match="more bytes than the published archive holds"):
+            unpack(archive, "kit", tmp_path / "root", 3_500_000)
         assert not list((tmp_path / "root").rglob("*"))
 
 
@@ -263,7 +286,7 @@ def test_a_broken_archive_leaves_nothing(tmp_path, damage):
     archive = tar_of(tmp_path / "a.tgz", {"kit/good": CONTENT, "kit/more": CONTENT})
     archive.write_bytes(archive.read_bytes()[:-1_000_000] if damage == "cut" else b"no archive")
     with pytest.raises(SemplesError, match=r"a\.tgz\n  found:    unreadable"):
-        unpack(archive, "kit", tmp_path / "root")
+        unpack(archive, "kit", tmp_path / "root", LIMIT)
     assert not list((tmp_path / "root").rglob("*"))
 
 

@@ -37,9 +37,11 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
 }
 
 
-def unpack(archive: Path, folder: str, root: Path) -> None:
+def unpack(archive: Path, folder: str, root: Path, limit: int) -> None:
     """Unpack `folder` of a .tar, .tgz or .zip to `root`/`folder`, which appears whole or not at all.
 
+    Args:
+        limit: Bytes of the folder; an archive with more is refused.
     Raises:
         SemplesError: The archive is damaged or unsafe, lacks the folder, or needs more disk space than is free.
     """
@@ -47,33 +49,42 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
     remedy = "delete it and download it again"
     with atomic_path(root / folder, mark=False) as partial:
         try:
-            extract(archive, folder, partial)
+            extract(archive, folder, partial, limit)
         except BROKEN as error:
             raise SemplesError(archive, f"unreadable: {error}", "a whole archive", remedy) from error
         if not partial.exists():
             raise SemplesError(archive, f"no folder {folder}", "the published archive", remedy)
 
 
-def _untar(archive: Path, folder: str, out: Path) -> None:
+def _untar(archive: Path, folder: str, out: Path, limit: int) -> None:
     with tarfile.open(archive, "r|*") as file:
         file.extraction_filter = getattr(tarfile, "data_filter", None)  # Python before 3.11.4 has none
         for member in tqdm(file, desc=archive.name, unit="file", mininterval=2):
             path = _path_in(folder, archive, member.name, member.isreg() or member.isdir())
             if path and member.isreg():
-                require_room(out.parent, member.size, archive.name)
+                limit = _remaining(limit, member.size, archive, out)
                 member.name = path
                 file.extract(member, out)
 
 
-def _unzip(archive: Path, folder: str, out: Path) -> None:
+def _unzip(archive: Path, folder: str, out: Path, limit: int) -> None:
     with zipfile.ZipFile(archive) as file:
         for member in tqdm(file.infolist(), desc=archive.name, unit="file", mininterval=2):
             plain = stat.S_IFMT(member.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
             path = _path_in(folder, archive, member.filename, plain)
             if path and not member.is_dir():
-                require_room(out.parent, member.file_size, archive.name)
+                limit = _remaining(limit, member.file_size, archive, out)
                 member.filename = path
                 file.extract(member, out)
+
+
+def _remaining(limit: int, size: int, archive: Path, out: Path) -> int:
+    """Return what a member of `size` bytes leaves of the limit; raise SemplesError if limit or disk are too small."""
+    if size > limit:
+        remedy = "do not use this archive; download the published one"
+        raise SemplesError(archive, "more bytes than the published archive holds", "no bomb", remedy)
+    require_room(out.parent, size, archive.name)
+    return limit - size
 
 
 def _path_in(folder: str, archive: Path, name: str, plain: bool) -> str | None:

@@ -5,7 +5,6 @@ same file are joined. The name itself appears once size and digest are right.
 """
 
 import hashlib
-import json
 import shutil
 import time
 from pathlib import Path
@@ -95,7 +94,7 @@ def _receive(url: str, part: Path, digest: str | None, size: int | None, reserve
         length = _content_length(response, present, size)
         name = part.name.removesuffix(".part")
         require_room(part.parent, length - present + reserve, f"{name} and its unpacked files")
-        source.write_text(json.dumps({"url": url, "etag": response.headers.get("ETag", "")}), encoding="utf-8")
+        source.write_text(f"{url}\n{response.headers.get('ETag', '')}", encoding="utf-8")
         bar = tqdm(desc=name, initial=present, total=length, unit="B", unit_scale=True, mininterval=2)
         with open(part, "ab" if present else "wb") as file, bar:
             for chunk in response.iter_content(CHUNK):
@@ -116,11 +115,11 @@ def _resume_headers(url: str, part: Path, source: Path, digest: str | None) -> t
     headers = {"Accept-Encoding": "identity", "User-Agent": "semples"}
     if not (part.exists() and source.exists()):
         return 0, headers
-    first, present = json.loads(source.read_text(encoding="utf-8")), part.stat().st_size
-    same = first["url"] == url and first["etag"].startswith('"')
+    address, _, etag = source.read_text(encoding="utf-8", errors="replace").partition("\n")
+    present, same = part.stat().st_size, address == url and etag.startswith('"')
     if not present or not (same or digest):
         return 0, headers
-    return present, headers | {"Range": f"bytes={present}-"} | ({"If-Range": first["etag"]} if same else {})
+    return present, headers | {"Range": f"bytes={present}-"} | ({"If-Range": etag} if same else {})
 
 
 def _content_length(response: requests.Response, present: int, size: int | None) -> int:

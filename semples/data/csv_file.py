@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,15 +25,20 @@ def write_csv(path: Path, frame: pd.DataFrame, float_format: str | None = None) 
         _replace(frame, _FORMULA, r"\1'").to_csv(partial, index=False, float_format=float_format)
 
 
-def read_csv(path: Path, made_by: str, texts: Iterable[str], numbers: Iterable[str] = ()) -> pd.DataFrame:
+def read_csv(
+    path: Path, made_by: str, texts: Iterable[str], numbers: Iterable[str] = (), **options: Any
+) -> pd.DataFrame:
     """Return the rows of a CSV that the command `made_by` writes; an empty cell is NaN, every other text is itself.
 
     Args:
         texts, numbers: Columns that it must have; it may have others.
+        options: Of pandas.read_csv.
     """
     columns = dict.fromkeys(texts, str) | dict.fromkeys(numbers, float)
     try:
-        frame = pd.read_csv(require(path, made_by), dtype=columns, keep_default_na=False, na_values=[""])
+        frame = pd.read_csv(
+            require(path, made_by), dtype=columns, keep_default_na=False, **{"na_values": [""]} | options
+        )
     except (ValueError, OSError) as error:
         raise SemplesError(
             path, f"unreadable: {error}", f"columns {list(columns)}", f"run `semples {made_by}`"

@@ -10,6 +10,7 @@
 `classes.csv` beside it has one row per class, in class order: name, text (the words in prompts) and colour (#rrggbb).
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from semples.data.images import IGNORE
 from semples.errors import SemplesError
 from semples.files import digest, require
 
+log = logging.getLogger(__name__)
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]
 
 
@@ -83,6 +85,14 @@ class Manifest:
         cells = [cell.split(";") for cell in self.table["labels"]]
         matrix = [[name in cell for name in self.classes.names] for cell in cells]
         return np.array(matrix, np.float32).reshape(len(self), len(self.classes))
+
+    def report_strays(self, masks: Path) -> None:
+        """Log the PNG files in a folder of masks that are of no image: leftovers of another manifest."""
+        ids = {*self.table["id"]}
+        names = {path.relative_to(masks).with_suffix("").as_posix() for path in masks.rglob("*.png")}
+        if strays := sorted(name for name in names - ids if name.removeprefix("confidence/") not in ids):
+            listed = ", ".join(strays[:5]) + ", ..." * (len(strays) > 5)
+            log.warning("%s: %d PNG of no image of the manifest, not read: %s", masks, len(strays), listed)
 
     def digest(self) -> str:
         """Return the digest of everything but the paths, so that a moved data set keeps it."""

@@ -37,6 +37,8 @@ def run(
     images, segment = job.images(), settings.segment
     if segment.labels == "truth":
         images, masks = images.with_masks(), None
+    if masks:
+        read_manifest(manifest).report_strays(masks)
     targets = _targets(images, masks, settings)
     torch.manual_seed(seed)
     network = Segmenter(segment.network, segment.encoder, len(images.classes), segment.decoder_channels)

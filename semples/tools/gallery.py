@@ -85,6 +85,8 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
         if rows["image"].isna().any():
             problem = f"no image {rows.index[rows['image'].isna()][0]!r}"
             raise SemplesError(manifest or file, problem, "the manifest of these CAMs", "correct --manifest")
+        if masks:
+            listed.report_strays(masks)
         gallery = Gallery(cams, listed, masks, threshold)
         ranks = {image: gallery.rank(image, row) for image, row in tqdm(rows.iterrows())}
         by_iou = any(score < UNKNOWN for score, _ in ranks.values())

@@ -8,9 +8,11 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import yaml
 from PIL import Image
@@ -114,7 +116,9 @@ def _provenance(config: Config, base: Path) -> Iterator[str]:
         path = Path(layout.path("cams", "cams", graph.output_of("cams", name), config.seeds[0]))
         if path.exists():
             with CamFile(path) as cams:
-                record = cams.provenance | {"settings": json.loads(cams.provenance["settings"])}
+                record: dict[str, Any] = dict(cams.provenance)
+            with suppress(KeyError, ValueError):  # a file of other software
+                record["settings"] = json.loads(record["settings"])
             title = f"{escape(name)} ({', '.join(sorted(stages_of(graph.settings[name], 'cams')))})"
             text = _yaml(record, sort_keys=True)
             yield f"<details><summary>{title}</summary><pre>{text}</pre></details>"

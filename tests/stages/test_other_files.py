@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from semples.cli import main
+from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.files import read_json, read_json_lines, write_json
-from semples.stages.figures import curves
+from semples.stages.figures import confusions, curves
 from semples.stages.tables import evaluations, formats, paper, results
 
 CLASSES = {name: {"iou": 0.5} for name in ("background", "dog", "=cat|<b>")}
@@ -187,3 +188,29 @@ def test_the_report_refuses_a_broken_picture(tmp_path, monkeypatch, capsys):
     path.write_bytes(path.read_bytes()[:60])
     assert main(["report"]) == 1
     assert "panel.png" in capsys.readouterr().err
+
+
+def test_masks_of_no_image_are_reported_and_a_missing_one_is_an_error(miniature, tmp_path, caplog, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(confusions, "_draw", lambda share, names, out: drawn.append(share))
+    rows = read_manifest(miniature).split("val").table
+    (tmp_path / "confidence").mkdir()
+    for row in rows.itertuples():
+        for folder in (tmp_path, tmp_path / "confidence"):
+            Image.open(row.mask).save(folder / f"{row.id}.png")
+    confusions.run(miniature, "val", tmp_path, tmp_path / "c.png")
+    assert not caplog.records
+    Image.open(rows["mask"].iloc[0]).save(tmp_path / "an.older.one.png")
+    confusions.run(miniature, "val", tmp_path, tmp_path / "c.png")
+    assert "1 PNG of no image of the manifest, not read: an.older.one" in caplog.text
+    assert np.array_equal(*drawn)
+    (tmp_path / f"{rows['id'].iloc[1]}.png").unlink()
+    with pytest.raises(SemplesError, match=f"1 masks fewer, '{rows['id'].iloc[1]}' among them"):
+        confusions.run(miniature, "val", tmp_path, tmp_path / "c.png")
+
+
+def test_a_truncated_benchmark_is_an_error_that_names_it(tmp_path, capsys):
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks/slm.tsv").write_text("s\th:m:s\tmax_r")
+    assert main(["tables", "cost", "--base", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "slm.tsv" in capsys.readouterr().err

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from semples.cli import main
 from semples.data.cam_file import CamWriter
-from semples.data.manifest import read_manifest
+from semples.data.manifest import Classes, read_manifest, write_manifest
 from semples.files import write_text
 
 CLASSES = ("dog", "cat")
@@ -147,3 +148,48 @@ def test_h5glance_lists_the_maps(cams):
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.search(r"score.*\(?1 ?[x×] ?40 ?[x×] ?50|score.*1, 40, 50", text), text
     assert "NXdata" in text
+
+
+HOSTILE = "\"><script>alert(1)</script>&'$x"
+
+
+@pytest.fixture
+def hostile(tmp_path) -> Path:
+    """CAMs of one image whose class, id and file have markup in their names; the mask is void everywhere."""
+    folder = tmp_path / "results" / "cams" / "v" / "seed0"
+    folder.mkdir(parents=True)
+    names = (HOSTILE, "mask", "photograph")
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "photo.png")
+    Image.fromarray(np.full((20, 30), 255, np.uint8)).save(tmp_path / "void.png")
+    table = pd.DataFrame([{"id": "<b>id", "image": "photo.png", "mask": "void.png", "split": "train"}])
+    table = table.assign(width=30, height=20, labels=";".join(names))
+    write_manifest(tmp_path / "manifest.csv", table, Classes(names, names, ("#010101", "#020202", "#030303")))
+    path = folder / "<i>cams.h5"
+    with CamWriter(path, names, ["<b>id"], "float16", {"packages": "<u>1", "settings": "[1"}) as file:
+        file.add("<b>id", np.full((3, 20, 30), 0.5), np.arange(3), 20, 30)
+    return path
+
+
+def test_names_with_markup_are_text_in_the_gallery(hostile, tmp_path):
+    assert (
+        main(["gallery", str(hostile), "--manifest", str(tmp_path / "manifest.csv"), "--out", str(tmp_path / "p.html")])
+        == 0
+    )
+    page = (tmp_path / "p.html").read_text()
+    tags = re.findall(r"<(\w+)", page)
+    assert tags.count("script") == 1  # its own
+    assert not {"b", "i", "u"} & set(tags)
+    assert page.count("<figure>") == 6  # photograph, truth, mask and a map of each class, whatever its name
+    assert "IoU" not in page.partition("<article")[2].partition("</article>")[0]  # nothing but void
+
+
+def test_settings_that_are_no_json_are_printed_as_they_are(hostile, capsys):
+    assert main(["inspect", str(hostile)]) == 0
+    assert "settings: [1" in capsys.readouterr().out
+
+
+def test_another_file_than_cams_is_one_clear_error(tmp_path, capsys):
+    (tmp_path / "cams.h5").write_text("{}")
+    for command in (["inspect"], ["gallery", "--out", str(tmp_path / "p.html"), "--manifest", str(tmp_path / "m.csv")]):
+        assert main([command[0], str(tmp_path / "cams.h5"), *command[1:]]) == 1
+        assert "Traceback" not in capsys.readouterr().err

@@ -16,13 +16,15 @@ _NUMBERS_UP_TO = 10  # classes whose cells have room for a number
 
 def run(manifest: Path, split: str, masks: Path, out: Path) -> None:
     """Draw the shares of each true class's pixels that the masks `masks`/<id>.png of a split assign to each class."""
-    images = read_manifest(manifest).split(split).with_masks()
+    everything = read_manifest(manifest)
+    everything.report_strays(masks)
+    images = everything.split(split).with_masks()
+    if missing := [image for image in images.table["id"] if not (masks / f"{image}.png").exists()]:
+        count = "no mask" if len(missing) == len(images) else f"{len(missing)} masks fewer, {missing[0]!r} among them,"
+        raise SemplesError(masks, f"{count} of split {split!r}", "a mask of every image", "name the split they are of")
     total = np.zeros((len(images.classes) + 1,) * 2, np.int64)
     for image, truth in zip(images.table["id"], images.table["mask"], strict=True):
-        if (mask := masks / f"{image}.png").exists():
-            total += confusion_matrix(read_mask(truth), read_mask(mask), len(images.classes))
-    if not total.any():
-        raise SemplesError(masks, f"no mask of split {split!r}", "masks of its images", "name the split they are of")
+        total += confusion_matrix(read_mask(truth), read_mask(masks / f"{image}.png"), len(images.classes))
     _draw(total / np.maximum(total.sum(axis=1, keepdims=True), 1), ("background", *images.classes.names), out)
 
 

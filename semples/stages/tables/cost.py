@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from semples.data.csv_file import write_csv
+from semples.data.csv_file import read_csv, write_csv
 from semples.errors import SemplesError
 from semples.files import MARKS, read_json_lines
 from semples.planning.layout import Layout
@@ -46,7 +46,8 @@ def run(base: Path, note: str, out: Path) -> None:
 
 
 def _stage(base: Path, stage: str, benchmarks: list[Path]) -> dict:
-    jobs = pd.concat([pd.read_csv(path, sep="\t", na_values="-") for path in benchmarks])
+    options = {"sep": "\t", "na_values": ["", "-", "NA"]}
+    jobs = pd.concat([read_csv(path, stage, (), ("s", "max_rss"), **options) for path in benchmarks])
     metrics = [row for path in (base / stage).glob("*/seed*/metrics.jsonl") for row in read_json_lines(path, stage)]
     memory = [row["peak_memory_mb"] for row in metrics if row.get("peak_memory_mb")]
     sizes = [path.stat().st_size for path in (base / stage).rglob("*") if path.is_file() and path.name != MARKS]

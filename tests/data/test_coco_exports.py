@@ -114,12 +114,15 @@ def test_an_object_without_outline_gives_a_label_and_no_mask(read, outline, caps
         ("annotations", {"segmentation": {"counts": [-100, 868], "size": [24, 32]}}, "run lengths"),
         ("annotations", {"segmentation": {"size": [24, 32]}}, "no 'counts'"),
         ("annotations", {"segmentation": {"counts": "nonsense", "size": [24, 32]}}, "run lengths"),
+        ("annotations", {"segmentation": [[1e308, 1e309, 1, 1, 2, 2]]}, "no JSON"),
         ("annotations", {"iscrowd": "perhaps"}, "iscrowd 'perhaps'"),
         ("annotations", {"image_id": None}, "unknown image"),
         ("annotations", {"category_id": ...}, "no 'category_id'"),
         ("images", {"file_name": ...}, "no 'file_name'"),
         ("images", {"id": 1}, "two images of the id 1"),
         ("images", {"file_name": "b.jpg"}, r"two images of the file_name b\.jpg"),
+        ("images", {"file_name": "a" * 300}, r"no such file|unreadable"),
+        ("images", {"width": 1e400}, "no JSON"),
         ("images", {"width": "wide"}, "wide"),
         ("images", {"width": 10**6, "height": 10**6}, r"a\.jpg\n  found:    32x24 pixels"),
         ("categories", {"name": "fox"}, "a category twice"),
@@ -215,6 +218,26 @@ def test_files_of_one_name_in_two_folders(tmp_path):
     table = made(tmp_path / "root", tmp_path / "out", val="train").table
     assert table["id"].tolist() == ["a/0", "b/0"]
     assert [np.unique(read_mask(mask)).max() for mask in table["mask"]] == [1, 2]
+
+
+def test_background_is_no_class(tmp_path):
+    categories = [{"id": 0, "name": "_Background_"}, *CATEGORIES]
+    photographs(tmp_path / "root/train2014", ["a.jpg", "b.jpg"])
+    value = instances(["a.jpg", "b.jpg"])
+    value["annotations"].append({"id": 7, "image_id": 0, "category_id": 0, "segmentation": [[5, 5, 9, 5, 9, 9, 5, 9]]})
+    write(tmp_path / "root/annotations/instances_train2014.json", value | {"categories": categories})
+    images = made(tmp_path / "root", tmp_path / "out", val="train")
+    assert images.classes.names == ("owl", "fox")
+    assert images.table["labels"].tolist() == ["owl", "fox"]
+    assert (read_mask(images.table["mask"][0]) == 1).sum() == PIXELS - 16
+
+
+def test_fractions_for_pixels_are_refused(tmp_path):
+    photographs(tmp_path / "root/train2014", ["a.jpg"])
+    outline = [[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]]
+    write(tmp_path / "root/annotations/instances_train2014.json", instances(["a.jpg"], segmentation=outline))
+    with pytest.raises(SemplesError, match=r"coordinates up to 0\.9 alone"):
+        made(tmp_path / "root", tmp_path / "out", val="train")
 
 
 def test_boxes_alone_are_refused_with_another_way(tmp_path):

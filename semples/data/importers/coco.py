@@ -10,6 +10,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
+from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ Size = tuple[int, int]  # width, height in pixels
 PATTERNS = ("annotations/instances_*.json", "*/_annotations.coco.json", "result.json", "annotations/*.json", "*.json")
 OTHER = re.compile("captions|keypoints|stuff|panoptic|image_info")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+BACKGROUND = re.compile("[_ ]*(background|bg)[_ ]*", re.IGNORECASE)
 FLAGS = {"none": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
@@ -84,7 +86,7 @@ def table(
     """Return the manifest's rows in the order of the photos; a width and height of 0 are not known."""
     rows = []
     for (key, photo), mask in zip(photos.items(), masks, strict=True):
-        values, size = sorted({region.value for region in regions.get(key, ())}), photo.size or (0, 0)
+        values, size = sorted({region.value for region in regions.get(key, ())} - {0}), photo.size or (0, 0)
         labels = ";".join(classes.names[value - 1] for value in values)
         rows.append(dict(zip(COLUMNS, (photo.id, str(photo.file), mask, split, *size, labels), strict=True)))
     return rows
@@ -99,7 +101,8 @@ def annotation_files(root: Path) -> dict[str, Path]:
         words = re.findall("[a-z]+", f"{path.stem} {path.parent.name if path.parent != root else ''}".lower())
         files.setdefault(next((SPLITS[word] for word in words if word in SPLITS), ""), path)
     if not files:
-        expected, remedy = "a COCO folder (annotations, train2014, val2014)", "set `data.root` to the folder of these"
+        expected = "those, */_annotations.coco.json (Roboflow) or result.json (Label Studio)"
+        remedy = "set `data.root` to the folder of these, or to the JSON"
         raise SemplesError(root, "no annotations/instances_train*.json", expected, remedy)
     if len(files) > 1:
         files.pop("", None)
@@ -110,33 +113,33 @@ def annotation_files(root: Path) -> dict[str, Path]:
 
 def read_classes(paths: list[Path]) -> tuple[Classes, dict[Path, dict[Id, int]]]:
     """Return the classes of the first file in the order of their ids, and per file the mask's value of each id."""
-    categories = {}
+    values: dict[str, int] = {}
+    ids: dict[Path, dict[Id, int]] = {}
     for path in paths:
         entries = _by_id(path, "categories", _category)
         groups = {group for _, _, group in entries}  # Roboflow lists the group of its classes as a category
-        categories[path] = {key: name for key, name, group in entries if not (group == "none" and name in groups)}
-        if not entries or len({*categories[path].values()}) < len(categories[path]):
-            problem = "a category twice" if entries else "no categories"
-            raise SemplesError(path, problem, "an instances JSON of COCO", "name the folder of instances_*.json")
-    names = tuple(categories[paths[0]].values())
-    value_of = {name: value for value, name in enumerate(names, start=1)}
-    ids = {
-        path: {key: value_of[name] for key, name in of.items() if name in value_of} for path, of in categories.items()
-    }
-    return Classes(names, names, class_colours(len(names))), ids
+        categories = {key: name for key, name, group in entries if not (group == "none" and name in groups)}
+        names = [name for name in categories.values() if not BACKGROUND.fullmatch(name)]
+        if not names or len(set(names)) < len(names):
+            problem = f"a category twice: {', '.join(names)}" if names else "no categories"
+            raise SemplesError(path, problem, "an instances JSON of COCO", "correct the categories")
+        values = values or {name: value for value, name in enumerate(names, start=1)}
+        known = dict.fromkeys(categories.values(), 0) | dict.fromkeys(names) | values
+        ids[path] = {key: value for key, name in categories.items() if (value := known[name]) is not None}
+    return Classes(tuple(values), tuple(values), class_colours(len(values))), ids
 
 
 def read_photos(path: Path, root: Path) -> dict[Id, Photo]:
     """Return the photos by COCO's image id, in the order of the ids; raise SemplesError if an id or a file repeats."""
     entries = _by_id(path, "images", _image)
-    keys, (folder, files) = [key for key, _, _ in entries], _located(path, root, [file for _, file, _ in entries])
-    for name, values in {"id": keys, "file_name": files}.items():
-        if repeated := [value for value, count in Counter(values).items() if count > 1]:
+    folder, files = _located(path, root, [file for _, file, _ in entries])
+    for name, names in {"id": [key for key, _, _ in entries], "file_name": files}.items():
+        if repeated := [value for value, count in Counter(names).items() if count > 1]:
             raise SemplesError(path, f"two images of the {name} {repeated[0]}", "one entry per image", "join the two")
-    sizes = (
-        size if min(size) > 0 else _file_size(folder / file) for (_, _, size), file in zip(entries, files, strict=True)
-    )
-    return dict(zip(keys, map(Photo, image_ids(files), (folder / file for file in files), sizes), strict=True))
+    photos = {}
+    for (key, _, size), file, image in zip(entries, files, image_ids(files), strict=True):
+        photos[key] = Photo(image, folder / file, size if min(size) > 0 else _file_size(folder / file))
+    return photos
 
 
 def read_regions(path: Path, photos: dict[Id, Photo], values: dict[Id, int], crowd: str) -> dict[Id, list[Region]]:
@@ -145,19 +148,22 @@ def read_regions(path: Path, photos: dict[Id, Photo], values: dict[Id, int], cro
     Raises:
         SemplesError: An annotation is of an unknown image or category, or its outline does not fit its image.
     """
-    regions: dict[Id, list[Region]] = defaultdict(list)
 
-    def read(entry: dict) -> None:
+    def read(entry: dict) -> tuple[Id, Region]:
         image, category = _id(entry["image_id"]), _id(entry["category_id"])
         is_crowd = FLAGS.get(str(entry.get("iscrowd", 0)).lower())
         if image not in photos or category not in values or is_crowd is None:
             raise ValueError(f"unknown image or category, or iscrowd {entry.get('iscrowd')!r}")
-        if not (is_crowd and crowd == "left_out"):
-            outline = _outline(entry.get("segmentation"), photos[image].size)
-            regions[image].append(Region(values[category], is_crowd, outline))
+        return image, Region(values[category], is_crowd, _outline(entry.get("segmentation"), photos[image].size))
 
-    for _ in _entries(path, "annotations", read):
-        pass
+    regions, largest = defaultdict(list), 0.0
+    for image, region in _entries(path, "annotations", read):
+        if not (region.crowd and crowd == "left_out"):
+            regions[image].append(region)
+            largest = max([largest, *(max(part) for part in region.outline or () if isinstance(part, array))])
+    if 0 < largest <= 1:
+        remedy = "multiply them by width and height"
+        raise SemplesError(path, f"coordinates up to {largest:g} alone", "coordinates in pixels", remedy)
     return regions
 
 
@@ -193,23 +199,16 @@ def _outline(segmentation: Any, size: Size | None) -> list[array] | list[int] | 
     if not segmentation or size is None:
         return None
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        runs = _runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
-        if (
-            tuple(segmentation.get("size") or size[::-1]) != size[::-1]
-            or sum(runs) != size[0] * size[1]
-            or min(runs) < 0
-        ):
-            raise ValueError(
-                f"run lengths of {sum(runs)} pixels, size {segmentation.get('size')}, for {size[1]}x{size[0]}"
-            )
+        counts, (width, height) = segmentation["counts"], size
+        runs, shape = _runs(counts) if isinstance(counts, str) else list(map(int, counts)), segmentation.get("size")
+        if list(shape or (height, width)) != [height, width] or sum(runs) != width * height or min(runs) < 0:
+            raise ValueError(f"run lengths of {sum(runs)} pixels and size {shape}, expected {[height, width]}")
         return runs
     if isinstance(segmentation, str):
         raise ValueError("a segmentation of text")
-    if not isinstance(segmentation[0], list) or (
-        len(segmentation) > 2 and all(len(part) == 2 for part in segmentation)
-    ):
-        segmentation = [segmentation]  # one polygon, flat or as a list of points
+    is_flat = not isinstance(segmentation[0], list)
+    if is_flat or (len(segmentation) > 2 and all(len(point) == 2 for point in segmentation)):
+        segmentation = [segmentation]
     # arrays take an eighth of the memory of lists: COCO has 27 million coordinates
     polygons = [array("d", np.asarray(polygon, float).ravel()) for polygon in segmentation]
     if any(len(polygon) % 2 or not np.isfinite(polygon).all() for polygon in polygons):
@@ -232,17 +231,14 @@ def _runs(text: str) -> list[int]:
 
 def _located(path: Path, root: Path, files: list[str]) -> tuple[Path, list[Path]]:
     """Return the folder in which the first of the photographs lie, and their paths in it: as given, or their names."""
-    name = path.stem.removeprefix("instances_")
-    base = root if root.is_dir() else root.parent
+    name, base = path.stem.removeprefix("instances_"), root if root.is_dir() else root.parent
     folders = [base / name, base / "images" / name, path.parent, base / "images", base / "data", base]
     for paths in ([Path(file) for file in files], [Path(Path(file).name) for file in files]):
         for folder in folders:
-            if any((folder / file).is_file() for file in paths[:100]):
+            if any(isfile(folder / file) for file in paths[:100]):  # noqa: PTH113 (Path fails on long names)
                 return folder, paths
-    remedy = "complete the COCO folder"
-    raise SemplesError(
-        folders[0], "no photograph such as " + "".join(files[:1]), "the photographs of " + path.name, remedy
-    )
+    problem, expected = f"no photograph such as {''.join(files[:1])}", f"the photographs of {path.name}"
+    raise SemplesError(folders[0], problem, expected, "complete the COCO folder")
 
 
 def _file_size(path: Path) -> Size | None:
@@ -280,7 +276,7 @@ def _entries(path: Path, name: str, read: Callable[[dict], Any]) -> Iterator[Any
             for entry in ijson.items(file, f"{name}.item", use_float=True, buf_size=1 << 20):
                 try:
                     yield read(entry)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
                     shown = str(entry | {"segmentation": "..."} if isinstance(entry, dict) else entry)[:200]
                     problem = f"{name}: {shown}: {'no ' if isinstance(error, KeyError) else ''}{error}"
                     raise SemplesError(path, problem, expected, "correct the entry") from error

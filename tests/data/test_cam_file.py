@@ -101,6 +101,19 @@ def test_full_size_is_bilinear():
     assert maps.full_size().tolist() == [[[0, 0.25, 0.75, 1]] * 2, [[1, 1, 1, 1]] * 2]
 
 
+def test_large_datasets_are_one_chunk_without_times(tmp_path):
+    ids = [f"image {number}" for number in range(5000)]
+    with CamWriter(tmp_path / "cams.h5", ("cat",), ids, "float32", MADE_FROM) as writer:
+        writer.add(ids[0], np.random.default_rng(0).random((2, 300, 400)), np.arange(2), 300, 400)
+    assert not writer.file
+    with h5py.File(tmp_path / "cams.h5") as file:
+        assert file["ids"].chunks == (5000,)
+        assert file["images/image 0/score"].chunks == (2, 300, 400)
+        for name in ("ids", "images/image 0/score"):
+            assert not file[name].id.get_create_plist().get_obj_track_times()
+        assert list(file.attrs) == ["NX_class", "default", "format", "format_version"]  # by name, as h5py lists
+
+
 def test_a_file_and_its_shards_are_closed(tmp_path):
     paths, _ = write_shards(tmp_path)
     join_shards(paths, tmp_path / "cams.h5")
@@ -127,24 +140,31 @@ def test_eight_processes_read_a_file_that_nobody_may_write(tmp_path):
 
 def test_missing_id(tmp_path):
     write(tmp_path / "cams.h5")
-    with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError, match="no image 'z'"):
+    with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError) as error:
         file.read("z")
+    texts = ("no image 'z'", "one of its 3 ids", "run `semples cams` on this split")
+    assert error.value.args == (tmp_path / "cams.h5", *texts)
 
 
 def test_wrong_version(tmp_path):
     write(tmp_path / "cams.h5")
     with h5py.File(tmp_path / "cams.h5", "r+") as file:
         file.attrs["format_version"] = 2
-    with pytest.raises(SemplesError, match="version 2"):
+    with pytest.raises(SemplesError) as error:
         CamFile(tmp_path / "cams.h5")
+    texts = ("format 'semples.cams' version 2", "'semples.cams' version 1", "run `semples cams` again")
+    assert error.value.args == (tmp_path / "cams.h5", *texts)
+    with h5py.File(tmp_path / "cams.h5", "r+"):  # closed, though the error is still at hand
+        pass
 
 
 def test_truncated_and_flipped_files(tmp_path):
     write(tmp_path / "cams.h5", "float32")
     whole = (tmp_path / "cams.h5").read_bytes()
     (tmp_path / "short.h5").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SemplesError, match="unreadable"):
+    with pytest.raises(SemplesError, match="unreadable") as error:
         CamFile(tmp_path / "short.h5")
+    assert error.value.args[2:] == ("a whole HDF5 file", "delete it and run `semples cams` again")
     with h5py.File(tmp_path / "cams.h5") as file:
         offset = file["images/b%2F2/score"].id.get_chunk_info(0).byte_offset
     flipped = bytearray(whole)
@@ -156,8 +176,10 @@ def test_truncated_and_flipped_files(tmp_path):
 
 def test_class_mismatch(tmp_path):
     write(tmp_path / "cams.h5")
-    with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError, match="classes"):
+    with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError) as error:
         file.require_classes(("cat", "dog"))
+    texts = ("classes ('cat', 'dog', 'ox')", "the manifest's ('cat', 'dog')", "run `semples cams` again")
+    assert error.value.args == (tmp_path / "cams.h5", *texts)
 
 
 def contents(path):
@@ -222,8 +244,10 @@ def test_a_missing_shard_and_a_shard_of_another_run(tmp_path):
     join_shards(paths, tmp_path / "cams.h5")
     with CamWriter(paths[1], ("cat", "dog"), ["ü 1%"], "float16", MADE_FROM | {"weights": "other"}) as writer:
         writer.add("ü 1%", np.ones((1, 4, 4)), np.arange(1), 4, 4)
-    with pytest.raises(SemplesError, match=r"1.h5\n  found:    a shard of another run"):
+    with pytest.raises(SemplesError) as error:
         CamFile(tmp_path / "cams.h5")
+    expected, remedy = "a shard of the run that wrote cams.h5", "run `semples cams` again for all shards"
+    assert error.value.args == (paths[1], "a shard of another run", expected, remedy)
     paths[1].unlink()
     with pytest.raises(SemplesError, match=r"1.h5\n  found:    no such file"):
         CamFile(tmp_path / "cams.h5")
@@ -237,6 +261,76 @@ def test_an_index_names_its_shards_and_their_digests(tmp_path):
         assert rows == [[f"shards/{path.name}", hashlib.sha256(path.read_bytes()).hexdigest()] for path in paths]
         link = file["images"].get("b%2F2", getlink=True)
         assert (link.filename, link.path) == ("shards/0.h5", "/images/b%2F2")
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (np.nan, "a score that is not finite"),
+        (np.inf, "a score that is not finite"),
+        (1.5, "scores 0.25 to 1.5"),
+        (-0.5, "scores -0.5 to 0.25"),
+    ],
+)
+def test_scores_outside_zero_to_one_are_neither_written_nor_read(tmp_path, value, problem):
+    score = np.array([[[0.25, value]]], np.float32)
+    with CamWriter(tmp_path / "cams.h5", ("cat", "dog"), ["a", "b"], "float32", MADE_FROM) as writer:
+        writer.add("a", np.array([[[0.0, 1.0]]], np.float32), np.array([1]), 3, 4)
+        with pytest.raises(SemplesError) as error:
+            writer.add("b", score, np.array([0]), 3, 4)
+        remedy = "train the generator with a lower learning rate"
+        assert error.value.args == ("CAMs of image 'b'", problem, "finite scores in [0, 1]", remedy)
+    with h5py.File(tmp_path / "cams.h5", "r+") as file:
+        file["images/a/score"][:] = score
+    with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError) as error:
+        file.read("a")
+    expected, remedy = "finite scores in [0, 1] that fit the manifest", "run `semples cams` again"
+    assert error.value.args == (f"{tmp_path / 'cams.h5'}, image 'a'", problem, expected, remedy)
+
+
+def test_maps_must_fit_the_classes_and_the_image(tmp_path):
+    with CamWriter(tmp_path / "cams.h5", ("cat", "dog"), ["fits", "more", "other"], "float32", MADE_FROM) as writer:
+        for image, classes in (("fits", [0, 1]), ("more", [0]), ("other", [0, 2])):
+            writer.add(image, np.ones((2, 1, 1), np.float32), np.array(classes), 3, 4)
+    with CamFile(tmp_path / "cams.h5") as file:
+        assert file.read("fits", (3, 4)).classes.tolist() == [0, 1]
+        for image, problem in (("more", r"2 maps of the classes \[0\]"), ("other", r"2 maps of the classes \[0 2\]")):
+            with pytest.raises(SemplesError, match=f"image '{image}'\n  found:    {problem}, of 2 classes\n"):
+                file.read(image)
+        with pytest.raises(SemplesError, match="found:    maps of 4x3 pixels, of an image of 3x4\n"):
+            file.read("fits", (4, 3))
+
+
+def test_an_image_that_its_shard_has_lost_is_damage_and_not_another_split(tmp_path):
+    paths, _ = write_shards(tmp_path)
+    join_shards(paths, tmp_path / "cams.h5")
+    with h5py.File(paths[0], "r+") as shard:
+        del shard["images/a"]
+    with CamFile(tmp_path / "cams.h5") as file, pytest.raises(SemplesError, match="unreadable"):
+        file.read("a")
+
+
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(SemplesError, match=r"make it with `semples cams`$"):
+        CamFile(tmp_path / "cams.h5")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_random_files_come_back_as_they_were(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    letters = np.array(list("aZ09 _-.,;'\"#ßλ日é&%/"))
+    for _ in range(10):
+        words = ["".join(rng.choice(letters, rng.integers(1, 9))).strip("./") or "x" for _ in range(30)]
+        ids, names = list(dict.fromkeys(words))[:8], words[8:11]
+        maps = [rng.random((rng.integers(1, 4), *rng.integers(1, 20, 2))).astype(np.float32) for _ in ids]
+        with CamWriter(tmp_path / "cams.h5", names, ids, dtype, MADE_FROM) as writer:
+            for image, score in zip(ids, maps):
+                writer.add(image, score, rng.permutation(3)[: len(score)], *rng.integers(1, 999, 2))
+        with CamFile(tmp_path / "cams.h5") as file:
+            assert (file.ids, list(file.class_names)) == (ids, names)
+            for image, score in zip(ids, maps):
+                error = {"uint8": 0.5001 / 255, "float16": 5e-4, "float32": 0}[dtype]
+                assert np.abs(file.read(image).score - score).max() <= error
 
 
 def another_methods(folder, labels="dog;owl", size=(3, 2), **arrays) -> tuple[CamFolder, Manifest]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semples.data.manifest import COLUMNS, Classes, Manifest, read_manifest, split_counts, write_manifest
+from semples.data.manifest import COLUMNS, Classes, Manifest, read_classes, read_manifest, split_counts, write_manifest
 from semples.errors import SemplesError
 
 CLASSES = Classes(("dog", "cat"), ("dog", "house cat"), ("#ff0000", "#00ff00"))
@@ -95,6 +95,9 @@ def test_numbers_and_words_of_cells_stay_text(tmp_path):
     assert images.classes.names == ("NA", "7")
     assert images.classes.texts == ("NA", "null")
     assert images.table["width"].tolist() == [10, 30, 5]
+    assert images.table["height"].tolist() == [20, 20, 5]
+    (tmp_path / "classes.csv").write_text("name,text,colour\n007,1.50,#000000\n")
+    assert read_classes(tmp_path / "classes.csv") == Classes(("007",), ("1.50",), ("#000000",))
 
 
 @pytest.mark.parametrize("name", ["/a", "../a", "a/../b", "a/.."])
@@ -192,3 +195,58 @@ def test_sample_is_drawn_by_seed(tmp_path):
     assert len(images.sample(2, 0)) == 2
     assert images.sample(2, 0).table.equals(images.sample(2, 0).table)
     assert len(images.sample(9, 0)) == 3
+
+
+ERRORS = {
+    "id twice": ({"id": ["a", "b", "a"]}, CLASSES, "id 'a' twice", "unique ids", "rename one of the two"),
+    "id outside": (
+        {"id": ["a", "b/../c", "d"]},
+        CLASSES,
+        "id 'b/../c'",
+        "a name without '..' and leading '/'",
+        "change the id",
+    ),
+    "no class": (
+        {"labels": ""},
+        Classes((), (), ()),
+        "0 classes",
+        "1 to 254, the indices of a mask",
+        "correct the classes",
+    ),
+    "class twice": (
+        {"labels": ""},
+        Classes(("a", "a"), ("a", "b"), ("#000000",) * 2),
+        "a class twice",
+        "each class once",
+        "correct the classes file",
+    ),
+    "label": (
+        {"labels": ["dog", "dog;yak;wolf", "cow"]},
+        CLASSES,
+        "label 'wolf' on image 'b'",
+        "one of the 2 classes: dog, cat",
+        "correct the label, or add the class to the classes file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_names_what_is_wrong_what_is_right_and_the_remedy(tmp_path, name):
+    changes, classes, *texts = ERRORS[name]
+    with pytest.raises(SemplesError) as error:
+        write_manifest(tmp_path / "manifest.csv", table(**changes), classes)
+    assert error.value.args == (tmp_path / "manifest.csv", *texts)
+
+
+def test_missing_columns_and_splits_are_named_with_what_there_is(tmp_path):
+    with pytest.raises(SemplesError) as error:
+        write_manifest(tmp_path / "manifest.csv", table().drop(columns=["labels", "height", "mask"]), CLASSES)
+    texts = ("columns ['id', 'image', 'split', 'width']", "also ['height', 'labels', 'mask']", "add the columns")
+    assert error.value.args == (tmp_path / "manifest.csv", *texts)
+    with pytest.raises(SemplesError) as error:
+        Manifest(table(), CLASSES).split("test")
+    texts = ("no image", "one of ['train', 'train_aug', 'val']", "name another split in config.yaml")
+    assert error.value.args == ("split 'test'", *texts)
+    for path in (tmp_path / "manifest.csv", tmp_path / "classes.csv"):
+        with pytest.raises(SemplesError, match=r"make it with `semples data`$"):
+            (read_classes if path.stem == "classes" else read_manifest)(path)

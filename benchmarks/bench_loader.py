@@ -19,7 +19,7 @@ def rows(inputs: Inputs) -> list[Row]:
     transform = label_transform(**AUGMENT)
     file = DecodedFile(inputs.folder / "decoded", images)
     datasets = [
-        TrainingImages(len(images), decode, label_targets(images), transform)
+        TrainingImages(list(images.table["id"]), decode, label_targets(images), transform)
         for decode in (decoder(images, 0, None), file)
     ]
     loaders = [TrainingBatches(dataset, min(BATCH, len(images)), SEED, 0) for dataset in datasets]

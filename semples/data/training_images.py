@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from semples.data.decoded_cache import image_shapes, in_memory
 from semples.data.images import IGNORE, read_mask, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
+from semples.runtime.parallel import workers_that_fit
 from semples.runtime.seeds import seed_of, seeded
+
+READY_BATCHES = 3  # of a worker at a time: two ahead and the one in use
 
 
 def label_targets(images: Manifest, cams: CamFile | CamFolder | None = None) -> Callable[[int], dict[str, Tensor]]:
@@ -70,7 +74,7 @@ def _read_masks(paths: dict[str, list[str]], shapes: list[tuple[int, int]], inde
 class TrainingImages(Dataset):
     """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives."""
 
-    length: int
+    ids: Sequence[str]
     decode: Callable[[int], np.ndarray]
     """Gives image `index`, RGB uint8 (height, width, 3): data.decoded_cache.decoder."""
     targets: Callable[[int], dict[str, Tensor]]
@@ -81,11 +85,16 @@ class TrainingImages(Dataset):
     """Yield decoded images; call `augment_batch` after moving them."""
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.ids)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Return the item of an (index, seed) pair; the seed is that of its augmentation."""
-        index, seed = key
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any] | SemplesError:
+        """Return the item of an (index, augmentation seed) pair, or its error, which a worker cannot raise as it is."""
+        try:
+            return self._item(*key)
+        except SemplesError as error:
+            return error
+
+    def _item(self, index: int, seed: int) -> dict[str, Any]:
         image, targets = torch.from_numpy(self.decode(index)).permute(2, 0, 1), self.targets(index)
         if self.augment_on_device:
             return {"raw": image, "seed": seed, **targets}
@@ -138,8 +147,11 @@ class TrainingBatches:
 
     def __init__(self, dataset: TrainingImages, batch: int, seed: int, workers: int) -> None:
         self.dataset, self.sampler = dataset, EpochBatches(len(dataset), batch, seed)
+        if workers and isinstance(item := dataset[0, 0], dict):
+            size = batch * sum(value.nbytes for value in item.values() if isinstance(value, Tensor))
+            workers = workers_that_fit(workers, READY_BATCHES * size)
         options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
-        options |= {"worker_init_fn": _outlive_sigterm, "pin_memory": torch.cuda.is_available()}
+        options |= {"worker_init_fn": _outlive_signals, "pin_memory": torch.cuda.is_available()}
         self.loader = DataLoader(dataset, batch_sampler=self.sampler, collate_fn=_collate, **options)
 
     def __len__(self) -> int:
@@ -157,16 +169,33 @@ class TrainingBatches:
     def start(self, epoch: int, first: int = 0, device: torch.device | str = "cpu") -> Iterator[dict[str, Tensor]]:
         """Yield the batches of an epoch from batch `first` on, on the device."""
         self.sampler.epoch, self.sampler.first = epoch, first
-        for batch in self.loader:
-            yield self.dataset.augment_batch(move_data_to_device(batch, torch.device(device)))
+        try:
+            for batch in self.loader:
+                if isinstance(batch, SemplesError):
+                    raise batch
+                yield self.dataset.augment_batch(move_data_to_device(batch, torch.device(device)))
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            expected = "workers with enough memory and shared memory (/dev/shm)"
+            raise SemplesError("run.workers", str(error), expected, "lower `run.workers`; 0 needs none") from error
+
+    def ids(self, epoch: int, first: int, count: int) -> list[str]:
+        """Return the ids of the images in `count` batches, for all processes together, from batch `first` on."""
+        self.share(0, 1)
+        self.sampler.epoch, self.sampler.first = epoch, first
+        return [self.dataset.ids[index] for batch in islice(self.sampler, count) for index, _ in batch]
 
 
-def _outlive_sigterm(_worker: int) -> None:
-    """Ignore SIGTERM, which a scheduler sends to all processes: the loop saves first, and its workers end with it."""
+def _outlive_signals(_worker: int) -> None:
+    """Ignore signals that a scheduler or Ctrl-C sends to all processes: the loop saves, and its workers end with it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+def _collate(items: list[Any]) -> dict[str, Any] | SemplesError:
+    if errors := [item for item in items if isinstance(item, SemplesError)]:
+        return errors[0]
     columns: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
     for key in columns.keys() - {"raw", "seed"}:  # decoded images have sizes of their own
         columns[key] = (torch.cat if key == "pair_maps" else torch.stack)(columns[key])

@@ -7,6 +7,7 @@ remembered in the user's cache folder, so that the same seed gives the same byte
 
 import fcntl
 import hashlib
+import logging
 import os
 import platform
 import time
@@ -25,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from semples.errors import SemplesError
 
+log = logging.getLogger(__name__)
 LIBRARIES = ("onednn", "mkl")
 MKL_MARGIN = 1.03  # oneDNN must take this many times as long before MKL replaces it
 REPETITIONS = 12
@@ -45,20 +47,23 @@ def uses_onednn() -> bool:
 @cache
 def _remembered() -> str:
     """Return the library that the cache file names, or measure; a process that cannot write the file goes on alone."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home folder
+    try:
         path = _cache_file()
         if path.exists() and (library := path.read_text(encoding="utf-8").strip()) in LIBRARIES:
             return library
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # of several processes that start together, one measures
+            with suppress(OSError):  # of a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)  # of several processes that start together, one measures
             file.seek(0)
             if (library := file.read().strip()) not in LIBRARIES:
                 library = _faster_library()
                 file.truncate(0)
                 file.write(f"{library}\n")
             return library
-    return _faster_library()
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
+        log.warning("no cache folder (%s): SEMPLES_MATMUL fixes the library, else the last digits may change", error)
+        return _faster_library()
 
 
 def _cache_file() -> Path:

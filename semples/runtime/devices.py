@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Literal
 
 import torch
@@ -57,20 +57,28 @@ def sync_batch_norm(fabric: Fabric, task: nn.Module) -> nn.Module:
 
 @contextmanager
 def interruption(first: bool) -> Iterator[SimpleNamespace]:
-    """Yield a flag `asked` that SIGTERM sets within the block, so that the loop can save before it ends.
+    """Yield a namespace that SIGTERM and SIGINT set within the block, so that the loop can save before it ends.
 
-    Of several processes the first sets it and the others ignore the signal: they end with the first.
+    `asked` is the number of the signal, or 0. While the loop has set `between_steps` the signal raises SystemExit.
+    Of several processes the first heeds the signals and the others ignore them: they end with the first.
     """
-    stop = SimpleNamespace(asked=False)
+    stop = SimpleNamespace(asked=0, between_steps=False)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        again, stop.asked = stop.asked, number
+        if stop.between_steps and not again:
+            raise SystemExit(128 + number)
+        if again == number == signal.SIGINT and not stop.between_steps:
+            raise KeyboardInterrupt  # asked twice within one step, which may hang
+
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:
-        action = (lambda *_: vars(stop).update(asked=True)) if first else signal.SIG_IGN
-        before = signal.signal(signal.SIGTERM, action)
+    numbers = (signal.SIGTERM, signal.SIGINT) if in_main_thread else ()
+    before = {number: signal.signal(number, note if first else signal.SIG_IGN) for number in numbers}
     try:
         yield stop
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_with_parent() -> None:

@@ -5,7 +5,6 @@ as many GPUs are visible as are needed, a scheduler has assigned them, and none 
 """
 
 import fcntl
-import getpass
 import itertools
 import logging
 import os
@@ -35,7 +34,12 @@ def lease_gpus(device: str, count: int) -> None:
         return
     if len(gpus) < count:
         raise SemplesError("run.devices", f"{count}, and {len(gpus)} GPUs", "a GPU per device", "lower `run.devices`")
-    os.environ[VISIBLE] = ",".join(_lock_all(gpus, count))
+    try:
+        names = _lock_all(gpus, count)
+    except OSError as error:  # no folder, or a file system without locks
+        log.warning("no lock files (%s): jobs side by side may use the same GPU", error)
+        names = gpus[:count]
+    os.environ[VISIBLE] = ",".join(names)
     log.info("GPUs leased: %s", os.environ[VISIBLE])
 
 
@@ -53,7 +57,7 @@ def visible_gpus() -> list[str]:
 
 def _lock_all(gpus: list[str], count: int) -> list[str]:
     """Lock `count` of the GPUs; release all when fewer are free, so that two jobs never wait for each other's."""
-    folder = Path(tempfile.gettempdir()) / f"semples-cards-{getpass.getuser()}"
+    folder = Path(tempfile.gettempdir()) / f"semples-cards-{os.getuid()}"  # the user may have no name
     folder.mkdir(mode=0o700, exist_ok=True)
     for attempt in itertools.count():
         free: dict[str, TextIO] = {}

@@ -38,7 +38,7 @@ def run(
     images = read_manifest(manifest).split(split).with_labels().sample(settings.figures.images, settings.figures.seed)
     model, classes, _ = guide_folder.open_folder(guide, settings)
     banks = {"name of the class": classes["texts"]} if names else {}
-    banks |= {title: load_prompts(path).mean(dim=1) for title, path in prompts}  # classes, width
+    banks |= {title: load_prompts(path, len(images.classes)).mean(dim=1) for title, path in prompts}  # classes, width
     with torch.inference_mode():
         embeddings = [model.encode_text([settings.guide.template.format(text) for text in texts])] if texts else []
     rows, indices = [], images.label_matrix().argmax(axis=1)

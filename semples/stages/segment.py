@@ -46,7 +46,7 @@ def run(
         load_backbone(backbone_of(network.network.encoder), start, "segment.weights")
     transform, memory_gb = MaskTransform(segment.crop, segment.scale, segment.jitter), settings.run.cache_gb
     decode, read_targets = decoder(images, memory_gb, folder=None), mask_targets(images, memory_gb, *targets)
-    dataset = TrainingImages(len(images), decode, read_targets, transform)
+    dataset = TrainingImages(list(images.table["id"]), decode, read_targets, transform)
     origins = [require(masks / "provenance.json", "crf")] if masks else map(Path, targets[0])
     digests = [sha256(path) for path in origins]  # a training on other masks does not resume this checkpoint
     inputs = {"manifest": images.digest(), "masks": digests[0] if masks else digest(digests), **weights_digest(start)}

@@ -17,7 +17,7 @@ from semples.files import atomic_path, digest, require
 from semples.models.losses import balancing_weights
 from semples.provenance import machine, provenance
 from semples.training import loop
-from semples.training.checkpoint import BEST, LAST
+from semples.training.checkpoint import BEST, DAMAGED, LAST, PREVIOUS
 from semples.weights.generators import own_code, save_module
 
 
@@ -38,7 +38,7 @@ class LearningJob:
 
     def finish(self) -> None:
         """Delete the checkpoints; call it when all outputs of the stage are written."""
-        for name in (LAST, BEST):
+        for name in (LAST, PREVIOUS, BEST, DAMAGED):
             (self.out / "checkpoints" / name).unlink(missing_ok=True)
 
     def images(self) -> Manifest:
@@ -60,7 +60,7 @@ class LearningJob:
         folder = Path(run.cache_folder) if run.cache_folder else None
         on_device = run.augment_on == "device" and cams is None  # maps are cropped with their image, as it is decoded
         decode = decoder(images, run.cache_gb, folder)
-        dataset = TrainingImages(len(images), decode, label_targets(images, cams), transform, on_device)
+        dataset = TrainingImages(list(images.table["id"]), decode, label_targets(images, cams), transform, on_device)
         return TrainingBatches(dataset, self.training.batch, self.seed, run.workers)
 
 
@@ -78,10 +78,13 @@ def learn(
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
-    plan = {"schedule": loop.cosine, **run.model_dump(include={"device", "devices", "compile"}), **plan}
-    plan |= {"epochs": job.training.epochs, "seed": job.seed, "precision": job.settings.precision}
+    names = ("device", "devices", "compile", "skipped_steps")
+    plan = {"schedule": loop.cosine, **{name: getattr(run, name) for name in names}, **plan}
+    plan |= {"stage": job.stage, "epochs": job.training.epochs, "seed": job.seed, "precision": job.settings.precision}
     folder = job.out / "checkpoints"  # no declared output: Snakemake leaves it after a failure
-    plan |= {"folder": folder, "fingerprint": digest(made_from)}
+    # settings that only evaluate may be mended after a failure, and another machine may go on
+    learned = {key: {k: v for k, v in used[key].items() if not k.startswith(("test_", "curve_"))} for key in used}
+    plan |= {"folder": folder, "fingerprint": digest({**made_from, "settings": learned})}
     made_from |= machine(run.threads, run.device)
     metrics = loop.fit(task, batches, optimizer, loop.TrainingPlan(**plan))
     save_module(task.get_submodule("learner"), job.out / "model.safetensors", made_from)

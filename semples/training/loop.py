@@ -1,6 +1,7 @@
 """The training loop of every stage that learns: device, precision, schedule, progress, metrics, checkpoint, resume.
 
-A stage gives it a task (semples.models.tasks) and the batches. Steps whose loss is not finite are skipped and counted.
+A stage gives it a task (semples.models.tasks) and the batches. Steps whose loss or gradients are not finite are skipped
+and counted; too many in a row end the training with an error.
 """
 
 import json
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
-from signal import SIGTERM
+from signal import Signals
 from types import SimpleNamespace
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -30,10 +32,11 @@ from semples.runtime.cpu import quick_steps
 from semples.runtime.devices import Precision, interruption, make_fabric, sync_batch_norm
 from semples.runtime.seeds import seed_of
 from semples.training.checkpoint import Checkpoint, Position
+from semples.weights.tensor_file import not_finite
 
 log = logging.getLogger(__name__)
-NOT_FINITE_LIMIT = 20
-CHECK_EVERY = 50
+END_STREAK = 3  # skipped steps at the very end of a run that are an error; no good one follows them
+CHECK_EVERY = 50  # batches, where the look at the device's counts is a wait
 SAVE_EVERY_S = 60
 
 
@@ -54,6 +57,8 @@ class TrainingPlan:
     ema: float = 0.0  # decay of a running average of the learner, which is then evaluated and kept; 0: none
     score: Callable[[], float] | None = None  # after every epoch; the learner ends as after the best, or else the last
     extra_metrics: Callable[[nn.Module], dict[str, float]] | None = None  # more numbers of the learner; select nothing
+    stage: str = "training"  # for messages
+    skipped_steps: int = 10  # in a row that end the training
 
 
 def cosine(share: float) -> float:
@@ -72,16 +77,17 @@ def warmed_up(schedule: Callable[[float], float], warmup: float) -> Callable[[fl
 
 
 def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: TrainingPlan) -> Path:
-    """Train `task.learner`; resume from the last checkpoint of the same fingerprint, and save one on SIGTERM.
+    """Train `task.learner`; resume from the last checkpoint of the same fingerprint.
 
+    Whatever ends the training between two steps, SIGTERM and Ctrl-C too, leaves a checkpoint.
     With `plan.devices` > 1 all processes but the first exit after the last epoch. The checkpoint stays.
     Args:
         task: Maps a batch to its losses by name, each (); `loss` is minimised.
-        optimizer: A fused one: it skips a step whose loss is not finite without a wait for the device.
+        optimizer: A fused one: it skips a step that is not finite without a wait for the device.
     Returns:
         Path of the metrics, one JSON line per epoch.
     Raises:
-        SemplesError: Too many losses are not finite, or a batch has fewer images than there are processes.
+        SemplesError: Losses, gradients or weights are not finite, or a batch has fewer images than processes.
     """
     if not optimizer.defaults.get("fused"):
         raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
@@ -90,7 +96,7 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     result, length = learner, len(batches)
     steps = plan.epochs * -(-length // plan.accumulate)
     schedule = LambdaLR(optimizer, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
-    parts = {"learner": learner, "optimizer": optimizer, "schedule": schedule}
+    parts = {"learner": learner, "optimizer": optimizer, "schedule": schedule, "scaler": fabric.strategy.precision}
     if plan.ema:
         average = AveragedModel(learner, fabric.device, multi_avg_fn=get_ema_multi_avg_fn(plan.ema), use_buffers=True)
         optimizer.register_step_post_hook(lambda *_: average.update_parameters(learner))
@@ -111,16 +117,26 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     bar = tqdm(total=end, initial=done, mininterval=2, unit="batch", disable=not first)
     with interruption(first) as stop, bar:
         run = _Run(fabric, wrapped_task, batches, wrapped_optimizer, schedule, plan, checkpoint, position, stop, bar)
-        while position.epoch < plan.epochs:
-            row = run.epoch()
-            if plan.score and first:
-                row["selection"] = plan.score()
-                checkpoint.keep_best(learner, position.epoch + 1, row["selection"])
-            if plan.extra_metrics and first:
-                row |= plan.extra_metrics(result)
-            checkpoint.add_line(json.dumps(row))
-            position.next_epoch()
-        checkpoint.save(position)  # the stage may fail at an output that it writes after the training
+        try:
+            while position.epoch < plan.epochs:
+                row = run.epoch()
+                last = position.epoch + 1 == plan.epochs
+                limit = min(plan.skipped_steps, END_STREAK, max(1, steps // 2)) if last else plan.skipped_steps
+                run.check(limit, result)
+                if plan.score and first:
+                    row["selection"] = plan.score()
+                    checkpoint.keep_best(learner, position.epoch + 1, row["selection"])
+                if plan.extra_metrics and first:
+                    row |= plan.extra_metrics(result)
+                line = {name: value if math.isfinite(value) else None for name, value in row.items()}
+                checkpoint.add_line(json.dumps(line))
+                position.next_epoch()
+            checkpoint.save(position)  # the stage may fail at an output that it writes after the training
+        except BaseException as error:
+            if stop.between_steps and checkpoint.save(position):
+                cause = Signals(stop.asked).name if stop.asked else type(error).__name__
+                log.info("%s: saved at step %d; run again to go on", cause, bar.n)
+            raise
     if not first:
         raise SystemExit(0)
     if result is not learner:
@@ -154,19 +170,23 @@ class _Run:
         stream = self.batches.start(position.epoch, position.step, self.fabric.device)
         while group := list(islice(stream, self.plan.accumulate)):
             self._step(group)
-            self.schedule.step()
-            images += sum(len(batch["image"]) for batch in group)
-            if position.step % CHECK_EVERY < len(group) or position.step == length:
-                self._check()
             self.bar.update(len(group))
-            self._save_in_time()
+            images += sum(len(batch["image"]) for batch in group)
+            if self.fabric.device.type == "cpu" or position.step % CHECK_EVERY < len(group):
+                self.check(self.plan.skipped_steps)
+            if self.stop.asked:
+                raise SystemExit(128 + self.stop.asked)
+            if time.monotonic() - self.saved > SAVE_EVERY_S:
+                self.checkpoint.save(position)
+                self.saved = time.monotonic()
         skipped = int(position.skipped)
+        taken = length - skipped
         cuda = torch.cuda.is_available()
         peak = torch.cuda.max_memory_allocated() / 1e6 if cuda else getrusage(RUSAGE_SELF).ru_maxrss / 1e3
         return {
             "epoch": position.epoch + 1,
             "step": (position.epoch + 1) * length,
-            **{name: (total / max(1, length - skipped)).item() for name, total in position.sums.items()},
+            **{name: (total / taken).item() if taken else math.nan for name, total in position.sums.items()},
             "lr": float(self.schedule.get_last_lr()[0]),
             "skipped": skipped,
             "images_per_s": images * self.fabric.world_size / (time.monotonic() - start),
@@ -174,38 +194,43 @@ class _Run:
         }
 
     def _step(self, group: list[dict[str, Tensor]]) -> None:
-        """Take one step of the mean loss of some batches; add their losses to the position, without a wait."""
-        fabric, position = self.fabric, self.position
+        """Take one step of the mean loss of some batches; move the position on, without a wait for the device."""
+        fabric, position, optimizer = self.fabric, self.position, self.optimizer.optimizer
+        self.stop.between_steps = False
         self.optimizer.zero_grad()
-        spoiled = torch.zeros((), device=fabric.device)
-        for number, batch in enumerate(group, start=1):
+        logged, spoiled = [], torch.zeros((), dtype=torch.bool, device=fabric.device)
+        for number, batch in enumerate(group):
             # what a network draws depends on the batch's position in the run alone, whatever was drawn before
-            torch.manual_seed(seed_of(self.plan.seed, position.epoch, position.step, fabric.global_rank))
-            with fabric.no_backward_sync(self.task, enabled=number < len(group)):
+            torch.manual_seed(seed_of(self.plan.seed, position.epoch, position.step + number, fabric.global_rank))
+            with fabric.no_backward_sync(self.task, enabled=number + 1 < len(group)):
                 with quick_steps(fabric.device):
                     losses = self.task(batch)
                 fabric.backward(losses["loss"] / len(group))
             values = {name: value.detach() for name, value in losses.items()}
             if fabric.world_size > 1:  # every process has its share of each mean
                 values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
-            finite = torch.isfinite(values["loss"])
-            spoiled += ~finite
-            position.add({name: torch.where(finite, value, 0) for name, value in values.items()}, ~finite)
-        # a fused optimiser skips the step by this number, and nobody waits to know
-        vars(self.optimizer.optimizer)["found_inf"] = (spoiled > 0).float()
+            spoiled |= ~torch.isfinite(values["loss"])
+            logged.append(values)
+        gradients = [p.grad for rows in optimizer.param_groups for p in rows["params"] if p.grad is not None]
+        spoiled |= ~torch.isfinite(get_total_norm(gradients))
+        vars(optimizer)["found_inf"] = spoiled.float()  # a fused optimiser skips the step by this, and nobody waits
         self.optimizer.step()
+        self.schedule.step()
+        position.add(logged, spoiled, self.plan.skipped_steps)
+        self.stop.between_steps = True
 
-    def _check(self) -> None:
-        if (skipped := int(self.position.skipped)) > NOT_FINITE_LIMIT:
-            problem = f"not finite in {skipped} steps of an epoch"
-            remedy = "lower the learning rate or use precision 32-true; the last good checkpoint is kept"
-            raise SemplesError("training loss", problem, "a finite loss", remedy)
-
-    def _save_in_time(self) -> None:
-        """Save now and then, and on SIGTERM, which ends the process."""
-        if self.stop.asked or time.monotonic() - self.saved > SAVE_EVERY_S:
-            self.checkpoint.save(self.position)
-            self.saved = time.monotonic()
-        if self.stop.asked:
-            log.info("SIGTERM: saved at step %d; run again to go on", self.bar.n)
-            raise SystemExit(128 + SIGTERM)
+    def check(self, limit: int, learner: nn.Module | None = None) -> None:
+        """Raise an error if the last `limit` steps were skipped, or if a weight of the `learner` is not finite."""
+        streak, plan, length = int(self.position.streak), self.plan, len(self.batches)
+        name = not_finite(learner.state_dict()) if learner else ""
+        if not self.fabric.is_global_zero or (streak < limit and not name):
+            return
+        steps = -(-length // plan.accumulate)  # of an epoch
+        done = self.position.epoch * steps + -(-self.position.step // plan.accumulate)
+        epoch, step = divmod(done - max(1, streak), steps)
+        where = f"{plan.stage}, epoch {epoch + 1}, step {epoch * steps + step + 1}"
+        rate = f"learning rate {self.schedule.get_last_lr()[0]:.3g}"
+        problem = f"weights {name} that are not finite" if name else f"{streak} steps in a row that are not finite"
+        ids = ", ".join(self.batches.ids(epoch, step * plan.accumulate, plan.accumulate))
+        remedy = f"lower the learning rate, use `precision: 32-true`, or look at the images of the step: {ids}"
+        raise SemplesError(f"{where}, {rate}", problem, "finite loss, gradients and weights", remedy)

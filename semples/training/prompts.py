@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from semples.config.settings import Prompts
 from semples.data.csv_file import write_csv
 from semples.data.manifest import Classes
-from semples.files import atomic_path, require
+from semples.errors import SemplesError
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank, word_cosines
+from semples.weights.tensor_file import read_tensors, save_tensors
 
 WORDS_LISTED = 10
 COLUMNS = ["class", "list", "rank", "word", "cosine", "lift"]
@@ -40,8 +40,7 @@ def write_prompts(
         vectors: Embeddings (words, width) of the `vocabulary`, L2-normalised.
         made_from: Provenance, the metadata of prompts.safetensors.
     """
-    with atomic_path(out / "prompts.safetensors") as partial:
-        save_file({"embeddings": embeddings}, partial, metadata=made_from)
+    save_tensors({"embeddings": embeddings}, out / "prompts.safetensors", made_from)
     mean = torch.nn.functional.normalize(embeddings.mean(dim=1), dim=-1)
     cosine, lift = word_cosines(mean, vectors)
     rows = [
@@ -53,6 +52,10 @@ def write_prompts(
     write_csv(out / "words.csv", pd.DataFrame(rows, columns=COLUMNS))
 
 
-def load_prompts(path: Path) -> Tensor:
-    """Return the prompt embeddings that cpl wrote: (classes, phrases, width), L2-normalised."""
-    return load_file(require(path, "cpl"))["embeddings"]
+def load_prompts(path: Path, classes: int) -> Tensor:
+    """Return the prompt embeddings of the classes that cpl wrote: (classes, phrases, width), L2-normalised."""
+    embeddings = read_tensors(path, "cpl", "embeddings")["embeddings"]
+    if len(embeddings) != classes:
+        remedy = "name the prompts.safetensors that cpl wrote for this data set"
+        raise SemplesError(path, f"{len(embeddings)} classes", f"prompts of {classes} classes", remedy)
+    return embeddings

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch.optim import AdamW
 
-from semples.files import sha256
 from semples.models.tasks import JointTask, MaskTask
 from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
 from semples.training.prompts import learned_embeddings, load_prompts, new_bank, write_prompts
 from semples.training.selection import epoch_score, training_images
 from semples.weights import guide_folder
 from semples.weights.generators import save_module, trained_generator
+from semples.weights.tensor_file import digest_tensors
 
 
 def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = None) -> None:
@@ -32,7 +32,8 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
     terms = stage.model_dump(include={"w_bg", "eps", "w_area", "w_class", "w_prompt", "logit_scale"})
     terms |= {"head_only": stage.trainable == "head", "class_weights": class_weights(stage.class_weights, learned_from)}
     if prompts:
-        terms["prompts"], inputs["prompts"] = load_prompts(prompts), sha256(prompts)
+        terms["prompts"] = load_prompts(prompts, len(images.classes))
+        inputs["prompts"] = digest_tensors({"embeddings": terms["prompts"]})
     if joint:
         torch.manual_seed(job.seed)
         bank = new_bank(cpl, len(images.classes), model)

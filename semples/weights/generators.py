@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from semples.config.settings import Generator, Segment, Settings
 from semples.errors import SemplesError
-from semples.files import atomic_path, require, sha256
+from semples.files import require, sha256
 from semples.models.generators import MaskGenerator, build_generator
+from semples.weights.tensor_file import digest_tensors, read_tensors, require_finite, save_tensors
 
 BROKEN = (OSError, EOFError, RuntimeError, AttributeError, LookupError, TypeError, ValueError)  # of a file of weights
 
@@ -109,45 +110,24 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
         checkpoint = path.suffix != ".safetensors"
         tensors: dict = torch.load(path, map_location="cpu", weights_only=True) if checkpoint else load_file(path)
         tensors = tensors.get("model", tensors) if checkpoint else tensors
-        return _finite({name: tensor.float() for name, tensor in tensors.items()}, path)
+        weights = {name: tensor.float() for name, tensor in tensors.items()}
     except (SafetensorError, pickle.UnpicklingError, *BROKEN) as error:
         raise SemplesError(path, f"no weights: {str(error).splitlines()[:1]}", expected, f"correct `{key}`") from error
+    require_finite(weights, path, f"name other weights in `{key}`")
+    return weights
 
 
 def save_module(module: nn.Module, path: Path, metadata: dict[str, str]) -> None:
     """Write the state of a module as safetensors; `metadata` is its provenance."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    with atomic_path(path) as partial:
-        save_file(_finite(tensors, path), partial, metadata=metadata)
+    save_tensors({name: value.detach().cpu() for name, value in module.state_dict().items()}, path, metadata)
 
 
 def load_module(module: nn.Module, path: Path, made_by: str) -> str:
-    """Load the state of a module strictly from a file of the command `made_by`; return the digest of the file."""
+    """Load the state of a module strictly from a file of the command `made_by`; return the digest of its tensors."""
     tensors = read_tensors(path, made_by)
     _require_shapes(tensors, module.state_dict(), path, "give the weights of the model that the config names")
     module.load_state_dict(tensors)
-    return sha256(path)
-
-
-def read_tensors(path: Path, made_by: str, *names: str) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file of the command `made_by`, which has these `names`, perhaps more."""
-    try:
-        tensors = _finite(load_file(require(path, made_by)), path)
-        problem = "" if tensors.keys() >= {*names} else f"tensors {sorted(tensors)}"
-    except (SafetensorError, OSError) as error:
-        problem = f"unreadable: {error}"
-    if problem:
-        raise SemplesError(path, problem, f"what `semples {made_by}` wrote", f"run `semples {made_by}` again")
-    return tensors
-
-
-def _finite(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file, all of them finite: what a run that diverged left is neither written nor read."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            remedy = "train it with a lower learning rate, or with `precision: 32-true`"
-            raise SemplesError(path, f"{name}: a value that is not finite", "finite weights", remedy)
-    return tensors
+    return digest_tensors(tensors)
 
 
 def _require_shapes(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path, remedy: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from semples.config.settings import Settings
 from semples.files import require, sha256
 from semples.models.guide import Guide, load_guide
-from semples.weights.generators import read_tensors
+from semples.weights.tensor_file import read_tensors, require_finite
 
 MODEL_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 
@@ -19,6 +19,7 @@ def open_folder(folder: Path, settings: Settings) -> tuple[Guide, dict[str, torc
     """
     weights = require(folder / MODEL_FILES[1], "guide")
     guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
+    require_finite(guide.clip.state_dict(), weights, "name another `guide.model`")
     texts = read_tensors(folder / "texts.safetensors", "guide", "texts", "words")
     set_centres(guide, texts)
     return guide, texts, sha256(weights)

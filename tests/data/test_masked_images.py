@@ -53,7 +53,9 @@ def test_confidence_is_cropped_with_its_mask(odd_photos, tmp_path):
         confidence.append(str(tmp_path / f"confidence {place}.png"))
         cv2.imwrite(confidence[-1], sure)
     targets = mask_targets(manifest, 1.0, list(manifest.table["mask"]), confidence)
-    data = TrainingImages(len(manifest), decoder(manifest, 1.0, None), targets, MaskTransform(24, (0.5, 2.0)))
+    data = TrainingImages(
+        list(manifest.table["id"]), decoder(manifest, 1.0, None), targets, MaskTransform(24, (0.5, 2.0))
+    )
     (batch,) = TrainingBatches(data, 3, seed=0, workers=0).start(0)
     inside, valid = (batch["mask"] > 0) & (batch["mask"] < 255), batch["mask"] < 255
     assert batch["confidence"].shape == batch["mask"].shape == (3, 24, 24)

@@ -21,7 +21,7 @@ from semples.errors import SemplesError
 
 def dataset_of(manifest: Manifest, transform, memory_gb: float = 1.0, folder=None, **options) -> TrainingImages:
     decode = decoder(manifest, memory_gb, folder)
-    return TrainingImages(len(manifest), decode, label_targets(manifest), transform, **options)
+    return TrainingImages(list(manifest.table["id"]), decode, label_targets(manifest), transform, **options)
 
 
 def batches(dataset: TrainingImages, workers: int = 0) -> list[dict]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from semples import files
 from semples.cli import main
@@ -294,8 +295,9 @@ def test_checkpoints_of_somebody_else_stay(tmp_path):
 
 def test_own_checkpoints_are_replaced_again_and_again(tmp_path):
     for epoch in range(3):
-        checkpoint = Checkpoint(tmp_path / "checkpoints", "fingerprint", {}, writes=True)
-        assert checkpoint.resume(3, 1).epoch == epoch
+        parts = {"learner": torch.nn.Linear(2, 1)}
+        checkpoint = Checkpoint(tmp_path / "checkpoints", "fingerprint", parts, writes=True)
+        assert checkpoint.resume().epoch == epoch
         checkpoint.add_line("{}")
         checkpoint.save(Position(epoch=epoch + 1))
 

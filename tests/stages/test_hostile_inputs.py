@@ -17,7 +17,8 @@ from semples.errors import SemplesError
 from semples.inference.crf import PRESETS, label_probability
 from semples.models.generators import build_generator
 from semples.stages import crf, evaluate
-from semples.weights.generators import bare_generator, load_module, load_weights, read_tensors, save_module
+from semples.weights.generators import bare_generator, load_module, load_weights, save_module
+from semples.weights.tensor_file import read_tensors
 
 MADE_FROM = {"packages": "none"}
 

@@ -47,7 +47,7 @@ def servers(monkeypatch, tmp_path) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def _random(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: torch.rand_like(value.float()).to(value.dtype) for name, value in model.state_dict().items()}
+    return {name: (0.1 * torch.rand_like(value.float())).to(value.dtype) for name, value in model.state_dict().items()}
 
 
 def _parameters(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,8 @@ from semples.weights.generators import load_module, save_module
 class Numbers(Dataset):
     """Inputs with noise, as augmentation draws it."""
 
+    ids = tuple(f"image {number}" for number in range(12))
+
     def __len__(self) -> int:
         return 12
 
@@ -32,12 +36,13 @@ class Numbers(Dataset):
 
 
 class Line(nn.Module):
-    """Fits the sum of the inputs; `fail_at` interrupts, `term_at` sends SIGTERM, `nan_at` spoils a step."""
+    """Fits the sum of the inputs; at numbers of steps it interrupts, sends SIGTERM, or spoils a step or the weights."""
 
-    def __init__(self, fail_at: int | None = None, nan_at: set[int] | None = None, term_at: int | None = None) -> None:
+    def __init__(self, *, fail_at=None, nan_at=(), term_at=None, infinite_at=None, spoils="loss") -> None:
         super().__init__()
         self.learner = nn.Linear(2, 1)
-        self.steps, self.fail_at, self.nan_at, self.term_at = 0, fail_at, nan_at or set(), term_at
+        self.steps, self.fail_at, self.nan_at, self.term_at = 0, fail_at, nan_at, term_at
+        self.infinite_at, self.spoils = infinite_at, spoils
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         self.steps += 1
@@ -46,14 +51,20 @@ class Line(nn.Module):
         if self.steps == self.term_at:
             os.kill(os.getpid(), signal.SIGTERM)
         loss = (self.learner(batch["image"]).squeeze(1) - batch["image"].sum(1)).pow(2).mean()
-        return {"loss": loss * float("nan") if self.steps in self.nan_at else loss}
+        if self.steps == self.infinite_at:
+            self.learner.weight.data.fill_(float("inf"))
+        if self.steps in self.nan_at:
+            zero = (self.learner.weight - self.learner.weight.detach()).sum()
+            loss = loss * float("nan") if self.spoils == "loss" else loss + zero.abs().sqrt()  # slope inf * 0 at 0
+        return {"loss": loss}
 
 
-def train(folder, epochs=4, fingerprint="same", **line) -> Line:
+def train(folder, epochs=4, fingerprint="same", batch=4, score=None, skipped_steps=10, **line) -> Line:
     torch.manual_seed(0)
     task = Line(**line)
-    batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
-    plan = TrainingPlan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint)
+    batches = TrainingBatches(Numbers(), batch, seed=0, workers=0)
+    plan = {"score": score, "skipped_steps": skipped_steps}
+    plan = TrainingPlan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint, **plan)
     fit(task, batches, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
     return task
 
@@ -105,11 +116,127 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
     assert torch.isfinite(task.learner.weight).all()
 
 
-def test_too_many_such_steps_stop_and_keep_the_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "NOT_FINITE_LIMIT", 1)
-    with pytest.raises(SemplesError, match="not finite in 2 steps"):
-        train(tmp_path, nan_at={5, 6})
-    assert (tmp_path / "last.ckpt").exists()
+@pytest.mark.parametrize("spoils", ["loss", "gradient"])
+@pytest.mark.parametrize("epoch", [1, 3, 12])
+def test_too_many_such_steps_in_a_row_stop_it_however_long_an_epoch_is(tmp_path, spoils, epoch):
+    spoiled = set(range(5, 30))
+    with pytest.raises(SemplesError) as error:
+        train(tmp_path, epochs=36 // epoch, batch=12 // epoch, skipped_steps=4, spoils=spoils, nan_at=spoiled)
+    place = f"training, epoch {-(-5 // epoch)}, step 5, learning rate 0.0"
+    assert place in str(error.value)
+    assert "4 steps in a row that are not finite" in str(error.value)
+    order = TrainingBatches(Numbers(), 12 // epoch, seed=0, workers=0).ids((5 - 1) // epoch, (5 - 1) % epoch, 1)
+    assert len(order) == 12 // epoch
+    assert str(error.value).endswith(", ".join(order))
+
+
+def test_skipped_steps_are_counted_over_a_resume(tmp_path):
+    with pytest.raises(SystemExit):
+        train(tmp_path, term_at=6, nan_at={5, 6}, skipped_steps=4)
+    with pytest.raises(SemplesError, match="4 steps in a row"):
+        train(tmp_path, nan_at={1, 2}, skipped_steps=4)
+
+
+def test_a_few_skipped_steps_with_good_ones_between_are_no_error(tmp_path):
+    train(tmp_path, nan_at={2, 3, 5, 6, 8, 9}, skipped_steps=3)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["skipped"] for row in rows] == [2, 2, 2, 0]
+
+
+def test_the_mean_over_no_step_is_null(tmp_path):
+    train(tmp_path, nan_at={4, 5, 6})
+    assert [loss is None for loss in losses(tmp_path)] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("epochs", "nan_at"), [(4, {10, 11, 12}), (1, {2, 3}), (1, {1, 2, 3})])
+def test_a_run_that_ends_in_skipped_steps_is_an_error(tmp_path, epochs, nan_at):
+    with pytest.raises(SemplesError, match="steps in a row that are not finite"):
+        train(tmp_path, epochs=epochs, nan_at=nan_at)
+
+
+def test_weights_that_are_not_finite_are_an_error_and_in_no_checkpoint(tmp_path):
+    with pytest.raises(SemplesError, match=r"epoch 3, step 9(.|\n)*weights weight that are not finite"):
+        train(tmp_path, infinite_at=9)
+    for name in ("last.ckpt", "previous.ckpt"):
+        assert torch.isfinite(torch.load(tmp_path / name)["learner"]["weight"]).all()
+
+
+def test_an_evaluation_that_is_not_finite_is_null_and_not_the_best(tmp_path):
+    scores = iter([float("nan"), 0.2, float("nan"), 0.1])
+    task = train(tmp_path, score=lambda: next(scores))
+    rows = [json.loads(line)["selection"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [None, 0.2, None, 0.1]
+    assert torch.load(tmp_path / "best.ckpt")["epoch"] == 2
+    assert torch.isfinite(task.learner.weight).all()
+
+
+def test_whatever_fails_after_the_steps_of_an_epoch_loses_none(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
+    caplog.set_level("INFO")
+    whole = train(tmp_path / "whole", score=lambda: 1.0)
+    for failing in (MemoryError, SemplesError("photo.jpg", "truncated", "a photograph", "replace it")):
+        with pytest.raises((MemoryError, SemplesError)):
+            train(tmp_path / "broken", score=partial(throw, failing))
+    resumed = train(tmp_path / "broken", score=lambda: 1.0)
+    assert "saved at step 3; run again to go on" in caplog.text
+    assert resumed.steps == 9
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert torch.equal(resumed.learner.weight, whole.learner.weight)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_an_evaluation_saves_and_ends_at_once(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
+    with pytest.raises(SystemExit, match=str(128 + number)):
+        train(tmp_path, score=lambda: os.kill(os.getpid(), number) or pytest.fail("it went on"))
+    assert train(tmp_path, score=lambda: 1.0).steps == 9
+
+
+def throw(error: Exception) -> float:
+    raise error
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text"])
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, damage, name):
+    whole = train(tmp_path / "whole", score=lambda: 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", fail_at=9, score=lambda: 1.0)
+    path = tmp_path / "broken" / name
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.load(path)["learner"]["weight"].numpy().tobytes())] ^= 1
+    damaged = {"truncated": content[:-100], "flipped": content, "empty": b"", "text": b"not a checkpoint\n" * 99}
+    path.write_bytes(damaged[damage])
+    resumed = train(tmp_path / "broken", score=lambda: 1.0)
+    assert f"{path} is damaged" in caplog.text
+    assert resumed.steps == (5 if name == "last.ckpt" else 12)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert torch.equal(resumed.learner.weight, whole.learner.weight)
+
+
+def test_a_full_disk_is_an_error_that_names_the_checkpoint(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, fail_at=8)
+
+    def full(_state: dict, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(SemplesError, match=r"last\.ckpt"):
+            train(tmp_path)
+    assert train(tmp_path).steps == 5
+
+
+def test_what_killed_processes_left_stops_no_start(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, fail_at=8)
+    for number in (os.getpid(), os.getpid() + 1):
+        (tmp_path / f".last.ckpt.partial-{number}").write_bytes(b"half")
+        (tmp_path / f".best.ckpt.partial-{number}").mkdir()
+    assert train(tmp_path).steps == 5
+    assert not list(tmp_path.glob("*partial*"))
 
 
 def test_metrics_say_speed_memory_and_rate(tmp_path):
@@ -133,7 +260,8 @@ def test_strict_loading_names_the_first_mismatch(tmp_path):
 
 
 @pytest.mark.parametrize("make", [torch.optim.AdamW, torch.optim.SGD])
-def test_a_skipped_step_leaves_weights_and_state_as_they_were(tmp_path, make):
+def test_a_skipped_step_leaves_weights_and_state_as_they_were(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(loop._Run, "check", lambda *_: None)
     weights = []
     for folder, spoiled in (("whole", set()), ("spoiled", {4, 5, 6})):  # all of the second epoch of two
         torch.manual_seed(0)
@@ -193,7 +321,8 @@ def test_accumulated_batches_make_the_step_of_a_large_one(tmp_path):
     assert torch.allclose(*weights, atol=1e-6)
 
 
-def test_one_spoiled_batch_skips_the_whole_accumulated_step(tmp_path):
+def test_one_spoiled_batch_skips_the_whole_accumulated_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop._Run, "check", lambda *_: None)
     weights = []
     for folder, spoiled in (("first", {1}), ("second", {2})):
         torch.manual_seed(0)

@@ -1,9 +1,11 @@
 """The words that learned prompts are near to."""
 
 import pandas as pd
+import pytest
 import torch
 
 from semples.data.manifest import Classes
+from semples.errors import SemplesError
 from semples.training.prompts import WORDS_LISTED, load_prompts, write_prompts
 
 NAMES = Classes(("dog", "cat"), ("dog", "cat"), ("#ff0000", "#00ff00"))
@@ -23,4 +25,6 @@ def test_words_are_the_nearest_and_the_most_distinctive_ones(tmp_path):
     assert first["cat", "nearest", 2] == ("word 7", 0.6)
     assert first["dog", "distinctive", 1] == ("word 5", 0.6)
     assert first["cat", "distinctive", 1] == ("word 7", 0.6)
-    assert load_prompts(tmp_path / "prompts.safetensors").shape == (2, 1, len(spoken))
+    assert load_prompts(tmp_path / "prompts.safetensors", 2).shape == (2, 1, len(spoken))
+    with pytest.raises(SemplesError, match="found:    2 classes"):
+        load_prompts(tmp_path / "prompts.safetensors", 3)

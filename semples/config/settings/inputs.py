@@ -29,6 +29,8 @@ class Run(types.Section):
     """Gigabytes of decoded training images that each decoding process keeps in memory."""
     cache_folder: types.FilePath = ""
     """Folder for a file of decoded images (3 bytes a pixel) if they exceed `cache_gb`. Empty: decode in every epoch."""
+    skipped_steps: types.Count = 10
+    """Steps in a row with a loss or gradient that is not finite, after which a training ends with an error."""
 
 
 class Data(types.Section):

@@ -82,11 +82,16 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) in pixels with orientation applied, from the file's header alone."""
+def image_size(path: Path, decode: bool = False, white: float | None = None) -> tuple[int, int]:
+    """Return (width, height) in pixels with orientation applied, from the header alone, or after decoding the file."""
     with _opened(path) as image:
         turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5  # Pillow turns TIFF itself
-        return image.size[::-1] if turned else image.size
+        size, deep = image.size[::-1] if turned else image.size, _is_deep(image)
+        if decode and not deep:
+            image.load()
+    if decode and deep:
+        read_image(path, white)
+    return size
 
 
 def require_size(mask: Path, size: tuple[int, int]) -> None:
@@ -96,29 +101,38 @@ def require_size(mask: Path, size: tuple[int, int]) -> None:
         raise SemplesError(mask, "{}x{} pixels".format(*mask_size), expected, "make the mask the size of its image")
 
 
-def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Return the class indices of a palette or grey PNG, uint8 (height, width): 0 background, 255 void.
-
-    Raises:
-        SemplesError: The file is unreadable, or has another size than `shape`, the (height, width) of its image.
-    """
+@contextmanager
+def _opened_mask(path: Path) -> Iterator[ImageFile]:
     with _opened(path) as image:
         if image.mode not in ("P", "L") or image.format == "JPEG":
             problem = f"a mask of mode {image.mode}" if image.mode not in ("P", "L") else "a mask as lossy JPEG"
             remedy = "save it as palette PNG, or say in `data.masks` what its values mean"
             raise SemplesError(path, problem, "palette (P) or grey (L) class indices", remedy)
         ImageOps.exif_transpose(image, in_place=True)
+        yield image
+
+
+def read_mask(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Return the class indices of a palette or grey PNG, uint8 (height, width): 0 background, 255 void.
+
+    Raises:
+        SemplesError: The file is unreadable, or has another size than `shape`, the (height, width) of its image.
+    """
+    with _opened_mask(path) as image:
         mask = np.array(image)
     if shape is not None and mask.shape != tuple(shape):
         require_size(path, shape[::-1])
     return mask
 
 
-def mask_colours(path: Path) -> dict[int, str]:
-    """Return the colours of a mask's palette by index, "#rrggbb"; none of a grey mask."""
-    with _opened(path) as image:
-        palette = bytes(image.getpalette() or ())
-    return {index // 3: f"#{palette[index : index + 3].hex()}" for index in range(0, len(palette), 3)}
+def mask_colours(path: Path, size: tuple[int, int]) -> dict[int, str]:
+    """Return the indices in a mask of (width, height) with their colours in its palette, "#rrggbb", or "" if grey."""
+    with _opened_mask(path) as image:
+        palette, counts, mask_size = bytes(image.getpalette() or ()), image.histogram(), image.size
+    if mask_size != size:
+        require_size(path, size)
+    colours = {index: palette[3 * index : 3 * index + 3].hex() for index, count in enumerate(counts) if count}
+    return {index: colour and f"#{colour}" for index, colour in colours.items()}
 
 
 def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:

@@ -93,48 +93,61 @@ def _other_palettes(masked: list[tuple[dict, dict[int, str]]]) -> Iterator[Sempl
 
 
 def _scan(row: dict[str, Any], classes: Classes, data: Data, folder: Path) -> Scan:
-    image, mask = folder / row["image"], folder / row["mask"] if row["mask"] else None
-    means = data.masks if mask else "indices"
-    decodes = data.decode_check or data.white or means != "indices" or data.unreadable == "left_out"
+    image, mask, colours = folder / row["image"], folder / row["mask"] if row["mask"] else None, None
+    means = data.masks if data.source in ("photos", "voc") else "indices"
+    decodes = data.decode_check or data.unreadable == "left_out"
     try:
-        pixels = read_image(image, data.white) if decodes else None
-        size = images.image_size(image) if pixels is None else pixels.shape[1::-1]
+        size = images.image_size(image, decodes, data.white)
         if row.get("width") and size != (row["width"], row["height"]):
             expected = f"{row['width']}x{row['height']}, as its annotation says"
             raise SemplesError(image, "{}x{} pixels".format(*size), expected, "restore the file")
-        if mask and not decodes:
+        if mask and decodes and means == "indices":
+            colours = images.mask_colours(mask, size)
+        elif mask:
             images.require_size(mask, size)
-        longest = data.max_side or max(size)
-        is_large = max(size) > longest
-        row = row | {"width": size[0], "height": size[1]}
-        if pixels is None and not is_large:
-            return Scan(row)
-        pixels, indices, colours = read_image(image) if pixels is None else pixels, None, None
-        if mask:
-            indices = _class_indices(mask, size, row["labels"], classes, means)
-            colours = _colours(mask, indices, classes, means)
-        if is_large:
-            pixels, indices = images.shrink(pixels, indices, longest)
-            row |= {"width": pixels.shape[1], "height": pixels.shape[0]}
-        if is_large or (data.white and images.is_deep(image)):
-            row["image"] = f"copies/images/{row['id']}.png"
-            images.write_image(folder / row["image"], pixels)
-        if indices is not None and (is_large or means != "indices"):
-            row["mask"] = f"copies/masks/{row['id']}.png"
-            with atomic_path(folder / row["mask"]) as partial_file:
-                images.write_mask(partial_file, indices, classes.palette())
-        return Scan(row, colours)
+        row = row | dict(zip(("width", "height"), size, strict=True))
+        is_large = max(size) > (data.max_side or np.inf)
+        pixels = read_image(image, data.white) if is_large or (data.white and images.is_deep(image)) else None
+        indices = None
+        if mask and (is_large or means != "indices"):
+            indices = _class_indices(mask, row["labels"], classes, means)
+            colours = colours if means == "indices" else dict.fromkeys(np.unique(indices).tolist(), "")
+        if highest := max((index for index in colours or () if len(classes) < index < IGNORE), default=0):
+            expected, remedy = f"0 to {len(classes)}, or 255", "redraw it, or say in `data.masks` what its values mean"
+            raise SemplesError(mask, f"value {highest}", expected, remedy)
+        return Scan(row | _copies(row, pixels, indices, classes, data.max_side, folder), colours)
     except SemplesError as error:
         return Scan(row, error=error)
 
 
-def _class_indices(mask: Path, size: tuple[int, int], cell: str, classes: Classes, means: str) -> np.ndarray:
+def _copies(
+    row: dict,
+    pixels: np.ndarray | None,
+    indices: np.ndarray | None,
+    classes: Classes,
+    longest: int | None,
+    folder: Path,
+) -> dict[str, Any]:
+    """Write the pixels and the mask that a row needs as copies in `folder`; return the cells that change."""
+    changes: dict[str, Any] = {}
+    if pixels is not None:
+        if longest and max(pixels.shape) > longest:
+            pixels, indices = images.shrink(pixels, indices, longest)
+        changes = {"image": f"copies/images/{row['id']}.png", "width": pixels.shape[1], "height": pixels.shape[0]}
+        images.write_image(folder / changes["image"], pixels)
+    if indices is not None:
+        changes["mask"] = f"copies/masks/{row['id']}.png"
+        with atomic_path(folder / changes["mask"]) as partial_file:
+            images.write_mask(partial_file, indices, classes.palette())
+    return changes
+
+
+def _class_indices(mask: Path, cell: str, classes: Classes, means: str) -> np.ndarray:
     """Return the class indices of a mask, uint8 (height, width), by what `data.masks` says its values mean."""
     if means in ("indices", "from_one"):
-        indices = read_mask(mask, size[::-1])
+        indices = read_mask(mask)
         return indices if means == "indices" else np.where(indices == IGNORE, IGNORE, indices - np.uint8(1))
     pixels = read_image(mask)
-    images.require_size(mask, size)
     if means == "object":
         labels = [index for index, name in enumerate(classes.names, start=1) if name in cell.split(";")]
         bright = pixels.max(axis=2)
@@ -149,13 +162,3 @@ def _class_indices(mask: Path, size: tuple[int, int], cell: str, classes: Classe
         expected = f"one of {', '.join(f'#{value:06x}' for value in index_of)}"
         raise SemplesError(mask, f"the colour #{min(unknown):06x}", expected, "correct the colours in classes.csv")
     return np.array([index_of[value] for value in values.tolist()], np.uint8)[positions].reshape(pixels.shape[:2])
-
-
-def _colours(mask: Path, indices: np.ndarray, classes: Classes, means: str) -> dict[int, str]:
-    """Return the colour of every index of a mask; raise SemplesError if an index is above the classes."""
-    present = np.flatnonzero(np.bincount(indices.ravel(), minlength=IGNORE + 1)).tolist()
-    if highest := max((index for index in present if index > len(classes) and index != IGNORE), default=0):
-        expected, remedy = f"0 to {len(classes)}, or 255", "redraw it, or say in `data.masks` what its values mean"
-        raise SemplesError(mask, f"value {highest}", expected, remedy)
-    palette = images.mask_colours(mask) if means == "indices" else {}
-    return {index: palette.get(index, "") for index in present}

@@ -15,7 +15,7 @@ _EXPECTED = {
     **dict.fromkeys((errno.EIO, errno.ESTALE, errno.ETIMEDOUT), _AGAIN),
     **dict.fromkeys((errno.ENOENT, errno.ELOOP), ("a path that exists", "correct the path")),
     errno.ENOTDIR: ("a folder", "correct the path"),
-    errno.EISDIR: ("a file", "name a file"),
+    **dict.fromkeys((errno.EISDIR, errno.ENODEV), ("a file", "name a file, not a folder")),
     errno.ENAMETOOLONG: ("a name of at most 255 bytes", "shorten the name"),
     errno.EFBIG: ("a file below the limit", "raise `ulimit -f`; then start again"),
     errno.EMFILE: ("files below the limit", "raise `ulimit -n`, or lower `run.threads`; then start again"),

@@ -39,6 +39,8 @@ def read_csv(
         frame = pd.read_csv(
             require(path, made_by), dtype=columns, keep_default_na=False, **{"na_values": [""]} | options
         )
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("a row with more cells than there are columns")
     except (ValueError, OSError) as error:
         raise SemplesError(
             path, f"unreadable: {error}", f"columns {list(columns)}", f"run `semples {made_by}`"

@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from semples.data.csv_file import unquoted, write_csv
+from semples.data.csv_file import read_csv, write_csv
 from semples.data.images import IGNORE
 from semples.errors import SemplesError
-from semples.files import digest, require
+from semples.files import digest
 
 log = logging.getLogger(__name__)
 COLUMNS = ["id", "image", "mask", "split", "width", "height", "labels"]
+SIZES = ["width", "height"]
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ def write_manifest(path: Path, table: pd.DataFrame, classes: Classes) -> None:
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest and the `classes.csv` beside it."""
-    path = require(Path(path), "data")
-    types = dict.fromkeys({*COLUMNS} - {"width", "height"}, str)
-    table = unquoted(pd.read_csv(path, dtype=types, keep_default_na=False))
+    path, texts = Path(path), [name for name in COLUMNS if name not in SIZES]
+    table = read_csv(path, "data", texts, SIZES)
+    if not (table[SIZES] % 1 == 0).to_numpy().all():
+        raise SemplesError(path, "a width or height that is no whole number", "pixels", "run `semples data` again")
+    table = table.astype(dict.fromkeys(SIZES, int)).fillna(dict.fromkeys(texts, ""))
     classes = read_classes(path.with_name("classes.csv"))
     _check(path, table, classes)
     for column in ("image", "mask"):
@@ -122,8 +125,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def read_classes(path: Path) -> Classes:
     """Read a `classes.csv`."""
-    frame = unquoted(pd.read_csv(require(path, "data"), dtype=str, keep_default_na=False))
-    _require_columns(path, frame, ["name", "text", "colour"])
+    frame = read_csv(path, "data", ["name", "text", "colour"]).fillna("")
     return Classes(tuple(frame["name"]), tuple(frame["text"]), tuple(frame["colour"]))
 
 

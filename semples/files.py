@@ -45,27 +45,28 @@ def isolated_package() -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path, mark: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, mark: bool = True, inside: Path | None = None) -> Iterator[Path]:
     """Yield a temporary name beside `path`; the file or folder written there replaces `path` if the block ends well.
 
     Args:
         mark: List the output in `.semples`; without its line it is never replaced.
+        inside: Folder output that grows file by file, of which the file `path` is a part: its list gets the line.
     Raises:
         SemplesError: At `path` is something that semples did not write, or that was changed since; or the disk is full,
             the folder read-only, or the like.
     """
     path = Path(path)
-    require_replaceable(path)
+    require_replaceable(path, inside=inside)
     partial = path.with_name(f"{_prefix(path)}{os.getpid()}")
     old = path.with_name(f"{partial.name}-old")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial, old)  # of a killed process that had the same number
         yield partial
-        require_replaceable(path, folder=partial.is_dir())
+        require_replaceable(path, partial.is_dir(), inside)
         _follow_umask(partial)
         if mark and not _in_partial(path):
-            _mark(partial, path)
+            _mark(partial, path, inside)
         if path.is_dir():
             path.rename(old)
         partial.replace(path)
@@ -77,11 +78,12 @@ def atomic_path(path: Path, mark: bool = True) -> Iterator[Path]:
         _remove(partial, old)
 
 
-def require_replaceable(path: Path, folder: bool | None = None) -> None:
+def require_replaceable(path: Path, folder: bool | None = None, inside: Path | None = None) -> None:
     """Raise an error unless `path` is free, an empty folder, or an output of semples that nobody has changed.
 
     Args:
         folder: Whether a folder or a file will be written there; None if that is not known yet.
+        inside: Folder output that the file is a part of.
     """
     if _in_partial(path):
         return
@@ -95,7 +97,7 @@ def require_replaceable(path: Path, folder: bool | None = None) -> None:
     elif path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
         problem = "the working folder, or one above it"
     elif path.exists():
-        problem = _unmarked(path)
+        problem = _unmarked(path, inside)
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if not problem and not os.access(nearest, os.W_OK | os.X_OK):
         path, problem = nearest, "a folder in which you may not write"
@@ -104,21 +106,29 @@ def require_replaceable(path: Path, folder: bool | None = None) -> None:
         raise SemplesError(path, problem, expected, "choose another --out, or move away what is there")
 
 
-def _unmarked(path: Path) -> str:
+def written_here(path: Path, top: Path) -> bool:
+    """Return whether semples wrote the file `path`, by the lists of the folders between it and `top`."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(top) and (folder / MARKS).is_file()]
+    return any(not _unmarked(path, folder) for folder in folders)
+
+
+def _unmarked(path: Path, inside: Path | None = None) -> str:
     """Return which file at or below `path` has no mark; "" if all have one."""
-    marks = _marks(path if path.is_dir() else path.parent)
+    marks = _marks(path if path.is_dir() else inside or path.parent)
     if not path.is_dir():
-        mark = _fingerprint(path)
-        return "" if marks & {f"{mark} {path.name}", f"{mark} ./{path.name}"} else f"a file {FOREIGN}"
+        mark, names = _fingerprint(path), {path.name, f"./{path.relative_to(inside or path.parent)}"}
+        return "" if marks & {f"{mark} {name}" for name in names} else f"a file {FOREIGN}"
     for file in sorted(file for file in path.rglob("*") if file.is_symlink() or not file.is_dir()):
-        if file.name not in IGNORED and f"{_fingerprint(file)} ./{file.relative_to(path)}" not in marks:
+        ignored = file.name in IGNORED or PARTIAL.fullmatch(file.name)
+        if not ignored and f"{_fingerprint(file)} ./{file.relative_to(path)}" not in marks:
             return f"a folder with the file {file.relative_to(path)}, {FOREIGN}"
     return ""
 
 
-def _mark(partial: Path, path: Path) -> None:
+def _mark(partial: Path, path: Path, inside: Path | None) -> None:
     """List an output before it gets its name: a crash in between must leave no output without a mark."""
-    folder, lines = path.parent, [f"{_fingerprint(partial)} {path.name}\n"]
+    name = f"./{path.relative_to(inside)}" if inside else path.name
+    folder, lines = inside or path.parent, [f"{_fingerprint(partial)} {name}\n"]
     if partial.is_dir():
         files = sorted(file for file in partial.rglob("*") if file.is_file() and file.name != MARKS)
         folder, lines = partial, [f"{_fingerprint(file)} ./{file.relative_to(partial)}\n" for file in files]

@@ -1,13 +1,14 @@
 """Read and write images and masks, with clear errors, and draw overlays."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from semples.errors import SemplesError
 from semples.files import atomic_path
@@ -135,11 +136,26 @@ def mask_colours(path: Path, size: tuple[int, int]) -> dict[int, str]:
     return {index: colour and f"#{colour}" for index, colour in colours.items()}
 
 
-def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray) -> None:
-    """Write class indices uint8 (height, width) as palette PNG; `palette` is RGB uint8 (256, 3)."""
+def write_mask(path: Path, mask: np.ndarray, palette: np.ndarray, made_from: str = "") -> None:
+    """Write class indices uint8 (height, width) as palette PNG; `palette` is RGB uint8 (256, 3).
+
+    Args:
+        made_from: Digest of the inputs, which `finished_mask` compares.
+    """
     image = Image.fromarray(mask.astype(np.uint8), mode="P")
     image.putpalette(palette.astype(np.uint8).tobytes())
-    image.save(path, format="PNG", optimize=False)
+    notes = PngInfo()
+    if made_from:
+        notes.add_text("semples", made_from)
+    image.save(path, format="PNG", optimize=False, pnginfo=notes)
+
+
+def finished_mask(path: Path, made_from: str) -> np.ndarray | None:
+    """Return the class indices of a mask that was written with this `made_from`; None if there is none."""
+    with suppress(SemplesError), _opened(path) as image:
+        if image.info.get("semples") == made_from:
+            return np.array(image)
+    return None
 
 
 def shrink(image: np.ndarray, mask: np.ndarray | None, longest: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -43,16 +43,17 @@ def describe_classes(classes: Classes) -> str:
 
 def load_segmenter(path: Path) -> TrainedSegmenter:
     """Load the network of a model.safetensors that `semples segment` wrote, in evaluation mode."""
-    expected = "a model.safetensors that `semples segment` wrote"
+    expected, remedy = "a model.safetensors that `semples segment` wrote", "train it with `semples segment`"
     try:
         with safe_open(require(path, "segment"), "pt") as file:
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+        values = json.loads(metadata["settings"])["segment"]
+        classes = Classes(*(tuple(map(str, texts)) for texts in json.loads(metadata["classes"])))
+    except (SafetensorError, OSError) as error:
         raise SemplesError(path, f"unreadable: {error}", expected, "name another file") from error
-    if "classes" not in metadata:
-        raise SemplesError(path, f"metadata {sorted(metadata)}", expected, "train it with `semples segment`")
-    settings = check(Segment, json.loads(metadata["settings"])["segment"], str(path))
-    classes = Classes(*map(tuple, json.loads(metadata["classes"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SemplesError(path, f"metadata {sorted(metadata)}", expected, remedy) from error
+    settings = check(Segment, values, str(path))
     network = Segmenter(settings.network, settings.encoder, len(classes), settings.decoder_channels)
     load_module(network, path, "segment")
     return TrainedSegmenter(network.eval(), settings, classes)
@@ -69,6 +70,7 @@ class Predictor:
     Attributes:
         classes: Class names by mask value; "background" is first.
         palette: RGB uint8 (256, 3), the colour of each mask value.
+        settings: Those of the network, with these test scales.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Predictor:
         trained = load_segmenter(Path(path))
         self.classes, self.palette = ("background", *trained.classes.names), trained.classes.palette()
         self.max_side = max_side
-        self._settings = trained.settings.model_copy(update={"test_scales": list(scales)} if scales else {})
+        self.settings = trained.settings.model_copy(update={"test_scales": list(scales)} if scales else {})
         fabric = make_fabric(device, "auto")
         self._network, self._device = fabric.setup_module(trained.network), fabric.device
 
@@ -87,7 +89,7 @@ class Predictor:
             problem, remedy = f"{image.dtype} {image.shape}", "read it with PIL's Image.open(path).convert('RGB')"
             raise SemplesError("image", problem, "RGB uint8 (height, width, 3)", remedy)
         small = shrink(image, None, self.max_side)[0] if max(image.shape) > self.max_side else image
-        (mask,) = predict_masks(self._network, [small], self._settings, self._device)
+        (mask,) = predict_masks(self._network, [small], self.settings, self._device)
         return cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
 
 

@@ -1,47 +1,83 @@
 """predict: write masks, overlays and class areas of photographs by a trained segmentation network."""
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from tqdm import tqdm
 
 from semples.config.settings import Run
 from semples.data.csv_file import write_csv
-from semples.data.images import image_size, read_image, write_image, write_mask
-from semples.data.importers.listing import image_files, image_ids
-from semples.errors import SemplesError
-from semples.files import atomic_path
+from semples.data.images import finished_mask, read_image, write_mask
+from semples.data.importers.listing import IMAGE_SUFFIXES, image_files, image_ids
+from semples.errors import SemplesError, fault
+from semples.files import MARKS, atomic_path, digest, remove_leftovers, sha256, written_here
 from semples.inference.segmentation import Predictor
 
 
 def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scales: Sequence[float], out: Path) -> None:
     """Write the folder `out`: masks/<name>.png, overlays/<name>.png, and areas.csv with a line per class of a mask.
 
-    areas.csv has the columns image, class, pixels and share (of the image, in [0, 1]).
+    Each mask is written as it is done. A mask that is there, of the same photograph, checkpoint and settings, is not
+    computed again. areas.csv has the columns image, class, pixels and share (of the image, in [0, 1]).
 
     Args:
         photos: Files, and folders that are searched for photographs.
         max_side, scales: As of `Predictor`; masks have the full size.
+    Raises:
+        SemplesError: Photographs could not be read; all others have their masks.
     """
     torch.set_num_threads(run.threads)
     paths = _photographs(photos)
     predictor = Predictor(checkpoint, run.device, max_side, scales)
+    print(f"{len(paths)} photographs; classes {', '.join(predictor.classes)}")
+    how = [sha256(checkpoint), predictor.settings.model_dump(mode="json"), max_side]
     rows: list[list] = []
-    with atomic_path(out) as folder:
-        for name, path in tqdm(paths.items(), desc="predict", unit="photo", mininterval=2):
-            photo = read_image(path)
-            mask = predictor.predict(photo)
-            (folder / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
-            write_mask(folder / "masks" / f"{name}.png", mask, predictor.palette)
-            write_image(folder / "overlays" / f"{name}.png", overlay(photo, mask, predictor.palette))
-            areas = zip(*np.unique(mask, return_counts=True), strict=True)
-            rows += [[name, predictor.classes[k], int(n), round(n / mask.size, 6)] for k, n in areas]
-        write_csv(folder / "areas.csv", pd.DataFrame(rows, columns=["image", "class", "pixels", "share"]))
-    print(f"{len(paths)} photographs: {out}")
+    failures, finished = [], 0
+    for name, path in tqdm(paths.items(), desc="predict", unit="photo", mininterval=2):
+        file, photo = out / "masks" / f"{name}.png", None
+        try:
+            made_from = digest([how, sha256(path)])
+            if (mask := finished_mask(file, made_from)) is None:
+                photo = read_image(path)
+                mask = predictor.predict(photo)
+        except Exception as error:
+            clear = error if isinstance(error, SemplesError) else fault(error, path)
+            if clear is None or str(clear.args[0]) != str(path):  # it would end every other photograph as well
+                raise
+            failures.append(f"{path}: {clear.args[1]}")
+            continue
+        if photo is None:
+            finished += 1
+        else:
+            picture = Image.fromarray(overlay(photo, mask, predictor.palette))
+            with _part(out, f"overlays/{name}.png") as partial:
+                picture.save(partial, format="PNG")
+            with _part(out, f"masks/{name}.png") as partial:  # last: a mask that is there has its overlay
+                write_mask(partial, mask, predictor.palette, made_from)
+        areas = zip(*np.unique(mask, return_counts=True), strict=True)
+        rows += [[name, predictor.classes[k], int(n), round(n / mask.size, 6)] for k, n in areas]
+    if rows:
+        with _part(out, "areas.csv") as partial:
+            write_csv(partial, pd.DataFrame(rows, columns=["image", "class", "pixels", "share"]))
+    masks = {str(path.relative_to(out / "masks").with_suffix("")) for path in (out / "masks").rglob("[!.]*.png")}
+    if stale := sorted(masks - set(paths)):
+        print(f"{len(stale)} masks of other photographs stay in {out / 'masks'}, such as {stale[0]}.png")
+    print(f"{len(paths) - len(failures)} photographs, {finished} of them done before: {out}")
+    if failures:
+        problem, remedy = "\n            ".join(failures), "restore them, and start again: the others are done"
+        raise SemplesError(f"{len(failures)} of {len(paths)} photographs", problem, "images that can be read", remedy)
+
+
+def _part(out: Path, name: str) -> AbstractContextManager[Path]:
+    remove_leftovers(out / name)
+    return atomic_path(out / name, inside=out)
 
 
 def overlay(photo: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -53,17 +89,25 @@ def overlay(photo: np.ndarray, mask: np.ndarray, palette: np.ndarray) -> np.ndar
 
 
 def _photographs(sources: Sequence[Path]) -> dict[str, Path]:
-    """Return paths by output name, after reading the header of each, so that a bad file is an error now."""
+    """Return paths by output name; print what is left out of the folders."""
     files: list[tuple[Path, Path]] = []  # name and path
+    left_out: Counter[str] = Counter()
     for source in sources:
         if not source.exists():
             raise SemplesError(source, "no such file or folder", "photographs, or folders of them", "correct the path")
-        names = sorted(image_files(source)) if source.is_dir() else [Path(source.name)]
-        files += [(name, source / name if source.is_dir() else source) for name in names]
+        if not source.is_dir():
+            files.append((Path(source.name), source))
+            continue
+        names = sorted(image_files(source))
+        own = {name for name in names if written_here(source / name, source)}
+        files += [(name, source / name) for name in names if name not in own]
+        left_out["written by semples"] += len(own)
+        others = {path for path in source.rglob("*") if path.is_file()} - {source / name for name in names}
+        left_out.update(path.suffix or path.name for path in others if path.name != MARKS)
+    if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
+        print(f"left out: {', '.join(reasons)}")
     if not files:
-        raise SemplesError(sources[0], "no photograph", "JPEG, PNG, WebP, TIFF or BMP files", "correct the path")
-    for _, path in files:
-        image_size(path)
+        raise SemplesError(sources[0], "no photograph", f"files {' '.join(sorted(IMAGE_SUFFIXES))}", "correct the path")
     paths = dict(zip(image_ids([name for name, _ in files]), [path for _, path in files], strict=True))
     if len(paths) < len(files):
         expected, remedy = "different names", "predict the folders one by one"

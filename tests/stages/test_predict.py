@@ -1,24 +1,30 @@
 """A trained network in use: predict, submission, export."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tarfile
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from semples.cli import main
 from semples.data.images import read_image, read_mask, voc_palette
 from semples.data.importers import voc
 from semples.data.manifest import read_manifest, write_manifest
 from semples.errors import SemplesError
+from semples.inference import segmentation
 from semples.inference.segmentation import load_segmenter
+from semples.tools import predict
 from semples.tools.predict import overlay
 
 
@@ -97,13 +103,172 @@ def test_what_is_no_checkpoint_or_no_photograph_is_one_clear_error(trained, tmp_
     for checkpoint, photo, message in (
         (tmp_path / "other.safetensors", "good.png", "train it with `semples segment`"),
         (tmp_path / "torn.safetensors", "good.png", "a model.safetensors that `semples segment` wrote"),
-        (good, "broken.png", "an image that Pillow can read"),
+        (good, "broken.png", "1 of 1 photographs"),
         (good, "empty", "no photograph"),
         (good, "missing", "no such file or folder"),
     ):
         assert run("predict", "--checkpoint", checkpoint, tmp_path / photo, "--out", tmp_path / "out") == 1
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    """Small photographs of different colours in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20 + number, 16), (40 * number, 99, 7)).save(folder / name)
+    return folder
+
+
+def counted(monkeypatch) -> list[tuple[int, int]]:
+    """The list of sizes of the photographs that the network sees from here on."""
+    seen = []
+    whole = segmentation.predict_masks
+
+    def predict_masks(network, photos, settings, device):
+        seen.extend(photo.shape[1::-1] for photo in photos)
+        return whole(network, photos, settings, device)
+
+    monkeypatch.setattr("semples.inference.segmentation.predict_masks", predict_masks)
+    return seen
+
+
+def made(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+
+
+def test_a_broken_photograph_costs_its_own_mask_and_the_next_start_goes_on(trained, tmp_path, capsys, monkeypatch):
+    photos, out = pictures(tmp_path / "in", "a.png", "b.png", "c.png", "d.png"), tmp_path / "out"
+    whole = (photos / "b.png").read_bytes()
+    (photos / "b.png").write_bytes(whole[: len(whole) // 2])
+    (photos / "c.png").unlink()
+    (photos / "c.png").symlink_to(tmp_path / "nowhere.png")
+    flags = (photos, "--checkpoint", trained / "model.safetensors", "--out", out)
+    assert run("predict", *flags) == 1
+    text = capsys.readouterr().err
+    assert "2 of 4 photographs" in text
+    assert f"{photos / 'b.png'}: unreadable" in text
+    assert f"{photos / 'c.png'}: No such file" in text
+    assert made(out) == ["masks/a.png", "masks/d.png", "overlays/a.png", "overlays/d.png"]
+    assert set(pd.read_csv(out / "areas.csv")["image"]) == {"a", "d"}
+    first = (out / "masks/a.png").read_bytes()
+    (photos / "b.png").write_bytes(whole)
+    (photos / "c.png").unlink()
+    seen = counted(monkeypatch)
+    assert run("predict", *flags) == 0
+    assert seen == [(21, 16)]
+    assert set(pd.read_csv(out / "areas.csv")["image"]) == {"a", "b", "d"}
+    assert "3 photographs, 2 of them done before" in capsys.readouterr().out
+    assert (out / "masks/a.png").read_bytes() == first
+
+
+def test_masks_of_another_photograph_or_other_settings_are_made_anew(trained, tmp_path, monkeypatch, capsys):
+    photos, out = pictures(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+    flags = (photos, "--checkpoint", trained / "model.safetensors", "--out", out)
+    assert run("predict", *flags) == 0
+    seen = counted(monkeypatch)
+    Image.new("RGB", (33, 44)).save(photos / "a.png")
+    assert run("predict", *flags) == 0
+    assert seen == [(33, 44)]
+    assert read_mask(out / "masks/a.png").shape == (44, 33)
+    assert run("predict", *flags, "--scales", 2) == 0
+    assert len(seen) == 3
+    (photos / "b.png").rename(photos / "z.png")
+    assert run("predict", *flags, "--scales", 2) == 0
+    assert len(seen) == 4
+    assert "1 masks of other photographs stay" in capsys.readouterr().out
+
+
+def test_a_kill_leaves_whole_masks_from_which_the_next_start_goes_on(trained, tmp_path, monkeypatch):
+    photos, out = pictures(tmp_path / "in", "a.png", "b.png", "c.png"), tmp_path / "out"
+    flags = (photos, "--checkpoint", trained / "model.safetensors", "--out", out)
+    write, calls = predict.write_mask, []
+
+    def killed(path, *arguments):
+        write(path, *arguments)
+        calls.append(path)
+        if len(calls) == 2:
+            path.with_name(f"{path.name}1").write_bytes(b"left by a process that is gone")
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "write_mask", killed)
+        assert run("predict", *flags) == 130
+    assert made(out)[0] == "masks/a.png"
+    seen = counted(monkeypatch)
+    assert run("predict", *flags) == 0
+    assert seen == [(21, 16), (22, 16)]
+    assert [name for name in made(out) if "masks" in name] == ["masks/a.png", "masks/b.png", "masks/c.png"]
+
+
+def test_its_own_masks_are_no_photographs(trained, tmp_path, capsys, monkeypatch):
+    photos = pictures(tmp_path / "in", "a.png", "deep/b.jpg")
+    (photos / "notes.txt").write_text("mine")
+    (photos / "film.mov").write_text("no picture")
+    flags = (photos, "--checkpoint", trained / "model.safetensors")
+    assert run("predict", *flags, "--out", photos / "out") == 0
+    seen = counted(monkeypatch)
+    assert run("predict", *flags, "--out", photos / "out") == 0
+    assert seen == []
+    assert "left out: 4 written by semples" in (text := capsys.readouterr().out)
+    assert "1 .txt" in text
+    assert "1 .mov" in text
+    assert run("predict", *flags, "--out", tmp_path / "another") == 0
+    assert made(tmp_path / "another") == ["masks/a.png", "masks/deep/b.png", "overlays/a.png", "overlays/deep/b.png"]
+
+
+def test_what_a_person_put_into_the_output_is_never_replaced(trained, tmp_path, capsys):
+    photos, out = pictures(tmp_path / "in", "a.png"), tmp_path / "out"
+    flags = (photos, "--checkpoint", trained / "model.safetensors", "--out", out)
+    assert run("predict", *flags) == 0
+    Image.new("L", (20, 16), 3).save(out / "masks/a.png")
+    assert run("predict", *flags) == 1
+    assert "which semples did not write, or which was changed since" in capsys.readouterr().err
+    assert read_mask(out / "masks/a.png").max() == 3
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_ends_the_command_at_once_and_leaves_no_half_file(trained, tmp_path, monkeypatch, capsys, fault):
+    photos, out = pictures(tmp_path / "in", "a.png", "b.png", "c.png"), tmp_path / "out"
+    write, calls = predict.write_mask, []
+
+    def full(path, *arguments):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(fault, os.strerror(fault))
+        write(path, *arguments)
+
+    monkeypatch.setattr(predict, "write_mask", full)
+    assert run("predict", photos, "--checkpoint", trained / "model.safetensors", "--out", out) == 1
+    text = capsys.readouterr().err
+    assert f"{out / 'masks/b.png'}\n  found:    {os.strerror(fault)}" in text
+    assert len(calls) == 2
+    assert [path.name for path in (out / "masks").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("spoil", ["settings", "classes", "null", "weights", "folder", "pickle"])
+def test_a_checkpoint_that_is_spoiled_is_one_clear_error(trained, tmp_path, capsys, spoil):
+    good, path = trained / "model.safetensors", tmp_path / "bad.safetensors"
+    with safe_open(good, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(good)
+    if spoil == "folder":
+        path.mkdir()
+    elif spoil == "pickle":
+        torch.save({"model": tensors}, path)
+    else:
+        metadata |= {"settings": {"settings": "{", "null": "null"}.get(spoil, metadata["settings"])}
+        metadata |= {"classes": "[[1, 2], 3]"} if spoil == "classes" else {}
+        first = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+        tensors[first] = tensors[first] * (float("nan") if spoil == "weights" else 1)
+        save_file(tensors, path, metadata=metadata)
+    photo = pictures(tmp_path / "in", "a.png") / "a.png"
+    assert run("predict", photo, "--checkpoint", path, "--out", tmp_path / "out") == 1
+    assert "error: " + str(path) in (text := capsys.readouterr().err)
+    assert "Traceback" not in text
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_submission_has_the_layout_of_the_test_server(drawn, trained, tmp_path):

@@ -22,6 +22,9 @@ def run(settings: Settings, out: Path) -> None:
         labels = listed["labels"].str.split(";").explode().value_counts()
         print("classes:", ", ".join(f"{name} {labels.get(name, 0)}" for name in classes.names))
         print("images:", ", ".join(f"{split} {count}" for split, count in split_counts(listed).items()), flush=True)
+        trained = listed["labels"][[data.train in cell.split(";") for cell in listed["split"]]]
+        if untrained := set(labels.index) - set(trained.str.split(";").explode()):
+            print(f"on no image of the split {data.train}: {', '.join(sorted(untrained))}")
         started, scans = time.monotonic(), []
         for scan in scan_images(listed, classes, data, partial, threads):
             if scan.error and data.unreadable == "error":

@@ -16,7 +16,6 @@ from semples.data.importers.listing import unlisted_images
 from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Classes, Manifest, split_counts
 from semples.data.scan import Scan, scan_images, scanned_table, set_problems
-from semples.errors import SemplesError
 from semples.files import atomic_path, read_json, sha256, write_json, write_text
 from semples.planning.cost import CALIBRATION, Size
 from semples.stages.tables.formats import markdown
@@ -40,7 +39,9 @@ def run(settings: Settings, out: Path) -> None:
         good = scanned_table(table, scans)
         good["sha256"] = pool.map(sha256, [folder / image for image in good["image"]])
     errors = [*manifest.problems(data.root or data.source, table, classes), *set_problems(table, scans, classes, data)]
-    refused = [("refused by `semples data`", error.args[0], _line(error)) for error in errors]
+    refused = [
+        ("refused by `semples data`", error.args[0], "{1} (expected {2})".format(*error.args)) for error in errors
+    ]
     unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(data)]
     listed = [*refused, *_unreadable(scans), *_duplicates(good), *_differing(scans, classes), *unlisted]
     problems = pd.DataFrame(listed, columns=["kind", "where", "what"])
@@ -60,13 +61,9 @@ def run(settings: Settings, out: Path) -> None:
     print(text)
 
 
-def _line(error: SemplesError) -> str:
-    where, problem, expected, _ = error.args
-    return f"{where}: {problem} (expected {expected})"
-
-
 def _unreadable(scans: list[Scan]) -> list[Problem]:
-    return [("missing or unreadable", scan.row["id"], _line(scan.error)) for scan in scans if scan.error]
+    problems = [(scan.row["id"], "{}: {} (expected {})".format(*scan.error.args)) for scan in scans if scan.error]
+    return [("missing or unreadable", *problem) for problem in problems]
 
 
 def _duplicates(table: pd.DataFrame) -> list[Problem]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain, product
+from pathlib import Path
 from typing import NamedTuple
 
 from semples.config import published, variants
@@ -47,6 +48,22 @@ class Targets:
         by_hand = [name for name, stage in self.prompted.items() if stage == "cpl" and self._manual(name)]
         self.manual = next(iter(by_hand), "")
         """The first variant whose prompts are written by hand, "" for none."""
+
+    def require_inputs(self) -> None:
+        """Raise SemplesError for a file of the user's that does not exist, or whose name Snakemake cannot read."""
+        data = self.config.data
+        paths = {"data.root": data.root or "nothing"} if data.source == "photos" else {}
+        for settings in self.graph.settings.values():
+            generator, segment, start = settings.generator, settings.segment, settings.cpl.start
+            paths |= {"generator.name": str(generator.own_file() or ""), "cpl.start": "" if start in STARTS else start}
+            paths["generator.weights"] = "" if generator.weights in ("timm", "none") else generator.weights
+            paths["segment.weights"] = "" if segment.weights in ("imagenet", "none") else segment.weights
+            for key, path in paths.items():
+                if path and not Path(path).exists():
+                    raise SemplesError(key, f"no such file or folder: {path}", "a path that exists", f"correct `{key}`")
+                if set("{}") & set(path):
+                    expected = "a path without braces, which Snakemake reads as wildcards"
+                    raise SemplesError(key, path, expected, "rename the file or folder")
 
     def members(self, target: str) -> list[str]:
         """Return the tables and figures that `target` stands for: itself, unless it is `all`, `tables` or `figures`."""

@@ -9,6 +9,7 @@ from semples.config.settings import Config, Settings
 from semples.errors import SemplesError
 from semples.files import read_json
 from semples.planning.cost import CALIBRATION, Network, Size, job_cost, size_of, stored_network
+from semples.planning.graph import downloaded_weights
 from semples.planning.targets import Targets
 from semples.runtime.gpu_lease import visible_gpus
 from semples.stages.tables.formats import markdown
@@ -47,6 +48,13 @@ def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = (
     """
     planned = Targets(config)
     jobs, rows = planned.jobs(targets), []
+    if sources := {job.variant for job in jobs["weights"]}:
+        kinds, runs = {"classify": "generator", "segment": "segmenter"}, planned.graph.runs.values()
+        learner = {downloaded_weights(stage, run): (kinds[stage], run) for stage in kinds for run in runs}
+        sizes = [4e-3 * network_of(*learner[source], size.classes).parameters for source in sources]
+        speed = read_json(CALIBRATION, "plan")
+        seconds = len(sizes) * speed["start_seconds"] + sum(sizes) / speed["download_gb_per_second"]
+        rows.append(["weights", len(sizes), seconds / 3600, 0.0, sum(sizes)])
     for stage in filter(jobs.get, STAGES):
         settings = [planned.graph.runs[job.variant] for job in jobs[stage]]
         hours, memory, disk = zip(*(job_cost(stage, run, size, device, network_of) for run in settings), strict=True)

@@ -30,6 +30,11 @@ def test_shared_stages_count_once_a_seed(plan):
     assert re.search(r"About \d+\.\d hours of jobs on cpu", text)
 
 
+def test_downloads_of_weights_take_hours_and_disk(plan):
+    text = plan("results", "--set", "preset=voc12")[2]
+    assert re.search(r"\| weights +\| \d \| +0\.0[1-9] +\| +0\.0 +\| +0\.[2-9]\d", re.sub(" +", " ", text))
+
+
 def test_one_more_seed_adds_its_own_jobs_alone(plan):
     one, two = plan("tables", "--set", "seeds=[0]")[1], plan("tables", "--set", "seeds=[0,1]")[1]
     added = {rule: two[rule] - one[rule] for rule in one}

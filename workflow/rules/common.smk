@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import sys
 import tarfile
@@ -43,12 +44,28 @@ except ModuleNotFoundError as error:
         " Run `pip install PATH` in Snakemake's environment; PATH is a checkout of the repository, or its wheel."
     ) from None
 
+from snakemake.logging import logger
+
 from semples.config.load import load
+from semples.config.parse import read_yaml
 from semples.data.importers.listing import table_files
 from semples.errors import SemplesError
 from semples.planning.graph import STAGE_OF_COLUMN
 from semples.planning.targets import Targets
 from semples.provenance import code_digest
+
+# Snakemake's own reader takes the second of two equal keys without a word, and ends in a traceback for a binary file.
+FILES = [] if workflow.modifier.skip_configfile else ["config.yaml"]
+try:
+    for path in {*FILES, *workflow.configfiles}:
+        if Path(path).suffix in (".yaml", ".yml") and Path(path).exists():
+            read_yaml(Path(path))
+except SemplesError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: "config.yaml"
+
 
 try:
     CONFIG = load(config)
@@ -57,8 +74,18 @@ try:
     if DOWNLOADED:
         CONFIG.data.root = f"downloads/{CONFIG.data.source}"
     SHOWN = Targets(CONFIG)
+    SHOWN.require_inputs()
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
+if workflow.is_main_process:
+    logger.info(
+        f"semples: preset {CONFIG.preset}, data {CONFIG.data.source} {CONFIG.data.root}, seeds {CONFIG.seeds},"
+        f" experiments {', '.join(CONFIG.experiments)}, into results/{CONFIG.name}"
+    )
+    if CONFIG.guide.model == "mini" and CONFIG.data.source != "mini":
+        logger.warning(
+            "semples: the guide `mini` knows drawings only; photographs need another preset or `guide.model`"
+        )
 
 GRAPH = SHOWN.graph
 TREE = GRAPH.layout
@@ -87,7 +114,7 @@ wildcard_constraints:
     seed=r"\d+",
     kind="crf|segment",
     source="voc|coco",
-    table="|".join(CONFIG.tables) or "none",
+    table="|".join(map(re.escape, CONFIG.tables)) or "none",
 
 
 def settings_of(stage):

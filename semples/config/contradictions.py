@@ -39,7 +39,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if settings.masks_from == "csr" and cpl.source == "manual" and not (cpl.manual or cpl.manual_by_class):
         yield "cpl.source", "manual` without a word", "words in `cpl.manual` or `cpl.manual_by_class`"
     longest = LONGEST.get(settings.guide.model, 71)
-    if cpl.length > longest and not settings.guide.model.startswith(("hf-hub:", "local-dir:")):
+    prompted = settings.masks_from in ("csr", "joint") and cpl.source == "learned" and segment.labels == "pseudo"
+    if prompted and cpl.length > longest and not settings.guide.model.startswith(("hf-hub:", "local-dir:")):
         yield "cpl.length", f"{cpl.length}` with `guide.model: {settings.guide.model}", f"at most {longest}"
     if segment.confidence and not settings.crf.confidence:
         yield "segment.confidence", "true` with `crf.confidence: false", "both, as crf writes what segment reads"

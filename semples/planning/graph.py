@@ -107,6 +107,7 @@ class StageGraph:
     """The variants of a configuration, and the folder that holds each of their outputs."""
 
     def __init__(self, config: Config) -> None:
+        self.config = config
         self.layout = Layout.of(config.name)
         self.settings = {name: variant(config, name) for name in variants.variants(config)}
         earlier = {

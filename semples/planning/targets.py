@@ -52,7 +52,7 @@ class Targets:
     def require_inputs(self) -> None:
         """Raise SemplesError for a file of the user's that does not exist, or whose name Snakemake cannot read."""
         data = self.config.data
-        paths = {"data.root": data.root or "nothing"} if data.source == "photos" else {}
+        paths = {"data.root": data.root} if data.source == "photos" else {}  # `data` says that an empty one is wrong
         for settings in self.graph.settings.values():
             generator, segment, start = settings.generator, settings.segment, settings.cpl.start
             paths |= {"generator.name": str(generator.own_file() or ""), "cpl.start": "" if start in STARTS else start}

@@ -11,7 +11,7 @@ from semples.cli import main
 from semples.config import load
 from semples.config.parse import parse_yaml, read_json_text, read_yaml, require_plain
 from semples.config.settings import Config, Run, Settings
-from semples.config.variants import RULES, merge
+from semples.config.variants import merge
 from semples.errors import SemplesError
 
 HOSTILE = [
@@ -196,10 +196,6 @@ def test_damaged_files_never_end_in_another_error(tmp_path):
             messages.append(str(error))
     assert len(messages) > 30
     assert all("mine.yaml" in text for text in messages)
-
-
-def test_names_of_tables_are_no_rules_of_the_workflow(workflow_rules):
-    assert set(workflow_rules) - set(load.load({"preset": "mini"}).tables) <= RULES
 
 
 def test_a_swept_path_makes_a_name_that_is_no_path():

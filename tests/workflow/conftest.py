@@ -36,7 +36,8 @@ def workflow_folder(tmp_path_factory):
 
     def make(**settings) -> Path:
         folder = tmp_path_factory.mktemp("workflow")
-        preset = {"data": {"scenes": {"train": 4, "val": 2}}, "experiments": {"semples": {}}, **settings}
+        preset = {"data": {"scenes": {"train": 4, "val": 2}}, "cpl": {"length": 8}, "experiments": {"semples": {}}}
+        preset |= settings
         (folder / "tiny.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
         (folder / "config.yaml").write_text("preset: tiny.yaml\n", encoding="utf-8")
         return folder

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from semples.config.load import load
+from semples.config.variants import RULES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = {
@@ -208,3 +209,31 @@ def test_a_failed_job_leaves_no_output_and_shows_its_log(tmp_path, run):
     text = run(tmp_path, "results/tiny/guide/slm/words.txt", config=config, fails=True)
     assert "guide 'local-dir:/no/such/guide'" in text
     assert not (tmp_path / "results/tiny/guide/slm").exists()
+
+
+def test_names_of_tables_are_no_rules_of_the_workflow(workflow_rules):
+    assert set(workflow_rules) - set(load({"preset": "mini"}).tables) <= RULES
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"preset: mini\nslm: {lr: 1}\nslm: {lr: 2}\n", "line 3: the key 'slm' a second time"),
+        (b"preset: mini\nname: caf\xe9\n", "line 2"),
+        (b"preset: mini\nexperiments: {a/b: {}}\n", "experiments.a/b"),
+        (b"preset: photos\ndata: {root: nowhere}\n", "nowhere"),
+        (b"preset: mini\nsegment: {weights: none.pth}\n", "none.pth"),
+        (b"data: {source: photos, root: .}\n", "preset: photos"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_error(tmp_path, snakemake, text, words):
+    (tmp_path / "config.yaml").write_bytes(text)
+    printed = snakemake(tmp_path, "--dry-run", "--cores", 1, fails=True)
+    assert words in printed
+    assert "Traceback" not in printed
+
+
+def test_null_of_the_command_line_drops_an_experiment(tmp_path, snakemake):
+    (tmp_path / "config.yaml").write_text("preset: mini\ntables: {a-b.c+d: {title: T, rows: {slm: ''}}}\n")
+    printed = snakemake(tmp_path, "a-b.c+d", "--dry-run", "--cores", 1, "--config", "experiments={csr-manual: null}")
+    assert "experiments classifier, slm, csr-learned, into results/mini" in printed

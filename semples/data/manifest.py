@@ -20,6 +20,7 @@ import pandas as pd
 
 from semples.data.csv_file import read_csv, write_csv
 from semples.data.images import IGNORE
+from semples.data.names import CLASS, IMAGE_ID, READABLE, means_no_object, name_problems
 from semples.errors import SemplesError
 from semples.files import digest
 
@@ -151,8 +152,13 @@ def problems(where: object, table: pd.DataFrame, classes: Classes) -> Iterator[S
     names, ids = classes.names, table["id"]
     for image in ids[ids.duplicated()]:
         yield SemplesError(where, f"id {image!r} twice", "unique ids", "rename one of the two")
-    for image in (name for name in ids if name.startswith("/") or ".." in name.split("/")):
-        yield SemplesError(where, f"id {image!r}", "a name without '..' and leading '/'", "change the id")
+    yield from name_problems(where, "id", ids, IMAGE_ID, "change the id")
+    yield from name_problems(where, "class", names, CLASS, "correct the classes file")
+    paths = [*table["image"], *table["mask"]]
+    yield from name_problems(where, "path", paths, READABLE, "rename the file or folder")
+    for name in filter(means_no_object, names):
+        expected = "classes of objects: background is index 0 of a mask, void 255"
+        yield SemplesError(where, f"class {name!r}", expected, "remove it from the classes")
     if not 1 <= len(names) < IGNORE:
         expected = "1 to 254, the indices of a mask"
         yield SemplesError(where, f"{len(names)} classes", expected, "correct the classes")

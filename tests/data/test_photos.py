@@ -56,7 +56,7 @@ def test_a_table_that_lies_elsewhere(labelled, tmp_path, suffix):
     table = pd.DataFrame(
         {
             "image": [str(labelled / "a.jpg"), "photos/sub folder/b.PNG"],
-            "labels": ["big_cat", "dog"],
+            "labels": ["big_cat;dog", "dog"],
             "split": ["train", "val"],
             "id": ["one", None],
         }

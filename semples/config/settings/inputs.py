@@ -67,6 +67,8 @@ class Data(types.Section):
     """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or neither."""
     classes: types.FilePath = ""
     """`photos` only: CSV with the column name and, optionally, text and colour. Empty: the labels, sorted."""
+    separator: str = ""
+    """`photos` only: what separates labels in a cell, such as `,`. Empty: `;`, unless a label may be several."""
     val_fraction: types.BelowOne = 0.2
     """Fraction of the images without a split that go to val. 0 puts every image into both splits."""
     scenes: dict[types.SplitName, types.Count] = {"train": 1500, "val": 300}

@@ -3,17 +3,17 @@
 The workflow calls this while Snakemake plans, where few packages are installed; CSV needs the standard library alone.
 """
 
-import csv
 import os
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
 from semples.config.settings import Data
+from semples.data.importers.folders import LAYOUTS, image_files, read_folders
+from semples.data.importers.spreadsheet import read_table
+from semples.data.importers.table import Row, read_labels_table
+from semples.data.names import CLASS, IMAGE_ID, NO_OBJECT, VOID, means_no_object, require_names
 from semples.errors import SemplesError
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
-LAYOUTS = "a table (.csv, .parquet), a folder with labels.csv, or a folder with one folder per class"
 
 
 def masked_splits(data: Data) -> set[str]:
@@ -29,9 +29,18 @@ def table_files(data: Data) -> list[str]:
     """Return the tables of a user's data set; a change of one of them reruns `data`."""
     if data.source != "photos" or not data.root:
         return []
-    root = Path(data.root)
-    paths = (root if root.is_file() else root / "labels.csv", classes_file(data))
-    return [str(path) for path in paths if path.is_file()]
+    return [str(path) for path in (_table(Path(data.root)), classes_file(data)) if path and path.is_file()]
+
+
+def _table(root: Path) -> Path | None:
+    """Return `root` if it is a file, or the table in it: labels.csv, .tsv or .parquet, in small or large letters."""
+    if not root.is_dir():
+        return root if root.is_file() else None
+    paths = [path for path in root.iterdir() if path.name.lower() in ("labels.csv", "labels.tsv", "labels.parquet")]
+    if len(paths) > 1:
+        names = " and ".join(sorted(path.name for path in paths))
+        raise SemplesError(root, names, "one table", "name one of them in `data.root`")
+    return paths[0] if paths else None
 
 
 def classes_file(data: Data) -> Path:
@@ -40,82 +49,84 @@ def classes_file(data: Data) -> Path:
     return Path(data.classes or (root.parent if root.is_file() else root) / "classes.csv")
 
 
-def list_images(data: Data) -> list[dict[str, str]]:
-    """Return one row per image in the order of the ids: id, image and mask (absolute paths), split and labels.
+def read_classes_file(path: Path) -> tuple[list[Row], list[str]]:
+    """Return the rows of a classes file, and the names at its ends that mean background or void, which are left out.
+
+    Such a name stands for index 0 (the first ones) or 255 (the last ones) of the masks, so that no index changes.
+    """
+    if not path.is_file():
+        return [], []
+    lines, left_out = read_table(path, "name"), list[str]()
+    if blank := [number for number, row in lines if not row["name"]]:
+        raise SemplesError(path, f"line {blank[0]} without a name", "the name of a class", "complete the line")
+    rows = [row for _, row in lines]
+    for end, meanings in ((0, NO_OBJECT), (-1, VOID)):
+        while rows and means_no_object(rows[end]["name"], meanings):
+            left_out.append(rows.pop(end)["name"])
+    if inner := [row["name"] for row in rows if means_no_object(row["name"])]:
+        expected = "the classes in the order of the masks' indices, 1 for the first; background is 0 and void 255"
+        raise SemplesError(path, f"{inner[0]!r} between classes", expected, "remove it, and number the masks like that")
+    for index, row in enumerate(rows, start=1):
+        if (value := next((row[key] for key in ("id", "index", "value") if key in row), str(index))) != str(index):
+            problem, expected = (
+                f"index {value!r} of {row['name']!r} in line {index}",
+                "1, 2, ... in the order of the lines",
+            )
+            raise SemplesError(path, problem, expected, "sort the lines by the index in the masks")
+    return rows, left_out
+
+
+def list_images(data: Data) -> list[Row]:
+    """Return one row per image in the order of the ids: id, image and mask (absolute paths), split and labels."""
+    return read_listing(data)[0]
+
+
+def read_listing(data: Data) -> tuple[list[Row], list[str]]:
+    """Return the rows of `list_images`, and a note on everything that was left out or put together.
 
     Raises:
-        SemplesError: `data.root` holds no image or no labels, or its table is broken.
+        SemplesError: `data.root` holds no image or no labels, may mean two things, or its table is broken.
     """
     root = Path(data.root).resolve()
-    table = root if root.is_file() else root / "labels.csv"
-    rows = _rows_of_table(table) if table.is_file() else _rows_of_folders(root)
+    table, classes = _table(root), {row["name"] for row in read_classes_file(classes_file(data))[0]}
+    if table:
+        rows, notes = read_labels_table(table, data.separator, classes)
+    else:
+        images, notes = read_folders(root, data, classes)
+        require_names(root, "folder", {label for *_, label in images if label}, CLASS, "rename it")
+        rows = [
+            {"id": "", "image": str(root / path), "mask": "", "split": split, "labels": label, "file": str(path)}
+            for path, split, label in images
+        ]
     if not rows:
         raise SemplesError(root, "no image", LAYOUTS, "put photographs there")
+    for row, image_id in zip(rows, image_ids([Path(row.pop("file")) for row in rows]), strict=True):
+        row["id"] = row["id"] or image_id
+    remedy = "rename the file, or write labels.csv with the columns id, image and labels"
+    require_names(table or root, "id", (row["id"] for row in rows), IMAGE_ID, remedy)
     rows.sort(key=lambda row: row["id"])
+    notes += _leave_out_background(rows)
     assign_splits(rows, data)
-    return rows
+    return rows, notes
+
+
+def _leave_out_background(rows: list[Row]) -> list[str]:
+    """Remove labels that mean background or void; return a note on each."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        labels = row["labels"].split(";")
+        counts.update(background := [label for label in labels if means_no_object(label)])
+        row["labels"] = ";".join(label for label in labels if label not in background)
+    return [f"label {name!r} of {count} images is no class: left out" for name, count in sorted(counts.items())]
 
 
 def unlisted_images(data: Data) -> list[str]:
     """Return the images beside labels.csv that no line of it names as image or mask, relative to the folder."""
     root = Path(data.root).resolve()
-    if data.source != "photos" or not (root / "labels.csv").is_file():
+    if data.source != "photos" or root.is_file() or not _table(root):
         return []
     listed = {os.path.normpath(row[key]) for row in list_images(data) for key in ("image", "mask")}
     return sorted(str(path) for path in image_files(root) if str(root / path) not in listed)
-
-
-def _rows_of_table(path: Path) -> list[dict[str, str]]:
-    lines = _read_table(path)
-    columns = set(lines[0]) if lines else set()
-    if missing := {"image", "labels"} - columns:
-        raise SemplesError(path, f"columns {sorted(columns)}", f"also {sorted(missing)}", "add the columns")
-    rows = [{key: line.get(key) or "" for key in ("id", "image", "mask", "split", "labels")} for line in lines]
-    for row, image_id in zip(rows, image_ids([Path(row["image"]) for row in rows]), strict=True):
-        row["id"] = row["id"] or image_id
-        row |= {key: str(path.parent / row[key]) for key in ("image", "mask") if row[key]}
-        labels = (label.strip() for label in row["labels"].split(";"))
-        row["labels"] = ";".join(dict.fromkeys(filter(None, labels)))
-    return rows
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise SemplesError(path, f"suffix {path.suffix!r}", LAYOUTS, "name another file in `data.root`")
-    try:
-        if path.suffix.lower() == ".parquet":
-            from pyarrow import parquet
-
-            rows = parquet.read_table(path).to_pylist()
-            return [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
-    except (ImportError, OSError, ValueError, csv.Error) as error:
-        expected = "comma-separated text in UTF-8, or a Parquet table and pyarrow installed"
-        raise SemplesError(path, f"unreadable: {error}", expected, "save it as such") from error
-    for number, line in enumerate(lines, start=2):
-        if None in line:
-            problem, expected = f"line {number} has too many cells", "as many as the header"
-            raise SemplesError(path, problem, expected, "separate labels by ';'")
-    return lines
-
-
-def _rows_of_folders(root: Path) -> list[dict[str, str]]:
-    """Label each image by the first folder under `root` that it lies in."""
-    paths = image_files(root)
-    labels = [path.parts[0] if len(path.parts) > 1 else "" for path in paths]
-    if paths and not any(labels):
-        raise SemplesError(root, f"{len(paths)} photographs without labels", LAYOUTS, "write labels.csv beside them")
-    return [
-        {"id": image_id, "image": str(root / path), "mask": "", "split": "", "labels": label}
-        for path, image_id, label in zip(paths, image_ids(paths), labels, strict=True)
-    ]
-
-
-def image_files(root: Path) -> list[Path]:
-    """Return the visible files under `root` with the suffix of an image format, relative to it."""
-    files = (Path(folder, name).relative_to(root) for folder, _, names in os.walk(root) for name in names)
-    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
 
 
 def image_ids(paths: list[Path]) -> list[str]:
@@ -126,8 +137,8 @@ def image_ids(paths: list[Path]) -> list[str]:
     return [name if count[stem] > 1 else stem for name, stem in zip(names, stems, strict=True)]
 
 
-def assign_splits(rows: list[dict[str, str]], data: Data) -> None:
-    """Assign rows without a split to training or validation, by a digest of seed and id."""
+def assign_splits(rows: list[Row], data: Data) -> None:
+    """Assign rows without a split to training or validation, by a digest of seed and id; every class trains."""
     unassigned = [row for row in rows if not row["split"]]
     unassigned.sort(key=lambda row: sha256(f"{data.seed}:{row['id']}".encode()).digest())
     count = min(max(round(len(unassigned) * data.val_fraction), 1), len(unassigned) - 1)
@@ -135,3 +146,9 @@ def assign_splits(rows: list[dict[str, str]], data: Data) -> None:
     for index, row in enumerate(unassigned):
         single = len(unassigned) == 1 or data.val_fraction == 0
         row["split"] = both if single else data.val if index < count else data.train
+    labels = {row["id"]: set(filter(None, row["labels"].split(";"))) for row in rows}
+    trained = set().union(*(labels[row["id"]] for row in rows if data.train in row["split"].split(";")))
+    for row in unassigned:
+        if not labels[row["id"]] <= trained:
+            row["split"], count = data.train if count > 1 else both, count - 1
+            trained |= labels[row["id"]]

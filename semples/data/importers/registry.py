@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from semples.config.settings import Data
-from semples.data.manifest import Classes
+from semples.data.manifest import Classes, split_counts
 from semples.errors import SemplesError
 
 
@@ -29,4 +29,17 @@ def load_data_set(data: Data, folder: Path, processes: int) -> tuple[Classes, pd
         expected = f"one of {', '.join(classes.names)}"
         raise SemplesError("data.texts", f"class {sorted(unknown)[0]!r}", expected, "correct the name")
     texts = tuple(data.texts.get(name, text) for name, text in zip(classes.names, classes.texts, strict=True))
+    _print_summary(classes, table)
     return replace(classes, texts=texts), table
+
+
+def _print_summary(classes: Classes, table: pd.DataFrame) -> None:
+    """Print what was understood: the images, labels and masks of every split, and the index of every class in masks."""
+    for split in split_counts(table):
+        rows = table[[split in cell.split(";") for cell in table["split"]]]
+        counts = rows["labels"].str.split(";").explode().value_counts()
+        texts = [f"{index} {name} ({counts.get(name, 0)})" for index, name in enumerate(classes.names, start=1)]
+        masks = rows["mask"][rows["mask"] != ""]
+        source = f"{len(masks)} masks, such as {masks.iloc[0]}" if len(masks) else "no masks, so it is not evaluated"
+        print(f"split {split}: {len(rows)} images, {(rows['labels'] != '').sum()} with labels, {source}")
+        print(f"  index in masks, class and its images: {', '.join(texts)}")

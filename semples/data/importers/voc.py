@@ -3,9 +3,10 @@
 Masks of train_aug come from SegmentationClassAug, or from the .mat files of SBD (Hariharan et al., ICCV 2011).
 """
 
+import re
 import xml.etree.ElementTree as ET
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pandas as pd
@@ -77,11 +78,11 @@ def _devkit(root: Path) -> Path:
 
 def _extra_masks(devkit: Path, root: Path, sbd: str) -> dict[str, Path]:
     """Return the masks of images outside train and val by id: of SegmentationClassAug, or the .mat files of SBD."""
-    masks = {path.stem: path for path in (devkit / "SegmentationClassAug").glob("*.png")}
+    masks = {path.stem: path for path in (devkit / "SegmentationClassAug").glob("[!.]*.png")}
     if masks and not sbd:
         return masks
     dataset = Path(sbd) if sbd else root / "benchmark_RELEASE" / "dataset"
-    files = {path.stem: path for folder in (dataset, dataset / "cls") for path in folder.glob("*.mat")}
+    files = {path.stem: path for folder in (dataset, dataset / "cls") for path in folder.glob("[!.]*.mat")}
     if sbd and not files:
         raise SemplesError(sbd, "no .mat file", "the folder cls of SBD, or the one that holds it", "correct `data.sbd`")
     return {name: path.resolve() for name, path in files.items()}
@@ -100,8 +101,14 @@ def _write_sbd_mask(folder: Path, palette: np.ndarray, path: Path) -> str:
 
 
 def _read_split(devkit: Path, name: str) -> set[str]:
+    """Return the ids of a list: the first column of each line, without folders and suffix, as other projects add."""
     path = devkit / "ImageSets" / "Segmentation" / f"{name}.txt"
-    return set(path.read_text(encoding="utf-8").split()) if path.exists() else set()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
+    except ValueError as error:
+        raise SemplesError(path, f"unreadable: {error}", "a line of text per image", "save it as UTF-8") from error
+    names = (PureWindowsPath(line.split()[0]).name for line in lines if line.strip())
+    return {re.sub(r"\.(jpe?g|png)$", "", name, flags=re.IGNORECASE) for name in names}
 
 
 def _labels(devkit: Path, image: str, difficult: bool) -> list[str]:
@@ -111,9 +118,10 @@ def _labels(devkit: Path, image: str, difficult: bool) -> list[str]:
         objects = ET.parse(path).findall("object")
     except FileNotFoundError as error:
         raise SemplesError(path, "no such file", "an annotation for every image", "complete the devkit") from error
-    except ET.ParseError as error:
+    except (ET.ParseError, OSError, ValueError, LookupError) as error:  # of XML, and of its encoding
         raise SemplesError(path, f"no XML: {error}", "a VOC annotation", "replace the file") from error
-    names = {entry.findtext("name", "") for entry in objects if difficult or entry.findtext("difficult") != "1"}
+    counted = [entry for entry in objects if difficult or entry.findtext("difficult", "").strip() != "1"]
+    names = {entry.findtext("name", "").strip() for entry in counted}
     if unknown := names - set(NAMES):
         raise SemplesError(path, f"object {sorted(unknown)[0]!r}", f"one of {NAMES}", "correct the annotation")
     return [name for name in NAMES if name in names]

@@ -104,7 +104,7 @@ def test_the_split_is_drawn_by_seed(tmp_path):
         photo(tmp_path / f"zoo/owl/{number}.png", (2, 2))
     splits = [
         {row["id"]: row["split"] for row in list_images(Data(source="photos", root=str(tmp_path / "zoo"), **settings))}
-        for settings in ({}, {}, {"seed": 1}, {"val_fraction": 0.5}, {"val_fraction": 0}, {"val_fraction": 1})
+        for settings in ({}, {}, {"seed": 1}, {"val_fraction": 0.5}, {"val_fraction": 0}, {"val_fraction": 0.99})
     ]
     assert splits[0] == splits[1] != splits[2]
     assert [list(images.values()).count("val") for images in splits] == [4, 4, 4, 10, 0, 19]

@@ -14,12 +14,10 @@ READABLE = {
 }
 CLASS = READABLE | {
     r".+": "is empty",
-    r"[^=+@-].*": "begins with = + @ or -, like a formula or an option",
     r"[^;]*": "has a ';', which separates labels",
 }
 IMAGE_ID = READABLE | {
     r".+": "is empty",
-    r"[^=+@-].*": "begins with = + @ or -, like a formula or an option",
     r"(?!/|(.*/)?\.{0,2}(/|$)).*": "leads outside: it begins or ends with a slash, or has '..' or '.'",
     r"(?!confidence/).*": "begins with confidence/, a folder of the pseudo masks",
 }

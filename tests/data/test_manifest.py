@@ -202,8 +202,8 @@ ERRORS = {
     "id outside": (
         {"id": ["a", "b/../c", "d"]},
         CLASSES,
-        "id 'b/../c'",
-        "a name without '..' and leading '/'",
+        "id 'b/../c' leads outside: it begins or ends with a slash, or has '..' or '.'",
+        "another name",
         "change the id",
     ),
     "no class": (

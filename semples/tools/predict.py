@@ -15,7 +15,8 @@ from tqdm import tqdm
 from semples.config.settings import Run
 from semples.data.csv_file import write_csv
 from semples.data.images import finished_mask, read_image, write_mask
-from semples.data.importers.listing import IMAGE_SUFFIXES, image_files, image_ids
+from semples.data.importers.folders import IMAGE_SUFFIXES, image_files
+from semples.data.importers.listing import image_ids
 from semples.errors import SemplesError, fault
 from semples.files import MARKS, atomic_path, digest, remove_leftovers, sha256, written_here
 from semples.inference.segmentation import Predictor

@@ -86,13 +86,13 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
 def image_size(path: Path, decode: bool = False, white: float | None = None) -> tuple[int, int]:
     """Return (width, height) in pixels with orientation applied, from the header alone, or after decoding the file."""
     with _opened(path) as image:
-        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) >= 5  # Pillow turns TIFF itself
-        size, deep = image.size[::-1] if turned else image.size, _is_deep(image)
-        if decode and not deep:
-            image.load()
-    if decode and deep:
-        read_image(path, white)
-    return size
+        orientation = image.getexif().get(ORIENTATION, 1)
+        turned = orientation >= 5 and image.format != "TIFF"  # Pillow turns TIFF itself
+        size, plain = image.size[::-1] if turned else image.size, image.mode in ("L", "RGB") and not _is_deep(image)
+        if decode and plain and orientation == 1:
+            image.load()  # all that `read_image` does with it that can fail
+            return size
+    return read_image(path, white).shape[1::-1] if decode else size
 
 
 def require_size(mask: Path, size: tuple[int, int]) -> None:

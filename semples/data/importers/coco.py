@@ -66,30 +66,22 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
         regions = read_regions(path, photos, ids[path], data.crowd)
         draw_mask = partial(_write_mask, folder, f"masks/{split or 'all'}", classes.palette(), data.crowd)
         jobs = ((photo, regions[key]) for key, photo in photos.items())
-        masks = list(map_processes(draw_mask, jobs, processes, f"masks of {path.name}", len(photos)))
+        masks = map_processes(draw_mask, jobs, processes, f"masks of {path.name}", len(photos))
+        for (key, photo), mask in zip(photos.items(), masks, strict=True):
+            values, size = sorted({region.value for region in regions[key]} - {0}), photo.size or (0, 0)
+            labels = ";".join(classes.names[value - 1] for value in values)
+            cells = (photo.id, str(photo.file), mask, split, *size, labels)
+            rows.append(dict(zip(COLUMNS, cells, strict=True)))
         if without := sum(any(region.outline is None for region in regions[key]) for key in photos):
             print(f"{path}: {without} images have an object without an outline: they keep labels and have no mask")
-            if not any(masks):
+            if without == sum(bool(regions[key]) for key in photos):
                 remedy = "export segmentations, or use `data.source: photos`, which needs no masks"
                 raise SemplesError(path, "no image with an outline of every object", "polygons or run lengths", remedy)
-        rows += table(photos, regions, masks, classes, split)
     repeated = {image for image, count in Counter(row["id"] for row in rows).items() if count > 1}
     for row in rows:
         row["id"] = f"{row['split']}/{row['id']}" if row["id"] in repeated else row["id"]
     assign_splits(rows, data)
     return classes, pd.DataFrame(rows, columns=COLUMNS)
-
-
-def table(
-    photos: dict[Id, Photo], regions: dict[Id, list[Region]], masks: list[str], classes: Classes, split: str
-) -> list[dict[str, Any]]:
-    """Return the manifest's rows in the order of the photos; a width and height of 0 are not known."""
-    rows = []
-    for (key, photo), mask in zip(photos.items(), masks, strict=True):
-        values, size = sorted({region.value for region in regions.get(key, ())} - {0}), photo.size or (0, 0)
-        labels = ";".join(classes.names[value - 1] for value in values)
-        rows.append(dict(zip(COLUMNS, (photo.id, str(photo.file), mask, split, *size, labels), strict=True)))
-    return rows
 
 
 def annotation_files(root: Path) -> dict[str, Path]:

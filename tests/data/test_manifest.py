@@ -80,6 +80,34 @@ def test_a_palette_is_black_the_colours_and_vocs_void():
     assert palette[254:].tolist() == [[0, 0, 0], [224, 224, 192]]
 
 
+@pytest.mark.parametrize("count", [254, 255, 300])
+def test_a_palette_has_room_for_254_colours(count):
+    colours = tuple(f"#{k:06x}" for k in range(1, count + 1))
+    palette = Classes(colours, colours, colours).palette()
+    assert palette[[1, 254, 255]].tolist() == [[0, 0, 1], [0, 0, 254], [224, 224, 192]]
+
+
+def test_masks_of_no_image_are_reported_by_name(tmp_path, caplog):
+    images = Manifest(table(id=["a", "b/c", "d.e"]), CLASSES)
+    strays = [f"old{number}" for number in range(7)]
+    for name in ("a", "b/c", "d.e", "confidence/a", "confidence/b/c", *strays[:5]):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "notes.txt").touch()
+    images.report_strays(tmp_path)
+    text = f"{tmp_path}: {{}} PNG of no image of the manifest, not read: {', '.join(strays[:5])}"
+    assert caplog.messages == [text.format(5)]
+    for name in strays[5:]:
+        (tmp_path / f"{name}.png").touch()
+    images.report_strays(tmp_path)
+    assert caplog.messages[1:] == [text.format(7) + ", ..."]
+    for name in strays:
+        (tmp_path / f"{name}.png").unlink()
+    images.report_strays(tmp_path)
+    assert len(caplog.messages) == 2
+
+
 def test_split_counts_by_name():
     counts = split_counts(table())
     assert list(counts.items()) == [("train", 1), ("train_aug", 2), ("val", 1)]
@@ -138,6 +166,18 @@ def test_a_manifest_is_checked_when_it_is_read(tmp_path):
     (tmp_path / "manifest.csv").write_text(text.replace("dog;cat", "dog;wolf"), encoding="utf-8")
     with pytest.raises(SemplesError, match="label 'wolf' on image 'a'"):
         read_manifest(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize("cell", ["30.5", "inf", "", "wide"])
+def test_a_size_that_is_no_whole_number_is_an_error(tmp_path, cell):
+    write_manifest(tmp_path / "manifest.csv", table(), CLASSES)
+    text = (tmp_path / "manifest.csv").read_text(encoding="utf-8")
+    (tmp_path / "manifest.csv").write_text(text.replace(",30,20,", f",{cell},20,"), encoding="utf-8")
+    with pytest.raises(SemplesError, match=r"manifest.csv\n  found:") as error:
+        read_manifest(tmp_path / "manifest.csv")
+    if cell != "wide":
+        texts = ("a width or height that is no whole number", "pixels", "run `semples data` again")
+        assert error.value.args == (tmp_path / "manifest.csv", *texts)
 
 
 def test_a_sample_keeps_the_order_and_draws_from_all_rows(tmp_path):

@@ -1,11 +1,11 @@
-"""What holds for any scores: energies of distributions, symmetry of the CRF in its labels, margins, no CRF at all."""
+"""What holds for any scores: energies of distributions, symmetry of the CRF in its labels, no CRF at all."""
 
 import numpy as np
 import pytest
 
 from semples.config.settings import Crf
 from semples.data.cam_file import ImageCams
-from semples.inference.crf import PRESETS, dense_crf, label_margin, label_probability, unary_energy
+from semples.inference.crf import PRESETS, dense_crf, label_probability, unary_energy
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -33,6 +33,8 @@ def test_energies_are_those_of_a_distribution(seed):
 def test_an_energy_is_finite_where_a_score_is_zero():
     energy = unary_energy(np.zeros((1, 1, 1), np.float32), 0.5, soft=True)
     assert energy[:, 0, 0].tolist() == pytest.approx([0, -np.log(1e-5)])
+    nothing = unary_energy(np.zeros((2, 1, 1), np.float32), 0.0, soft=True)  # the background wins a tie
+    assert nothing[:, 0, 0].tolist() == pytest.approx([0, -np.log(1e-5), -np.log(1e-5)])
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -52,11 +54,6 @@ def test_without_iterations_the_crf_returns_the_probabilities_of_its_unaries():
     image, score, threshold = drawn(3)
     unary = unary_energy(score, threshold, soft=True)
     assert np.allclose(dense_crf(image, unary, PRESETS["psa"], 0), np.exp(-unary), atol=1e-4)
-
-
-def test_margins_by_hand():
-    probability = np.array([[[0.2, 0.5]], [[0.7, 0.5]], [[0.1, 0.0]]])
-    assert label_margin(probability)[0].tolist() == pytest.approx([0.5, 0.0])
 
 
 def test_without_a_crf_the_scores_are_scaled_to_sum_to_one(tmp_path):

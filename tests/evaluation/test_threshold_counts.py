@@ -1,10 +1,13 @@
 """Counts of maps: exact at every threshold, mergeable, and intervals that know their sampling error."""
 
 import tracemalloc
+from zlib import crc32
 
 import numpy as np
 import pytest
 
+from semples.config.settings import Settings
+from semples.data.cam_file import CamWriter
 from semples.evaluation.metrics import (
     REPLICATES,
     BootstrapSums,
@@ -14,7 +17,13 @@ from semples.evaluation.metrics import (
     mean_iou,
     pseudo_mask,
 )
-from semples.evaluation.thresholds import ThresholdCounts, score_histogram
+from semples.evaluation.thresholds import (
+    ThresholdCounts,
+    label_free_threshold,
+    otsu_index,
+    score_histogram,
+    threshold_grid,
+)
 
 THRESHOLDS, CLASSES = np.arange(20) / 20, 3
 
@@ -84,3 +93,59 @@ def test_memory_does_not_grow_with_the_images():
 def test_scores_fall_into_the_bin_below_them():
     score = np.array([[[0.0, 0.049, 0.051, 0.99]], [[0.0, 0.0, 0.0, 0.2]]])
     assert score_histogram(score, THRESHOLDS)[[0, 1, 19]].tolist() == [2, 1, 1]
+
+
+def test_weights_are_a_thousand_poisson_draws_that_the_id_seeds():
+    weights = image_weights("ü 1")
+    assert np.array_equal(weights, np.random.default_rng([20, crc32("ü 1".encode())]).poisson(1.0, 1000))
+    assert not np.array_equal(weights, image_weights("ü 2"))
+
+
+def test_sums_of_counts_by_hand():
+    one, other = BootstrapSums(), BootstrapSums()
+    one.add("a", {"n": 2, "pair": [1, 3]})
+    one.add("b", {"n": 5})
+    other.add("c", {"n": 7, "more": 1})
+    a, b, c = (image_weights(name) for name in "abc")
+    assert np.array_equal(one["n"], 2 * a + 5 * b)
+    assert np.array_equal(one["pair"], np.stack([a, 3 * a], axis=1))
+    total = one + other
+    assert set(total) == {"n", "pair", "more"}
+    assert np.array_equal(total["n"], 2 * a + 5 * b + 7 * c)
+    assert np.array_equal(total["more"], c)
+    assert np.array_equal(one["n"], 2 * a + 5 * b)
+
+
+def test_an_interval_holds_95_per_cent_and_leaves_nan_out():
+    values = np.append(np.arange(1001.0), np.full(50, np.nan))
+    assert confidence_interval(values) == [25.0, 975.0]
+
+
+def test_images_are_counted_and_shards_stay_as_they_are():
+    one, other = counted([0, 1]), counted([2])
+    before = one.histogram.copy()
+    total = one + other
+    assert (one.images, other.images, total.images) == (2, 1, 3)
+    assert np.array_equal(one.histogram, before)
+    assert total.histogram.sum() == 3 * 18 * 30  # without the two rows of void
+    assert total.matrices().shape == (20, 4, 4)
+    assert total.matrices().sum(axis=(1, 2)).tolist() == [3 * 18 * 30] * 20
+
+
+def test_histograms_of_scores_and_otsus_cut_by_hand():
+    thresholds = np.arange(4) / 4
+    score = np.array([[[0.0, 0.25, 0.3], [0.5, 0.75, 0.76]], [[0.0, 0.0, 0.9], [0.1, 0.2, 1.0]]])
+    assert score_histogram(score, thresholds).tolist() == [2, 1, 1, 2]
+    assert otsu_index(np.array([5, 4, 0, 0, 3, 6]), np.arange(6)) == 2
+    assert otsu_index(np.array([5, 0, 0, 0, 0, 1]), np.arange(6)) == 1
+    assert otsu_index(np.array([0, 0, 0, 0, 0, 9]), np.arange(6)) == 1
+    assert otsu_index(np.array([1, 1, 8]), np.array([0, 1, 10])) == 2
+
+
+def test_the_label_free_threshold_parts_low_scores_from_high_ones(tmp_path):
+    settings = Settings.model_validate({"evaluate": {"thresholds": 10}})
+    assert threshold_grid(settings).tolist() == [k / 10 for k in range(10)]
+    with CamWriter(tmp_path / "cams.h5", ("a", "b"), ["one", "two"], "float32", {}) as writer:
+        writer.add("one", np.full((1, 2, 2), 0.15), np.array([0]), 2, 2)
+        writer.add("two", np.array([[[0.05, 0.85]], [[0.1, 0.75]]]), np.array([0, 1]), 1, 2)
+    assert label_free_threshold(settings, tmp_path / "cams.h5") == 0.2

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -238,9 +237,8 @@ def test_what_decoding_accepts_is_read_later(tmp_path, mode):
     (tmp_path / "photos/cat").mkdir(parents=True)
     for number in range(2):
         Image.new(mode, (8, 6)).save(tmp_path / f"photos/cat/{number}.tif")
-    with pytest.raises(SemplesError, match="unreadable") if mode == "LAB" else nullcontext():
-        images = made(tmp_path / "photos", tmp_path / "out")
-        assert [read_image(path).shape for path in images.table["image"]] == [(6, 8, 3)] * 2
+    images = made(tmp_path / "photos", tmp_path / "out")
+    assert [read_image(path).shape for path in images.table["image"]] == [(6, 8, 3)] * 2
 
 
 def test_half_files_are_found_wherever_they_lie(tmp_path):

@@ -7,6 +7,7 @@ has its own list inside, with names that begin with "./", which shows files that
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -227,7 +228,7 @@ def read_json_lines(path: Path, made_by: str) -> list[dict]:
 def _json_objects(path: Path, made_by: str, split: Callable[[str], list[str]]) -> list[dict]:
     try:
         text = require(path, made_by).read_text(encoding="utf-8")
-        values = [json.loads(part, parse_constant=_refuse) for part in split(text)]
+        values = [json.loads(part, parse_constant=_finite, parse_float=_finite) for part in split(text)]
     except (ValueError, OSError, RecursionError) as error:
         raise SemplesError(path, f"no JSON: {error}", "JSON", f"run `semples {made_by}` again") from error
     if wrong := [value for value in values if not isinstance(value, dict)]:
@@ -236,8 +237,10 @@ def _json_objects(path: Path, made_by: str, split: Callable[[str], list[str]]) -
     return values
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number in JSON")
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number in JSON")
+    return number
 
 
 def require(path: Path, made_by: str) -> Path:

@@ -94,7 +94,7 @@ def test_a_cell_without_a_pixel_is_a_dash_and_no_nan(tmp_path):
 def test_json_has_no_nan_in_either_direction(tmp_path):
     write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.0, np.float64("nan")], "c": ({"d": 2},)})
     assert read_json(tmp_path / "a.json", "evaluate") == {"a": None, "b": [1.0, None], "c": [{"d": 2}]}
-    for constant in ("NaN", "Infinity", "-Infinity"):
+    for constant in ("NaN", "Infinity", "-Infinity", "1e999"):
         (tmp_path / "b.json").write_text(f'{{"a": {constant}}}')
         with pytest.raises(SemplesError, match=f"{constant} is no number"):
             read_json(tmp_path / "b.json", "evaluate")

@@ -4,6 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from semples import provenance
 from semples.data.cam_file import CamFile, CamWriter, join_shards
@@ -11,6 +14,7 @@ from semples.errors import SemplesError
 from semples.files import write_json
 from semples.stages import join
 from semples.stages.tables import evaluations, results
+from semples.weights.tensor_file import save_tensors
 
 INTEL = "processor : 0\nmodel name\t: Some Xeon\nflags\t\t: sse4_2 avx avx2 avx512f avx512bw\n\nprocessor : 1\n"
 
@@ -72,3 +76,19 @@ def test_tables_name_the_machines_in_a_column_and_a_note(tmp_path):
     assert ",machine," in (tmp_path / "results.csv").read_text()
     frame = evaluations.read_evaluations(rows[2:])
     assert "Made on" not in evaluations.packages_note(frame)  # of an older version
+
+
+def test_equal_tensors_and_records_give_equal_bytes(tmp_path):
+    tensors = {name: torch.arange(6.0).reshape(2, 3) for name in ("b", "a")}
+    record = {f"key {k}": f"“text” {k}\n\x1f\x7f😀\\" for k in range(20)}
+    files = []
+    for k in range(5):
+        path = tmp_path / f"{k}.safetensors"
+        save_tensors(tensors, path, record)
+        files.append(path.read_bytes())
+    assert len(set(files)) == 1
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == record
+        assert all(torch.equal(file.get_tensor(name), tensor) for name, tensor in tensors.items())
+    save_tensors(tensors, path, {})
+    assert load_file(path).keys() == tensors.keys()

@@ -59,7 +59,7 @@ class CamWriter(AbstractContextManager["CamWriter"]):
     def __init__(
         self, path: Path, class_names: Sequence[str], ids: Sequence[str], dtype: str, provenance: dict[str, str]
     ) -> None:
-        self.file = h5py.File(path, "w", libver="latest", track_order=False)
+        self.file = h5py.File(path, "w", libver="latest", track_order=False, locking="best-effort")
         self.dtype = dtype
         _describe(self.file, NX_class="NXroot", format=FORMAT, default="images")
         self.file.attrs["format_version"] = VERSION
@@ -101,7 +101,7 @@ class CamFile(AbstractContextManager["CamFile"]):
     def __init__(self, path: Path) -> None:
         self.path = require(Path(path), "cams")
         with self._clear_errors():
-            self.file = h5py.File(path, "r")
+            self.file = h5py.File(path, "r", locking="best-effort")
             name, version = as_text(self.file.attrs.get("format")), self.file.attrs.get("format_version")
             if (name, version) != (FORMAT, VERSION):
                 self.file.close()

@@ -188,8 +188,8 @@ class TrainingBatches:
 
 
 def _outlive_signals(_worker: int) -> None:
-    """Ignore signals that a scheduler or Ctrl-C sends to all processes: the loop saves, and its workers end with it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Go on for a minute after a signal that all processes of a job get: the loop saves and ends its workers."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(60))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

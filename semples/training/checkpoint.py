@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semples.errors import fault
 from semples.files import MARKS, atomic_path, remove_leftovers
 from semples.weights.tensor_file import not_finite
 
@@ -105,13 +104,10 @@ class Checkpoint:
         position.streak = int(position.streak)
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"position": asdict(position), "fingerprint": self.fingerprint}
-        try:
-            with atomic_path(self.last) as partial:
-                torch.save(state, partial)
-                if self.last.exists():
-                    self.last.replace(self.previous)
-        except RuntimeError as error:  # torch's for a full disk, without the file
-            raise fault(error, self.last) or error from error
+        with atomic_path(self.last) as partial:
+            torch.save(state, partial)
+            if self.last.exists():
+                self.last.replace(self.previous)
         return True
 
     def add_line(self, line: str) -> None:

@@ -1,5 +1,7 @@
 """Training images: augmentation, order, and what a batch holds."""
 
+import os
+import signal
 from itertools import chain
 from types import SimpleNamespace
 
@@ -148,3 +150,46 @@ def test_an_epoch_starts_at_any_batch(odd_photos):
     whole = list(data.start(5))
     assert len(data) == len(whole) == 3
     assert all(map(torch.equal, [b["image"] for b in data.start(5, 1)], [b["image"] for b in whole[1:]]))
+
+
+def unreadable(*_arguments):
+    raise SemplesError("photo.jpg", "a truncated JPEG", "a photograph", "replace it")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photograph_that_breaks_in_a_worker_is_the_same_error(odd_photos, workers):
+    dataset = dataset_of(read_manifest(odd_photos), unreadable)
+    with pytest.raises(SemplesError) as caught:
+        batches(dataset, workers)
+    assert caught.value.args == ("photo.jpg", "a truncated JPEG", "a photograph", "replace it")
+
+
+def killed(image: torch.Tensor) -> torch.Tensor:
+    if torch.utils.data.get_worker_info():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image[:, :16, :16]
+
+
+def test_a_worker_that_is_killed_is_an_error_that_names_the_setting(odd_photos):
+    with pytest.raises(SemplesError, match=r"run\.workers\n(.|\n)*lower `run\.workers`"):
+        batches(dataset_of(read_manifest(odd_photos), killed), workers=1)
+
+
+@pytest.mark.parametrize(("free", "workers"), [(None, 0), (65536, 0), (2**20, 0), (1_600_000, 1), (64e6, 2)])
+def test_a_small_shared_memory_has_fewer_workers_and_a_warning(odd_photos, monkeypatch, caplog, free, workers):
+    dataset = dataset_of(read_manifest(odd_photos), lambda image: image[:, :30, :30].clone())
+    expected = batches(dataset)
+    monkeypatch.setattr("semples.runtime.parallel.disk_usage", lambda _path: SimpleNamespace(free=int(free)))
+    if free is None:
+        monkeypatch.setattr("semples.runtime.parallel.SHARED_MEMORY", "/no such folder")
+    loader = TrainingBatches(dataset, 3, seed=0, workers=2)
+    assert loader.loader.num_workers == workers
+    assert len(caplog.records) == (workers < 2)
+    assert all(torch.equal(one["image"], two["image"]) for one, two in zip(loader.start(0), expected, strict=True))
+
+
+def test_ids_are_those_of_the_batches(odd_photos):
+    loader = TrainingBatches(dataset_of(read_manifest(odd_photos), lambda image: image), 1, seed=0, workers=0)
+    order = [index for ((index, _),) in loader.sampler]
+    loader.share(0, 1)
+    assert loader.ids(0, 1, 5) == [f"odd {index}" for index in order[1:]]

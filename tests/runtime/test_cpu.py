@@ -1,5 +1,6 @@
 """Products by oneDNN equal PyTorch's own up to rounding; which library multiplies is decided once per machine."""
 
+import errno
 from types import SimpleNamespace
 
 import pytest
@@ -195,3 +196,26 @@ def test_where_onednn_does_not_multiply_everything_is_pytorchs_own(monkeypatch, 
         assert torch.equal(linear(rows), F.linear(rows, linear.weight, linear.bias))
     assert not any("forward" in vars(layer) for layer in generator.modules())
     assert torch.equal(generator(images).cams, expected)
+
+
+def test_the_choice_is_remembered_on_a_file_system_without_locks(stopwatch, monkeypatch, tmp_path):
+    stopwatch(2.0)
+
+    def flock(*_arguments) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert not uses_onednn()
+    assert [path.read_text() for path in (tmp_path / "semples").iterdir()] == ["mkl\n"]
+
+
+def test_a_cache_that_nobody_may_write_is_one_warning(stopwatch, monkeypatch, tmp_path, caplog):
+    stopwatch(2.0)
+
+    def mkdir(*_arguments, **_options) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", mkdir)
+    assert not uses_onednn()
+    assert not uses_onednn()
+    assert [record.message.count("Read-only file system") for record in caplog.records] == [1]

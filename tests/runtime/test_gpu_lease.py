@@ -1,5 +1,6 @@
 """The lease of GPUs, with a stand-in for `nvidia-smi` that lists cards nobody has."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -96,3 +97,25 @@ def test_more_devices_than_cards_is_an_error(cards):
     cards(2)
     with pytest.raises(SemplesError, match="3, and 2 GPUs"):
         lease_gpus("cuda", 3)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EROFS])
+def test_without_locks_a_job_goes_on_with_one_warning(cards, monkeypatch, caplog, code):
+    names = cards(3)
+
+    def flock(*_arguments) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    lease_gpus("cuda", 2)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(names[:2])
+    assert [record.message.count(os.strerror(code)) for record in caplog.records] == [1]
+
+
+def test_a_user_without_a_name_gets_a_card(cards, monkeypatch):
+    names = cards(2)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _user: {}["nobody"])
+    lease_gpus("cuda", 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] in names

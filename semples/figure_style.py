@@ -23,7 +23,7 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph 
 plt.rcParams |= {
     **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 8),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 7),
-    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right"), False),
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right", "text.parse_math"), False),
     **{"axes.prop_cycle": plt.cycler(color=COLOURS), "pdf.fonttype": 42},
 }
 

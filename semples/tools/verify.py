@@ -1,5 +1,6 @@
 """verify: compare the results folders of two runs of one configuration by what their files hold."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from semples.provenance import MACHINE, MADE_ON
 
 VOLATILE = ("logs/*", "benchmarks/*", "*/checkpoints/*", "tables/table_9.*", "paper.html")  # times and memory
 VOLATILE_KEYS = {MACHINE, "seconds", "images_per_s", "peak_memory_mb"}  # the same as columns and keys
+VOLATILE_NOTE = re.compile(f"{MADE_ON}[^\n<}}]*".encode())  # the same in pages of tables
 PATHS = {"image", "mask"}  # columns of which only the name counts
 
 
@@ -32,22 +34,21 @@ def run(runs: list[Path]) -> None:
     Raises:
         SemplesError: The folders differ.
     """
-    first, second = runs
-    names, others = _files(first), _files(second)
-    for folder, alone in ((first, names - others), (second, others - names)):
+    names, others = map(_files, runs)
+    for folder, alone in zip(runs, (names - others, others - names), strict=True):
         print("".join(f"only in {folder}: {name}\n" for name in sorted(alone)), end="")
-    different = 0
+    equal = 0
     for name in tqdm(sorted(names & others), desc="verify", unit="file", mininterval=2):
-        if difference := _difference(first / name, second / name):
-            different += 1
-            print(f"{name}: {difference}")
-    text = f"{len(names & others) - different} of {len(names & others)} files in both are equal"
-    if different or names != others:
+        difference = _difference(*(folder / name for folder in runs))
+        equal += not difference
+        print(f"{name}: {difference}\n" if difference else "", end="")
+    text = f"{equal} of {len(names & others)} files in both are equal"
+    if equal < len(names | others):
         problem, remedy = (
             f"{text}, {len(names ^ others)} are in one alone",
             "see docs/reproducing.md: how far runs differ",
         )
-        raise SemplesError(f"{first}, {second}", problem, "equal results", remedy)
+        raise SemplesError(" and ".join(map(str, runs)), problem, "equal results", remedy)
     print(text)
 
 
@@ -66,22 +67,21 @@ def _difference(first: Path, second: Path) -> str:
         parts, others = _parts(first, stack), _parts(second, stack)
         for name in parts | others:
             values = [_value(file.get(name)) for file in (parts, others)]
-            distance = _distance(*values)
-            if np.isinf(distance):
+            if np.isinf(distance := _distance(*values)):
                 texts.append(f"; {name}: {' | '.join(map(_short, values))}")
             elif distance:
                 numbers[name] = distance
-    if not numbers and not texts:
-        return ""
-    largest = max(numbers, key=lambda name: numbers[name], default="")
-    text = f"; largest difference {numbers[largest]:.3g} in {largest}" if numbers else ""
-    return f"{len(numbers) + len(texts)} of {len(parts | others)} parts differ{text}{''.join(texts[:1])}"
+    largest = [
+        f"; largest difference {numbers[name]:.3g} in {name}" for name in sorted(numbers, key=numbers.__getitem__)
+    ]
+    differ = f"{len(numbers) + len(texts)} of {len(parts | others)} parts differ"
+    return "".join([differ, *largest[-1:], *texts[:1]]) if numbers or texts else ""
 
 
 def _parts(path: Path, stack: ExitStack) -> dict[str, Any]:
     """Return the values of a file by name; those of large files are functions that read them."""
     try:
-        parts = READERS.get(path.suffix, _bytes)(path, stack)
+        parts = READERS.get(path.suffix, _digest)(path, stack)
     except Exception as error:
         raise SemplesError(path, f"unreadable: {error}", f"a whole {path.suffix} file", "make it again") from error
     return {name: value for name, value in parts.items() if name.rpartition("@")[2] not in VOLATILE_KEYS}
@@ -109,8 +109,7 @@ def _picture(path: Path, stack: ExitStack) -> dict[str, Any]:
 
 def _columns(path: Path, _: ExitStack) -> dict[str, Any]:
     frame = pd.read_csv(path, keep_default_na=False)
-    names = frame[[*PATHS & set(frame)]].map(lambda cell: Path(str(cell)).name)
-    return dict(frame.assign(**names))
+    return dict(frame.assign(**frame[[*PATHS & {*frame}]].map(lambda cell: Path(str(cell)).name)))
 
 
 def _leaves(path: Path, _: ExitStack) -> dict[str, Any]:
@@ -120,16 +119,12 @@ def _leaves(path: Path, _: ExitStack) -> dict[str, Any]:
     )
 
 
-def _text(path: Path, _: ExitStack) -> dict[str, Any]:
-    return {"text": re.sub(f"{MADE_ON}[^\n<}}]*", "", path.read_text(encoding="utf-8"))}
-
-
-def _bytes(path: Path, _: ExitStack) -> dict[str, Any]:
-    return {"bytes": path.read_bytes()}
+def _digest(path: Path, _: ExitStack) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(VOLATILE_NOTE.sub(b"", path.read_bytes())).hexdigest()}
 
 
 READERS = {".safetensors": _tensors, ".h5": _datasets, ".png": _picture, ".csv": _columns}
-READERS |= dict.fromkeys((".json", ".jsonl"), _leaves) | dict.fromkeys((".md", ".tex", ".html"), _text)
+READERS |= {".json": _leaves, ".jsonl": _leaves}
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

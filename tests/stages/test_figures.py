@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -98,3 +99,13 @@ def test_png_and_pdf_lie_side_by_side_and_are_the_same_again(tmp_path):
 def test_titles_wrap_between_words():
     assert figure_style.wrap_title("a pseudo mask", 0.5) == "a pseudo\nmask"
     assert figure_style.wrap_title("indivisible", 0.1) == "indivisible"
+
+
+def test_names_with_a_dollar_are_no_formulas(tmp_path):
+    words = pd.DataFrame(
+        {"class": "$cat_", "list": "nearest", "rank": 1, "word": ["$\\frac{"], "cosine": 0.5, "lift": 0}
+    )
+    words.to_csv(tmp_path / "words.csv", index=False)
+    curves.run_prompts(tmp_path / "words.csv", {}, tmp_path / "p.png")
+    confusions._draw(np.eye(2), ("background", "$x_{"), tmp_path / "c.png")
+    assert (tmp_path / "c.pdf").exists()

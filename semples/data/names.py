@@ -43,11 +43,11 @@ def require_names(where: object, kind: str, names: Iterable[str], rules: dict[st
 def name_problems(
     where: object, kind: str, names: Iterable[str], rules: dict[str, str], remedy: str
 ) -> Iterator[SemplesError]:
-    """Yield a problem for every name that breaks one of `rules` (pattern and what breaks it) or is too long."""
+    """Yield a problem for every name that breaks one of `rules` (pattern and what breaks it), or is too long."""
     patterns = [(re.compile(pattern, re.DOTALL), reason) for pattern, reason in rules.items()]
     for name in names:
         reasons = [reason for pattern, reason in patterns if not pattern.fullmatch(name)]
-        if not reasons and max(len(part.encode()) for part in name.split("/")) > LONGEST:
+        if not reasons and kind != "path" and max(len(part.encode()) for part in name.split("/")) > LONGEST:
             reasons = [f"has more than {LONGEST} bytes"]
         if reasons:
             yield SemplesError(where, f"{kind} {name!r} {reasons[0]}", "another name", remedy)

@@ -6,7 +6,7 @@ from pathlib import Path
 from semples.config.settings import Settings
 from semples.data.images import IGNORE
 from semples.data.importers.registry import load_data_set
-from semples.data.manifest import Classes, problems, split_counts, write_manifest
+from semples.data.manifest import Classes, problems, write_manifest
 from semples.data.scan import Scan, scan_images, scanned_table, set_problems
 from semples.files import atomic_path
 
@@ -19,12 +19,6 @@ def run(settings: Settings, out: Path) -> None:
         classes, listed = load_data_set(data, partial, threads)
         for problem in problems(data.root or data.source, listed, classes):
             raise problem
-        labels = listed["labels"].str.split(";").explode().value_counts()
-        print("classes:", ", ".join(f"{name} {labels.get(name, 0)}" for name in classes.names))
-        print("images:", ", ".join(f"{split} {count}" for split, count in split_counts(listed).items()), flush=True)
-        trained = listed["labels"][[data.train in cell.split(";") for cell in listed["split"]]]
-        if untrained := set(labels.index) - set(trained.str.split(";").explode()):
-            print(f"on no image of the split {data.train}: {', '.join(sorted(untrained))}")
         started, scans = time.monotonic(), []
         for scan in scan_images(listed, classes, data, partial, threads):
             if scan.error and data.unreadable == "error":

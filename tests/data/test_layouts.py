@@ -9,6 +9,8 @@ import pytest
 from semples.config.settings import Data
 from semples.data.importers.listing import read_listing, table_files, unlisted_images
 from semples.data.importers.photos import load
+from semples.data.importers.registry import load_data_set
+from semples.data.manifest import Classes, problems
 from semples.errors import SemplesError
 
 
@@ -230,6 +232,10 @@ def load_photos(root: Path, **settings):
     return classes
 
 
+def load_photos_table(root: Path) -> pd.DataFrame:
+    return load(Data(source="photos", root=str(root)), root, 1)[1]
+
+
 def test_numbers_are_in_natural_order(tmp_path):
     names = [str(number) for number in range(1, 12)]
     lines = "".join(f"{name}.jpg,{name},m.png\n" for name in names)
@@ -286,3 +292,24 @@ def test_home_and_variables_in_data_root(tmp_path, monkeypatch):
     tree(tmp_path / "zoo", "dog/1.jpg")
     for root in ("~/zoo", "$HOME/zoo", "${HOME}/zoo"):
         assert Data(source="photos", root=root).root == str(tmp_path / "zoo")
+
+
+def test_names_as_long_as_files_can_have(tmp_path):
+    images = load_photos_table(tree(tmp_path, f"dog/{'x' * 251}.jpg", "dog/-1.jpg"))
+    assert sorted(images["id"]) == ["dog/-1", "dog/" + "x" * 251]
+    assert not list(problems("here", images, Classes(("dog",), ("dog",), ("#000000",))))
+
+
+def test_the_summary_of_a_data_set(tmp_path, capsys):
+    root = table(tmp_path / "zoo", "image,labels,split,mask\na.jpg,dog,train,\nb.jpg,dog,val,m.png\n")
+    table(root, "name\ncat\ndog\n", "classes.csv")
+    tree(root, "c.jpg")
+    load_data_set(Data(source="photos", root=str(root)), tmp_path, 1)
+    assert capsys.readouterr().out.splitlines() == [
+        "1 images that no line of the table names, such as c.jpg: left out",
+        "split train: 1 images, 1 with labels, no masks, so it is not evaluated",
+        "  index in masks, class and its images: 1 cat (0), 2 dog (1)",
+        f"split val: 1 images, 1 with labels, 1 masks, such as {root}/m.png",
+        "  index in masks, class and its images: 1 cat (0), 2 dog (1)",
+        "on no image of the split train: cat",
+    ]

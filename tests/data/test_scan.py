@@ -115,7 +115,7 @@ def test_the_setting_says_what_the_values_mean(zoo, tmp_path, masks, draw, capsy
     for row in images.table.itertuples():
         assert np.array_equal(read_mask(row.mask), OBJECT * (1 if row.labels == "cat" else 2))
     printed = capsys.readouterr().out
-    assert "classes: cat 2, dog 2" in printed
+    assert "1 cat (1), 2 dog (1)" in printed
     assert "4 masks with 0 background, 1 cat, 2 dog" in printed
 
 

@@ -48,6 +48,30 @@ def test_the_folder_voc2012_itself_will_do(devkit):
     assert len(voc.table(devkit / "VOC2012")) == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff1\r\n\r\n3\r\n",
+        "/JPEGImages/1.jpg /SegmentationClassAug/1.png\n/JPEGImages/3.jpg /SegmentationClassAug/3.png\n",
+        "/home/me/VOC2012/JPEGImages/1.jpg\nC:\\VOC\\JPEGImages\\3.JPG",
+        "1 1 0 0\n  3\t-1\n\n",
+    ],
+)
+def test_lists_of_other_projects(devkit, text):
+    (devkit / "VOC2012/ImageSets/Segmentation/train_aug.txt").write_text(text, newline="")
+    splits = voc.table(devkit).set_index("id")["split"].to_dict()
+    assert splits == {"1": "train;train_aug", "2": "val", "3": "train_aug"}
+
+
+def test_a_list_that_is_no_text_and_an_annotation_of_unknown_letters(devkit):
+    (devkit / "VOC2012/Annotations/2.xml").write_text('<?xml version="1.0" encoding="klingon"?><annotation/>')
+    with pytest.raises(SemplesError, match=r"2\.xml\n  found:    no XML"):
+        voc.table(devkit)
+    (devkit / "VOC2012/ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(SemplesError, match=r"val\.txt\n  found:    unreadable"):
+        voc.table(devkit)
+
+
 def test_official_colours():
     assert voc_palette()[[1, 15, 20, 255]].tolist() == [[128, 0, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]]
     assert voc.CLASSES.palette()[:21].tolist() == voc_palette()[:21].tolist()

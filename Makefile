@@ -1,5 +1,6 @@
 # make demo          create the environment, run the whole workflow on the built-in data set
 # make test          create the environment, run all tests
+# make faults        kill stages, read bad files, try hostile inputs; prints totals, takes under half an hour
 # make cluster-test  run the tests that need a Slurm cluster; they skip without one
 # make lint          ruff, mypy, snakefmt, snakemake --lint
 # make schema        write workflow/schemas/config.schema.json from semples/config/settings/
@@ -9,9 +10,10 @@ SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+FAULTS := tests/faults tests/data tests/weights tests/stages/test_hostile_inputs.py tests/stages/test_other_files.py tests/packaging/test_quoting.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test cluster-test lint schema bench env clean
+.PHONY: demo test faults cluster-test lint schema bench env clean
 
 env: $(STAMP)
 
@@ -43,6 +45,10 @@ demo: env
 test: env
 	@echo "== pytest"
 	@pytest --numprocesses 2 --dist loadfile
+
+faults: env
+	@echo "== pytest: faults of machines, bad files, hostile inputs"
+	@pytest -q -m 'not cluster' --hypothesis-profile faults $(FAULTS)
 
 cluster-test: env
 	pytest -m cluster tests/cluster

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import shape_checks  # noqa: F401  (before semples is imported)
 import torch
+from fault_totals import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
 from odd_files import write_odd_files
 from open_clip.model import CLIP
 

@@ -20,6 +20,8 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.stages import data
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 BOX = [4, 4, 20, 4, 20, 16, 4, 16]  # x, y of a rectangle in pictures of 32 x 24
 PIXELS = 16 * 12
 CATEGORIES = [{"id": 5, "name": "owl"}, {"id": 9, "name": "fox"}]

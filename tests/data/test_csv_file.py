@@ -10,6 +10,8 @@ from semples.data.csv_file import WORDS, read_csv, write_csv
 from semples.data.manifest import Classes, read_manifest, write_manifest
 from semples.errors import SemplesError
 
+pytestmark = pytest.mark.fault("hostile inputs refused")
+
 HOSTILE = [
     "=1+1",
     "+1",

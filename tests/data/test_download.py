@@ -18,6 +18,8 @@ from semples.data.download.fetch import CHUNK, fetch
 from semples.errors import SemplesError
 from semples.stages import download
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
 KEPT = len(CONTENT) // 4 // CHUNK * CHUNK  # bytes that arrive before a connection is dropped
 LIMIT = 50_000_000  # bytes that an archive may unpack to

@@ -13,6 +13,8 @@ from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Classes, problems
 from semples.errors import SemplesError
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 
 def tree(root: Path, *names: str) -> Path:
     """Write empty files; nothing here opens an image."""

@@ -11,6 +11,8 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.stages import data
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 BAD = {"owl/empty.png", "owl/text.jpg", "owl/truncated.jpg", "owl/float.tif"}
 
 

@@ -17,6 +17,8 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.stages import data
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 LABELS = {"a": "cat", "b": "dog", "c": "cat", "d": "dog"}
 OBJECT = np.zeros((8, 12), np.uint8)
 OBJECT[2:6, 3:9] = 1

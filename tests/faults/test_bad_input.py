@@ -10,6 +10,8 @@ from PIL import Image
 
 from semples.cli import main
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 QUICK = {
     "run": {"device": "cpu", "threads": 1},
     "generator": {"name": "conv_cam", "weights": "none", "image_size": 32},

@@ -20,6 +20,8 @@ from semples.stages import crf, evaluate
 from semples.weights.generators import bare_generator, load_module, load_weights, save_module
 from semples.weights.tensor_file import read_tensors
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 MADE_FROM = {"packages": "none"}
 
 

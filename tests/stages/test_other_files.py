@@ -14,6 +14,8 @@ from semples.files import read_json, read_json_lines, write_json
 from semples.stages.figures import confusions, curves
 from semples.stages.tables import evaluations, formats, paper, results
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 CLASSES = {name: {"iou": 0.5} for name in ("background", "dog", "=cat|<b>")}
 EVALUATION = {"kind": "crf", "split": "train", "images": 3, "packages": "torch 2", "miou": 0.5, "classes": CLASSES}
 CURVE = {"threshold": [0.2, 0.4], "miou": [0.3, 0.5]}

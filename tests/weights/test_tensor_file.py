@@ -16,6 +16,8 @@ from semples.training.prompts import load_prompts
 from semples.weights.generators import bare_generator, load_module, load_weights, read_weights, save_module
 from semples.weights.tensor_file import digest_tensors, read_tensors, save_tensors
 
+pytestmark = pytest.mark.fault("bad files tried")
+
 METADATA = {f"key {number}": f'wäter "{number}"\n\x1f' for number in range(12)}
 KINDS = ("float32", "float64", "bfloat16", "float16", "int64", "uint8", "bool")
 WRITE = "import sys, torch; from semples.weights.tensor_file import save_tensors; "

@@ -1,4 +1,4 @@
-"""Every stage of the pipeline, ended at ten random moments by SIGKILL, SIGTERM and SIGINT, goes on to the same bytes."""
+"""Every stage, ended at ten random moments by SIGKILL, SIGTERM and SIGINT, goes on to the bytes of a whole run."""
 
 import json
 import os

@@ -170,9 +170,15 @@ class CamFile(AbstractContextManager["CamFile"]):
 
 def join_shards(shards: Sequence[Path], out: Path) -> None:
     """Write the index `out` that reads `shards`, files of one run, as one; they must lie in its folder or below."""
-    files = {path.relative_to(out.parent).as_posix(): CamFile(path) for path in shards}
+    if outside := [path for path in shards if not path.resolve().is_relative_to(out.parent.resolve())]:
+        raise SemplesError(outside[0], "a shard elsewhere", f"a file in {out.parent} or below", "write it there")
+    files = {path.resolve().relative_to(out.parent.resolve()).as_posix(): CamFile(path) for path in shards}
     first = next(iter(files.values()))
     ids = [image for file in files.values() for image in file.ids]
+    for file in files.values():
+        if without_machine(file.provenance) != without_machine(first.provenance) or len({*ids}) < len(ids):
+            problem = "a shard of another run, or with images of another shard"
+            raise SemplesError(file.path, problem, f"one like {first.path}", "run `semples cams` again for all shards")
     with CamWriter(out, first.class_names, ids, "float16", first.provenance) as index:
         index.write_texts("shards", [[name, sha256(file.path)] for name, file in files.items()])
         for name, file in files.items():

@@ -41,8 +41,12 @@ def describe_classes(classes: Classes) -> str:
     return json.dumps([classes.names, classes.texts, classes.colours])
 
 
-def load_segmenter(path: Path) -> TrainedSegmenter:
-    """Load the network of a model.safetensors that `semples segment` wrote, in evaluation mode."""
+def load_segmenter(path: Path, expected_classes: Classes | None = None) -> TrainedSegmenter:
+    """Load the network of a model.safetensors that `semples segment` wrote, in evaluation mode.
+
+    Raises:
+        SemplesError: The file is no such network, or it has other classes than those of the manifest, if these matter.
+    """
     expected, remedy = "a model.safetensors that `semples segment` wrote", "train it with `semples segment`"
     try:
         with safe_open(require(path, "segment"), "pt") as file:
@@ -53,6 +57,9 @@ def load_segmenter(path: Path) -> TrainedSegmenter:
         raise SemplesError(path, f"unreadable: {error}", expected, "name another file") from error
     except (KeyError, TypeError, ValueError) as error:
         raise SemplesError(path, f"metadata {sorted(metadata)}", expected, remedy) from error
+    if expected_classes and expected_classes.names != classes.names:
+        problem, wanted = f"classes {', '.join(classes.names)}", f"the manifest's {', '.join(expected_classes.names)}"
+        raise SemplesError(path, problem, wanted, "name the network that was trained on this data set")
     settings = check(Segment, values, str(path))
     network = Segmenter(settings.network, settings.encoder, len(classes), settings.decoder_channels)
     load_module(network, path, "segment")

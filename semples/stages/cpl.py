@@ -29,7 +29,7 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
     """
     job = LearningJob(settings, "cpl", seed, manifest, out)
     images = job.images()
-    model, texts, weights = guide_folder.open_folder(guide, settings)
+    model, texts, weights = guide_folder.open_folder(guide, settings, images.classes)
     inputs = {"manifest": images.digest(), "guide": weights}
     if settings.cpl.source == "manual":
         embeddings = _manual(model, settings, images.classes)

@@ -22,6 +22,7 @@ from semples.mini import GUIDE_WEIGHTS
 from semples.mini.world import WORDS
 from semples.models.guide import Guide, load_guide
 from semples.weights.guide_folder import MODEL_FILES, set_centres
+from semples.weights.tensor_file import save_tensors
 
 _CENTRE_IMAGES = 1000
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
@@ -54,7 +55,7 @@ def run(settings: Settings, classes_file: Path, out: Path, manifest: Path | None
         set_centres(guide, centres)
         texts = guide.encode_classes(list(classes.texts), section.templates or [section.template])
         tensors = {"texts": texts, "words": guide.encode_text(sentences), **centres}
-        save_file(tensors, partial / "texts.safetensors")
+        save_tensors(tensors, partial / "texts.safetensors", {"classes": json.dumps(classes.names)})
         write_text(partial / "words.txt", "".join(f"{word}\n" for word in words))
     print(f"guide {section.model}, {len(classes)} classes, {len(words)} words: {out}")
 

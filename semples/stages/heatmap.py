@@ -36,7 +36,7 @@ def run(
     if not (prompts or texts or names):
         raise SemplesError("heatmap", "no text", "texts or prompts to look for", "give --text, --names or --prompts")
     images = read_manifest(manifest).split(split).with_labels().sample(settings.figures.images, settings.figures.seed)
-    model, classes, _ = guide_folder.open_folder(guide, settings)
+    model, classes, _ = guide_folder.open_folder(guide, settings, images.classes)
     banks = {"name of the class": classes["texts"]} if names else {}
     banks |= {title: load_prompts(path, len(images.classes)).mean(dim=1) for title, path in prompts}  # classes, width
     with torch.inference_mode():

@@ -19,6 +19,7 @@ from semples.files import digest, require, sha256
 from semples.inference.segmentation import describe_classes, predict
 from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
+from semples.runtime.parallel import map_threads
 from semples.training.job import LearningJob, adamw, learn, used_settings
 from semples.training.loop import poly, warmed_up
 from semples.weights.generators import backbone_of, load_backbone, weights_digest, weights_file
@@ -40,6 +41,7 @@ def run(
     if masks:
         read_manifest(manifest).report_strays(masks)
     targets = _targets(images, masks, settings)
+    pixels = _pixels(targets[0], images.classes.names, settings.run.threads)
     torch.manual_seed(seed)
     network = Segmenter(segment.network, segment.encoder, len(images.classes), segment.decoder_channels)
     if start := weights_file(segment, weights):
@@ -53,7 +55,7 @@ def run(
     sample = read_manifest(manifest).split(settings.data.val).with_masks().sample(segment.curve_images, seed=0)
     learn(
         job,
-        SegmentTask(network, _class_weights(segment, targets[0], len(images.classes))),
+        SegmentTask(network, median_frequency_weights(pixels) if segment.class_weights == "balanced" else None),
         TrainingBatches(dataset, segment.batch, seed, settings.run.workers),
         _optimizer(network, segment),
         used_settings(settings, "segment"),
@@ -90,13 +92,28 @@ def _files(folder: Path, images: Manifest) -> list[str]:
     return [str(require(folder / f"{name}.png", "crf")) for name in images.table["id"]]
 
 
-def _class_weights(segment: Segment, masks: list[str], classes: int) -> torch.Tensor | None:
-    if segment.class_weights == "equal":
-        return None
-    pixels = torch.zeros(IGNORE + 1, dtype=torch.int64)
-    for path in tqdm(masks, desc="counting pixels", unit="mask", mininterval=2):
-        pixels += torch.bincount(torch.from_numpy(read_mask(Path(path))).flatten(), minlength=IGNORE + 1)
-    return median_frequency_weights(pixels[: classes + 1])
+def _pixels(masks: list[str], names: tuple[str, ...], threads: int) -> torch.Tensor:
+    """Count the pixels of every class, background first, and print the shares: int64 (classes + 1,).
+
+    Raises:
+        SemplesError: A mask has a class index above the classes, or no mask has a pixel of an object.
+    """
+
+    def count(path: str) -> np.ndarray:
+        pixels = np.bincount(read_mask(Path(path)).ravel(), minlength=IGNORE + 1)
+        if unknown := np.flatnonzero(pixels[len(names) + 1 : IGNORE]).tolist():
+            problem, expected = f"class index {len(names) + 1 + unknown[-1]}", f"0 to {len(names)}, or 255 for void"
+            raise SemplesError(path, problem, expected, "check the class list")
+        return pixels
+
+    bar = tqdm(map_threads(count, masks, threads), "counting pixels", len(masks), unit="mask", mininterval=2)
+    pixels = torch.from_numpy(np.sum(list(bar), axis=0))
+    titled = zip(("background", *names, "void"), pixels[[*range(len(names) + 1), IGNORE]].tolist(), strict=True)
+    print(f"{len(masks)} masks: {', '.join(f'{name} {n / pixels.sum():.1%}' for name, n in titled)} of the pixels")
+    if not pixels[1 : len(names) + 1].any():
+        remedy = "lower `crf.threshold.value`, or look at the maps"
+        raise SemplesError(Path(masks[0]).parent, "masks of background and void alone", "pixels of objects", remedy)
+    return pixels[: len(names) + 1]
 
 
 def _optimizer(network: Segmenter, segment: Segment) -> Optimizer:
@@ -118,4 +135,4 @@ def _miou(images: Manifest, settings: Settings, network: torch.nn.Module) -> dic
     pairs = ((read_mask(images.table["mask"][row], mask.shape), mask) for row, mask in masks)
     total = np.sum([confusion_matrix(truth, mask, classes) for truth, mask in pairs], axis=0)
     network.train(training)
-    return {"val_miou": float(mean_iou(total))}
+    return {"val_miou": float(mean_iou(total))} if np.any(total) else {}  # none where the masks are all void

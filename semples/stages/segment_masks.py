@@ -20,7 +20,8 @@ def run(settings: Settings, manifest: Path, checkpoint: Path, out: Path) -> None
     `segment.test_*` say how the network of `checkpoint` is used, `figures` which training images are predicted too.
     """
     torch.set_num_threads(settings.run.threads)
-    network, everything = load_segmenter(checkpoint).network, read_manifest(manifest)
+    everything = read_manifest(manifest)
+    network = load_segmenter(checkpoint, everything.classes).network
     shown = everything.split(settings.data.train).with_labels().sample(settings.figures.images, settings.figures.seed)
     table = pd.concat([everything.split(settings.data.val).table, shown.table])
     images = Manifest(table.drop_duplicates("id", ignore_index=True), everything.classes)

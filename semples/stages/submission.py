@@ -20,7 +20,8 @@ _BATCH = 8
 def run(run: Run, checkpoint: Path, manifest: Path, split: str, out: Path) -> None:
     """Write the tar `out` with the palette PNG <id>.png for every image of `split`; equal inputs give equal bytes."""
     torch.set_num_threads(run.threads)
-    trained, images = load_segmenter(checkpoint), read_manifest(manifest).split(split)
+    images = read_manifest(manifest).split(split)
+    trained = load_segmenter(checkpoint, images.classes)
     fabric = make_fabric(run.device, "auto")
     with TemporaryDirectory() as folder, atomic_path(out) as partial, tarfile.open(partial, "w") as tar:
         write_predictions(trained.network, images, trained.settings, _BATCH, fabric, Path(folder))

@@ -26,7 +26,7 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
     stage = settings.slm if job.stage == "slm" else settings.csr
     images = job.images()
     learned_from = training_images(images, settings)
-    model, texts, weights = guide_folder.open_folder(guide, settings)
+    model, texts, weights = guide_folder.open_folder(guide, settings, images.classes)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
     terms = stage.model_dump(include={"w_bg", "eps", "w_area", "w_class", "w_prompt", "logit_scale"})

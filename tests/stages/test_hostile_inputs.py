@@ -12,12 +12,14 @@ from semples.cli import main
 from semples.config.settings import Crf, Settings
 from semples.data.cam_file import CamFile, CamWriter, ImageCams
 from semples.data.images import read_mask
-from semples.data.manifest import read_manifest
+from semples.data.manifest import read_classes, read_manifest
 from semples.errors import SemplesError
+from semples.files import write_json
 from semples.inference.crf import PRESETS, label_probability
 from semples.models.generators import build_generator
 from semples.stages import crf, evaluate
 from semples.weights.generators import bare_generator, load_module, load_weights, save_module
+from semples.weights.guide_folder import open_folder
 from semples.weights.tensor_file import read_tensors
 
 pytestmark = pytest.mark.fault("bad files tried")
@@ -212,3 +214,91 @@ def test_a_broken_generator_of_the_users_own_names_file_and_line(tmp_path, text,
     settings = Settings(generator={"name": f"{tmp_path}/mine.py:Mine", "options": {"width": 3}}).generator
     with pytest.raises(SemplesError, match=f"mine.py\n  found:    {message}"):
         bare_generator(settings, 2)
+
+
+def segmentation(manifest, masks, out, **segment) -> list[str]:
+    """A complete command line of a segmentation of one short epoch."""
+    network = {
+        "encoder": "tu-resnet10t",
+        "weights": "none",
+        "decoder_channels": 16,
+        "epochs": 1,
+        "batch": 2,
+        "crop": 32,
+    }
+    settings = {"run": {"device": "cpu", "threads": 1}, "segment": segment, "figures": {"images": 1}}
+    flags = ("--manifest", manifest, "--masks", masks, "--out", out)
+    return ["segment", "--config", json.dumps(settings), *map(str, flags)]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(7, "class index 7\n  expected: 0 to 2, or 255 for void"), (255, "masks of background and void alone")],
+)
+def test_pseudo_masks_are_read_before_the_training(tmp_path, odd_photos, capsys, value, message):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write_json(masks / "provenance.json", MADE_FROM)
+    for row in read_manifest(odd_photos).table.itertuples():
+        pixels = np.zeros((row.height, row.width), np.uint8)
+        pixels[3:9, 3:9] = value if row.id == "odd 1" or value == 255 else 1
+        Image.fromarray(pixels).save(masks / f"{row.id}.png")
+    assert main(segmentation(odd_photos, masks, tmp_path / "out")) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_a_curve_over_void_alone_has_no_nan(tmp_path, odd_photos, capsys):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write_json(masks / "provenance.json", MADE_FROM)
+    for row in read_manifest(odd_photos).table.itertuples():
+        Image.open(row.mask).save(masks / f"{row.id}.png")
+        Image.fromarray(np.full((row.height, row.width), 255, np.uint8)).save(row.mask)
+    assert main(segmentation(odd_photos, masks, tmp_path / "out")) == 0
+    (line,) = (tmp_path / "out/metrics.jsonl").read_text().splitlines()
+    assert "val_miou" not in json.loads(line)
+    assert "NaN" not in line
+    assert "3 masks: background 8" in capsys.readouterr().out
+
+    classes = odd_photos.with_name("classes.csv")
+    classes.write_text(classes.read_text().replace("dog,dog", "DOG,dog"))
+    odd_photos.write_text(odd_photos.read_text().replace(",dog", ",DOG"))
+    checkpoint = ("--checkpoint", tmp_path / "out/model.safetensors", "--manifest", odd_photos)
+    for command in (("segment_masks", "--config", "{}"), ("submission", "--split", "val")):
+        assert main([*command, *map(str, checkpoint), "--out", str(tmp_path / "no")]) == 1
+        assert "found:    classes dog, cat\n  expected: the manifest's DOG, cat" in capsys.readouterr().err
+
+
+def test_a_guide_of_other_classes_is_one_clear_error(tmp_path, odd_photos):
+    classes = odd_photos.with_name("classes.csv")
+    assert main(["guide", "--config", "{}", "--classes", str(classes), "--out", str(tmp_path / "guide")]) == 0
+    lines = classes.read_text().splitlines()
+    assert len(open_folder(tmp_path / "guide", Settings(), read_classes(classes))[1]["texts"]) == 2
+    for changed in ([lines[0], *lines[:0:-1]], lines[:2]):  # another order, and fewer
+        classes.write_text("\n".join(changed))
+        with pytest.raises(SemplesError, match="texts of 2 classes"):
+            open_folder(tmp_path / "guide", Settings(), read_classes(classes))
+    (tmp_path / "guide/texts.safetensors").write_bytes(b"torn")
+    with pytest.raises(SemplesError, match=r"texts.safetensors\n  found:    unreadable"):
+        open_folder(tmp_path / "guide", Settings(), read_classes(classes))
+
+
+def test_shards_that_do_not_belong_together_are_one_clear_error(tmp_path, odd_photos, capsys):
+    def write_shard(path, *images, **made_from):
+        path.parent.mkdir(exist_ok=True)
+        with CamWriter(path, ("dog", "cat"), images, "float32", MADE_FROM | made_from) as writer:
+            for image in images:
+                writer.add(image, np.ones((1, 2, 2)), np.arange(1), 4, 4)
+        return path
+
+    first = write_shard(tmp_path / "run/1.h5", "a", "b")
+    for second, message in (
+        (write_shard(tmp_path / "run/2.h5", "b", "c"), "with images of another shard"),
+        (write_shard(tmp_path / "run/3.h5", "c", weights="other"), "a shard of another run"),
+        (write_shard(tmp_path / "elsewhere/4.h5", "c"), "a shard elsewhere"),
+        (tmp_path / "run/5.h5", "no such file"),
+    ):
+        assert main(["join", "--shards", str(first), str(second), "--out", str(tmp_path / "run/index.h5")]) == 1
+        assert message in (text := capsys.readouterr().err), text
+        assert not (tmp_path / "run/index.h5").exists()

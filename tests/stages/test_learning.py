@@ -164,7 +164,7 @@ def test_selection_keeps_the_best_epoch(made, miniature, tmp_path):
         settings = settings_with(selection={"policy": policy})
         generator = build_generator("conv_cam", 6, "")
         generator.load_state_dict(load_file(out / "model.safetensors"))
-        guide, texts, _ = guide_folder.open_folder(made / "guide", settings)
+        guide, texts, _ = guide_folder.open_folder(made / "guide", settings, read_manifest(miniature).classes)
         images = read_manifest(miniature).split("train").with_labels()
         score = epoch_score(settings, images, generator, guide, texts["texts"])
         assert score() == pytest.approx(max(scores), abs=1e-5)
@@ -223,7 +223,7 @@ def test_true_masks_score_higher_than_their_opposite(made, miniature):
     images = read_manifest(miniature).split("train").with_labels()
     truth = np.stack([read_mask(path) for path in images.table["mask"]])
     masks = torch.stack([torch.from_numpy(truth == k + 1) for k in range(6)], dim=1).float()
-    guide, texts, _ = guide_folder.open_folder(made / "guide", settings)
+    guide, texts, _ = guide_folder.open_folder(made / "guide", settings, read_manifest(miniature).classes)
     true, opposite = Painted(masks), Painted(1 - masks)
     assert best_miou(true, images, settings) > 0.99 > best_miou(opposite, images, settings)
     scores = [margin(generator, guide, texts["texts"], images, settings) for generator in (true, opposite)]
@@ -277,7 +277,7 @@ def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniat
     assert semples("guide", *flags, guide={"centre": "both"}) == 1  # which images?
     assert semples("guide", *flags, "--manifest", miniature, guide={"centre": "both"}) == 0
     settings = settings_with(guide={"centre": "both"})
-    guide, texts, _ = guide_folder.open_folder(tmp_path / "guide", settings)
+    guide, texts, _ = guide_folder.open_folder(tmp_path / "guide", settings, read_manifest(miniature).classes)
     paths = read_manifest(miniature).split("train").table["image"]
     batch = as_batch([read_image(path) for path in paths], torch.device("cpu"))
     named = guide.encode_text(["a photo of a fox."])

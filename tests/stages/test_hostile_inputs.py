@@ -218,15 +218,9 @@ def test_a_broken_generator_of_the_users_own_names_file_and_line(tmp_path, text,
 
 def segmentation(manifest, masks, out, **segment) -> list[str]:
     """A complete command line of a segmentation of one short epoch."""
-    network = {
-        "encoder": "tu-resnet10t",
-        "weights": "none",
-        "decoder_channels": 16,
-        "epochs": 1,
-        "batch": 2,
-        "crop": 32,
-    }
-    settings = {"run": {"device": "cpu", "threads": 1}, "segment": segment, "figures": {"images": 1}}
+    network = {"encoder": "tu-resnet10t", "weights": "none", "decoder_channels": 16, "crop": 32, **segment}
+    learning = {"epochs": 1, "batch": 2, "test_scales": [1]}
+    settings = {"run": {"device": "cpu", "threads": 1}, "segment": network | learning, "figures": {"images": 1}}
     flags = ("--manifest", manifest, "--masks", masks, "--out", out)
     return ["segment", "--config", json.dumps(settings), *map(str, flags)]
 

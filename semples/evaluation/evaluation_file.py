@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
-from semples.config.load import check
+from semples.errors import SemplesError
 from semples.files import read_json
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -49,4 +49,10 @@ def read_evaluation(path: Path) -> Evaluation:
     """Return an evaluation; raise SemplesError if the file is another."""
     values = read_json(path, "evaluate")
     policies = values if values.get("kind") == "cams" else {"policies": {"": values}}
-    return check(Evaluation, values | policies, f"{path}, which is no evaluation")
+    try:
+        return Evaluation.model_validate(values | policies)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"`{'.'.join(str(part) for part in first['loc'] if part != '')}`: {first['msg']}"
+        expected, remedy = "an evaluation that `semples evaluate` wrote", "name one, or evaluate again"
+        raise SemplesError(path, problem, expected, remedy) from None

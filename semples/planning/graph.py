@@ -93,14 +93,16 @@ def require_masks(settings: Settings, masked_splits: set[str]) -> None:
     """Raise an error if the settings need ground truth for the training split, and it is not in `masked_splits`."""
     if settings.data.train in masked_splits:
         return
-    problem = f"and no ground-truth mask in split {settings.data.train!r}"
-    if settings.segment.labels == "truth":
-        remedy = "give masks to the data set, or set `segment.labels: pseudo`"
-        raise SemplesError("segment.labels", f"'truth', {problem}", "ground-truth masks, or 'pseudo'", remedy)
-    if (policy := settings.crf.threshold.policy) in ("oracle", "held-out"):
-        expected = "ground-truth masks, or the policy 'fixed' or 'label-free'"
-        remedy = "give masks to the data set, or set `crf.threshold: {policy: fixed}`"
-        raise SemplesError("crf.threshold.policy", f"{policy!r}, {problem}", expected, remedy)
+    trained = settings.masks_from != "classify" and settings.segment.labels == "pseudo"
+    for key, value, *others in (
+        ("segment.labels", settings.segment.labels, "pseudo"),
+        ("crf.threshold.policy", settings.crf.threshold.policy, "fixed", "label-free"),
+        ("selection.policy", settings.selection.policy if trained else "last", "last", "label-free"),
+    ):
+        if value not in others:
+            problem = f"{value!r}, and no ground-truth mask in split {settings.data.train!r}"
+            remedy = f"give masks to the data set, or set `{key}: {others[0]}`"
+            raise SemplesError(key, problem, f"ground-truth masks, or {' or '.join(others)}", remedy)
 
 
 class StageGraph:

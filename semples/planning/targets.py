@@ -64,6 +64,9 @@ class Targets:
                 if set("{}") & set(path):
                     expected = "a path without braces, which Snakemake reads as wildcards"
                     raise SemplesError(key, path, expected, "rename the file or folder")
+        if self._size and self.config.run.shards > self._size.train > 0:
+            problem = f"{self.config.run.shards}, and {self._size.train} images in split {data.train!r}"
+            raise SemplesError("run.shards", problem, "an image per shard", f"at most {self._size.train}")
 
     def members(self, target: str) -> list[str]:
         """Return the tables and figures that `target` stands for: itself, unless it is `all`, `tables` or `figures`."""

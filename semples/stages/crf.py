@@ -52,7 +52,7 @@ def run(
 def _threshold(settings: Settings, cams: Path, evaluation: Path | None) -> float:
     threshold = settings.crf.threshold
     if evaluation is None:
-        require_masks(settings, masked_splits=set())
+        require_masks(Settings(crf=settings.crf), masked_splits=set())
         return threshold.value if threshold.policy == "fixed" else label_free_threshold(settings, cams)
     policies = {name: result.threshold for name, result in read_evaluation(evaluation).policies.items()}
     if (value := policies.get(threshold.policy)) is None:

@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
 from semples.config.load import load
+from semples.config.variants import merge
+from semples.errors import SemplesError
 from semples.planning.targets import Targets
 
 ROOT = Path(__file__).parents[2]
@@ -59,3 +63,31 @@ def planned(folder: Path, target: str) -> dict[str, int]:
     assert done.returncode == 0, done.stderr
     jobs = re.findall(r"^(\w+)\s+(\d+)$", f"{done.stdout}\n{done.stderr}", flags=re.MULTILINE)
     return {rule: int(n) for rule, n in jobs if rule in (*STAGES, "evaluate_cams", "evaluate_masks")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"selection": {"policy": "oracle"}}, "selection.policy"),
+        ({"crf": {"threshold": {"policy": "held-out"}}}, "crf.threshold.policy: fixed"),
+        ({"segment": {"labels": "truth"}}, "segment.labels: pseudo"),
+        ({"run": {"shards": 3}}, "run.shards"),
+        ({"segment": {"weights": "./none.pth"}}, "none.pth"),
+        ({"cpl": {"start": "cams/of.h5"}}, "cams/of.h5"),
+        ({"generator": {"name": "mine.py:Mine", "weights": "none"}}, "mine.py"),
+        ({"data": {"root": "ph{1}"}}, "braces"),
+    ],
+)
+def test_what_a_late_stage_would_refuse_is_refused_while_planning(tmp_path, monkeypatch, settings, words):
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "photos", tmp_path / "ph{1}"):
+        folder.mkdir()
+        rows = ["image,split,labels", "a.png,train,dog", "b.png,train,cat", "c.png,val,dog"]
+        (folder / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+        for row in rows[1:]:
+            cv2.imwrite(str(folder / row[:5]), np.full((20, 30, 3), 90, np.uint8))
+    own = {"preset": "photos", "data": {"root": "photos"}}
+    Targets(load(own)).require_inputs()
+    with pytest.raises(SemplesError) as error:
+        Targets(load(merge(own, settings))).require_inputs()
+    assert words in str(error.value)

@@ -223,15 +223,18 @@ def test_files_of_one_name_in_two_folders(tmp_path):
 
 
 def test_background_is_no_class(tmp_path):
-    categories = [{"id": 0, "name": "_Background_"}, *CATEGORIES]
+    categories = [{"id": 0, "name": "_Background_"}, *CATEGORIES, {"id": 11, "name": "ignore"}]
     photographs(tmp_path / "root/train2014", ["a.jpg", "b.jpg"])
     value = instances(["a.jpg", "b.jpg"])
-    value["annotations"].append({"id": 7, "image_id": 0, "category_id": 0, "segmentation": [[5, 5, 9, 5, 9, 9, 5, 9]]})
+    for category, x in {0: 5, 11: 11}.items():
+        small = [[x, 5, x + 4, 5, x + 4, 9, x, 9]]
+        value["annotations"].append({"id": x, "image_id": 0, "category_id": category, "segmentation": small})
     write(tmp_path / "root/annotations/instances_train2014.json", value | {"categories": categories})
     images = made(tmp_path / "root", tmp_path / "out", val="train")
     assert images.classes.names == ("owl", "fox")
     assert images.table["labels"].tolist() == ["owl", "fox"]
-    assert (read_mask(images.table["mask"][0]) == 1).sum() == PIXELS - 16
+    mask = read_mask(images.table["mask"][0])
+    assert np.bincount(mask.ravel())[[1, 255]].tolist() == [PIXELS - 32, 16]
 
 
 def test_fractions_for_pixels_are_refused(tmp_path):

@@ -23,6 +23,7 @@ from semples.config.settings import Data
 from semples.data.images import IGNORE, class_colours, image_size, write_mask
 from semples.data.importers.listing import assign_splits, image_ids
 from semples.data.manifest import COLUMNS, Classes
+from semples.data.names import VOID, means_no_object
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.runtime.parallel import map_processes
@@ -34,12 +35,11 @@ Size = tuple[int, int]  # width, height in pixels
 PATTERNS = ("annotations/instances_*.json", "*/_annotations.coco.json", "result.json", "annotations/*.json", "*.json")
 OTHER = re.compile("captions|keypoints|stuff|panoptic|image_info")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-BACKGROUND = re.compile("[_ ]*(background|bg)[_ ]*", re.IGNORECASE)
 FLAGS = {"none": False, "0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 class Region(NamedTuple):
-    """One annotation; `value` is the class's index in a mask, from 1."""
+    """One annotation; `value` is the class's index in a mask, 0 for background, 255 for void."""
 
     value: int
     crowd: bool
@@ -68,7 +68,7 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
         jobs = ((photo, regions[key]) for key, photo in photos.items())
         masks = map_processes(draw_mask, jobs, processes, f"masks of {path.name}", len(photos))
         for (key, photo), mask in zip(photos.items(), masks, strict=True):
-            values, size = sorted({region.value for region in regions[key]} - {0}), photo.size or (0, 0)
+            values, size = sorted({region.value for region in regions[key]} - {0, IGNORE}), photo.size or (0, 0)
             labels = ";".join(classes.names[value - 1] for value in values)
             cells = (photo.id, str(photo.file), mask, split, *size, labels)
             rows.append(dict(zip(COLUMNS, cells, strict=True)))
@@ -111,13 +111,14 @@ def read_classes(paths: list[Path]) -> tuple[Classes, dict[Path, dict[Id, int]]]
         entries = _by_id(path, "categories", _category)
         groups = {group for _, _, group in entries}  # Roboflow lists the group of its classes as a category
         categories = {key: name for key, name, group in entries if not (group == "none" and name in groups)}
-        names = [name for name in categories.values() if not BACKGROUND.fullmatch(name)]
+        names = [name for name in categories.values() if not means_no_object(name)]
         if not names or len(set(names)) < len(names):
             problem = f"a category twice: {', '.join(names)}" if names else "no categories"
             raise SemplesError(path, problem, "an instances JSON of COCO", "correct the categories")
         values = values or {name: value for value, name in enumerate(names, start=1)}
-        known = dict.fromkeys(categories.values(), 0) | dict.fromkeys(names) | values
-        ids[path] = {key: value for key, name in categories.items() if (value := known[name]) is not None}
+        no_objects = {name: IGNORE * means_no_object(name, VOID) for name in categories.values() if name not in names}
+        value_of = values | no_objects
+        ids[path] = {key: value_of[name] for key, name in categories.items() if name in value_of}
     return Classes(tuple(values), tuple(values), class_colours(len(values))), ids
 
 

@@ -17,6 +17,7 @@ from semples.data.manifest import Classes, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
+BLACK = "#000000"
 DIFFERING = 4  # a data set is refused if one mask in so many shows none of the labels of its image
 
 
@@ -83,6 +84,10 @@ def _other_palettes(masked: list[tuple[dict, dict[int, str]]]) -> Iterator[Sempl
     """Yield a problem if two masks give an index two colours: an adaptive palette numbers each image anew."""
     first: dict[int, tuple[str, str]] = {}
     for row, colours in masked:
+        if (other := colours.get(0, "")) and other != BLACK and BLACK in colours.values():
+            problem, expected = f"index 0 is {other}, and another index is black", "background of index 0"
+            yield SemplesError(row["mask"], problem, expected, "correct the masks, or set `data.masks: colours`")
+            return
         for index, colour in colours.items():
             other, file = first.setdefault(index, (colour, row["mask"])) if colour else ("", "")
             if colour != other and index != IGNORE:
@@ -157,6 +162,9 @@ def _class_indices(mask: Path, cell: str, classes: Classes, means: str) -> np.nd
         return (bright > bright.max() / 2) * np.uint8(labels[0] if labels else 0)
     code, palette = np.array([1 << 16, 1 << 8, 1]), classes.palette()
     index_of = {int(palette[index] @ code): index for index in (IGNORE, *range(len(classes) + 1))}
+    if len(index_of) < len(classes) + 2:
+        problem, expected = "two classes of one colour, or of that of background or void", "a colour for every class"
+        raise SemplesError("classes.csv", problem, expected, "correct the colours")
     values, positions = np.unique(pixels @ code, return_inverse=True)
     if unknown := set(values.tolist()) - set(index_of):
         expected = f"one of {', '.join(f'#{value:06x}' for value in index_of)}"

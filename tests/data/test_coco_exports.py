@@ -207,6 +207,17 @@ def test_categories_of_further_files_are_matched_by_name(tmp_path):
         made(tmp_path / "root", tmp_path / "again")
 
 
+def test_a_mark_of_windows_and_addresses_for_names(tmp_path):
+    photographs(tmp_path / "root/train", ["a.jpg", "b.jpg"])
+    value = instances(["a.jpg", "b.jpg"])
+    for entry in value["images"]:
+        entry["coco_url"] = f"http://images.cocodataset.org/train2017/{entry.pop('file_name')}"
+    write(tmp_path / "root/annotations/instances_train2017.json", value)
+    path = tmp_path / "root/annotations/instances_train2017.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert made(tmp_path / "root", tmp_path / "out", val="train").table["id"].tolist() == ["a", "b"]
+
+
 def test_paths_of_another_computer_are_found_by_name(tmp_path):
     photographs(tmp_path / "root/images", ["a.jpg", "b.jpg"])
     write(tmp_path / "root/result.json", instances(["C:\\shots\\a.jpg", "C:\\shots\\b.jpg"]))

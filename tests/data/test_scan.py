@@ -76,6 +76,7 @@ WRONG = {
     "classes exchanged": lambda k: grey(OBJECT * (3 - k)),
     "one index for all classes": lambda k: grey(OBJECT),
     "from one": lambda k: grey(OBJECT * k + 1),
+    "background not first": lambda k: palette((OBJECT == 0) * 1, [*VOC[k], 0, 0, 0]),
     "adaptive palette": lambda k: palette(OBJECT, [0, 0, 0, *VOC[k]]),
 }
 
@@ -133,6 +134,14 @@ def test_void_and_background_of_other_values(zoo, tmp_path):
 def test_colours_that_no_class_has(zoo, tmp_path):
     with pytest.raises(SemplesError, match=r"mask\.png\n  found:    the colour #0a141e"):
         made(zoo(lambda k: palette(OBJECT, [0, 0, 0, 10, 20, 30])), tmp_path / "out", masks="colours")
+
+
+def test_two_classes_of_one_colour_cannot_be_told_apart(zoo, tmp_path):
+    root = zoo(lambda k: Image.fromarray(VOC[OBJECT * k]))
+    for colour in ("#000000", "#008000", "#e0e0c0"):
+        (root / "classes.csv").write_text(f"name,colour\ncat,{colour}\ndog,#008000\n")
+        with pytest.raises(SemplesError, match="of one colour"):
+            made(root, tmp_path / "out", masks="colours")
 
 
 def test_an_object_of_two_labels_is_no_one_thing(zoo, tmp_path):

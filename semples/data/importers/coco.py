@@ -7,6 +7,7 @@ front of a sofa stays visible, and crowds before all. An image with an object wi
 
 import re
 from array import array
+from codecs import BOM_UTF8
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -225,7 +226,9 @@ def _runs(text: str) -> list[int]:
 def _located(path: Path, root: Path, files: list[str]) -> tuple[Path, list[Path]]:
     """Return the folder in which the first of the photographs lie, and their paths in it: as given, or their names."""
     name, base = path.stem.removeprefix("instances_"), root if root.is_dir() else root.parent
-    folders = [base / name, base / "images" / name, path.parent, base / "images", base / "data", base]
+    names = [name, name.rstrip("0123456789")]
+    folders = [base / part / name for part in (".", "images") for name in names]
+    folders += [path.parent, base / "images", base / "data", base]
     for paths in ([Path(file) for file in files], [Path(Path(file).name) for file in files]):
         for folder in folders:
             if any(isfile(folder / file) for file in paths[:100]):  # noqa: PTH113 (Path fails on long names)
@@ -248,7 +251,8 @@ def _category(entry: dict) -> tuple[Id, str, Any]:
 
 def _image(entry: dict) -> tuple[Id, str, Size]:
     width, height = (int(float(entry.get(side) or 0)) for side in ("width", "height"))
-    return _id(entry["id"]), str(entry["file_name"]).replace("\\", "/"), (width, height)
+    file = entry.get("file_name") or entry["coco_url"]  # LVIS has addresses alone
+    return _id(entry["id"]), str(file).replace("\\", "/"), (width, height)
 
 
 def _id(value: Any) -> Id:
@@ -266,6 +270,7 @@ def _entries(path: Path, name: str, read: Callable[[dict], Any]) -> Iterator[Any
     expected, remedy = "an instances JSON of COCO", "restore the file"
     try:
         with open(path, "rb") as file:
+            file.seek(3 if file.read(3) == BOM_UTF8 else 0)
             for entry in ijson.items(file, f"{name}.item", use_float=True, buf_size=1 << 20):
                 try:
                     yield read(entry)

@@ -25,7 +25,7 @@ IMAGE_ID = READABLE | {
 
 def means_no_object(name: str, meanings: set[str] = NO_OBJECT) -> bool:
     """Return whether a name means background or void in any spelling: `_background_`, `BG`, `void/ignore`."""
-    parts = re.findall(r"[^\W_]+", name.lower())
+    parts = re.findall(r"[^\W_]+", re.sub(r"^[\d\W_]+", "", name.lower()))  # a number may come first
     return "".join(parts) in meanings or (bool(parts) and meanings.issuperset(parts))
 
 

@@ -75,7 +75,13 @@ def test_splits_have_the_names_of_the_settings(tmp_path):
         ("images/dog/1.jpg annotations/dog/1.png", "1 masks among the photographs"),
         ("dog/1.jpg dog/masks/1.png cat/2.jpg", "1 masks among the photographs"),
         ("dog/1.jpg dog/1_mask.png dog/1_mask_1.png", "2 masks among the photographs"),
+        ("imgs/dog/1.jpg segs/dog/1.png", "1 masks among the photographs"),
+        ("leftImg8bit/1.png gtFine/1_labelIds.png", "1 masks among the photographs"),
+        ("dog/1.jpg dog_masks/1.png", "1 masks among the photographs"),
+        ("dog/1.jpg dog/1.png cat/2.jpg cat/2.png", "2 masks among the photographs"),
+        ("images/1.jpg extra/2.jpg", "folder 'images' beside 'extra'"),
         ("animals/dog/1.jpg animals/cat/2.jpg", "set `data.root` to animals"),
+        ("fold1/dog/1.jpg fold1/cat/2.jpg fold2/dog/3.jpg", "folders of fold1, fold2"),
         ("dog/1.jpg cat/", r"cat\n  found:    a folder without a photograph"),
         ("dog/1.jpg cat/notes.txt", r"cat\n  found:    a folder without a photograph"),
         ("train/dog/1.jpg train/cat/ val/dog/1.jpg", r"cat\n  found:    a folder without a photograph"),
@@ -111,7 +117,7 @@ def test_photographs_that_are_not_read_may_be_left_out(tmp_path):
     table(tmp_path, "name\ndog\n", "classes.csv")
     rows, notes = read_listing(Data(source="photos", root=str(tmp_path), unreadable="left_out"))
     assert len(rows) == 1
-    assert "left out: 3 files that are not read (1 .csv, 2 .heic)" in notes
+    assert "left out: 2 files that are not read (2 .heic)" in notes
 
 
 def test_links_to_class_folders_are_followed_but_not_in_circles(tmp_path):
@@ -120,6 +126,9 @@ def test_links_to_class_folders_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "zoo/dog").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "zoo/cat/back").symlink_to(tmp_path / "zoo")
     assert labels(tmp_path / "zoo") == {"cat/3": "cat", "dog/1": "dog", "dog/2": "dog"}
+    (tmp_path / "zoo/cow").symlink_to(tmp_path / "gone")
+    with pytest.raises(SemplesError, match=r"cow\n  found:    a symbolic link to nothing"):
+        listed(tmp_path / "zoo")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,9 @@ def test_links_to_class_folders_are_followed_but_not_in_circles(tmp_path):
         "image,labels\na.jpg,cat;dog\nb.jpg,dog\n",
         "\ufeffImage,LABELS,\r\na.jpg,cat ; dog,\r\n,,\r\nb.jpg,dog,\r\n,\r\n",
         "image;labels\na.jpg;\"cat;dog\"\nb.jpg;dog\n",
+        "image, labels\na.jpg, \"cat;dog\"\nb.jpg, \"dog\"\n",
+        "image|labels\na.jpg|cat;dog\nb.jpg|dog\n",
+        "image,labels\n./a.jpg,dog\nx/../a.jpg,cat\nb.jpg,dog\n",
         "sep=;\r\nimage;labels\r\na.jpg;\"cat;dog\"\r\nb.jpg;dog\r\n",
         "image\tlabels\n a.jpg \tcat;dog\nb.jpg\tdog\n",
         ",image,labels\n0,a.jpg,cat;dog\n1,b.jpg,dog\n",
@@ -171,7 +183,8 @@ def test_parquet(tmp_path, kind):
         ("image,labels\na.jpg,\"cat\ndog\"\n", "which may be several"),
         ("image,labels\na.jpg,cat dog\nb.jpg,dog cat\n", r"label 'cat dog'(.|\n)*`data.separator`"),
         ("image,labels\na.jpg,cat dog\nb.jpg,dog\nc.jpg,cat\n", "label 'cat dog'"),
-        ("image,labels\na.jpg,cat/dog\nb.jpg,dog\nc.jpg,cat\n", "label 'cat/dog'"),
+        *((f"image,labels\na.jpg,cat{mark}dog\nb.jpg,dog\nc.jpg,cat\n", "which may be several") for mark in "/+-_&:"),
+        ("image,labels\na.jpg,[0 1 1]\n", "line 2: labels"),
         ("image,labels\na.jpg,\"[['cat'], 'dog']\"\n", "line 2: labels"),
         ("image,labels\na.jpg,\"{'cat': 1}\"\n", "line 2: labels"),
         ("image,labels,labels\na.jpg,cat,dog\n", "'labels' once"),
@@ -238,6 +251,13 @@ def load_photos_table(root: Path) -> pd.DataFrame:
     return load(Data(source="photos", root=str(root)), root, 1)[1]
 
 
+@pytest.mark.parametrize("cell", [b"1.jpg", {"path": "1.jpg"}])
+def test_parquet_of_other_types(tmp_path, cell):
+    pd.DataFrame({"image": [cell], "labels": ["dog"]}).to_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(SemplesError, match=r"labels.parquet\n  found:    unreadable: a column of (bytes|dict)"):
+        listed(tmp_path)
+
+
 def test_numbers_are_in_natural_order(tmp_path):
     names = [str(number) for number in range(1, 12)]
     lines = "".join(f"{name}.jpg,{name},m.png\n" for name in names)
@@ -280,6 +300,9 @@ def test_two_spellings_and_a_class_without_training_images(tmp_path):
         load_photos(tree(tmp_path / "one", "red fox/1.jpg", "Red_Fox/2.jpg"))
     with pytest.raises(SemplesError, match="class 'cat' on no image of the split 'train'"):
         load_photos(tree(tmp_path / "two", "train/dog/1.jpg", "val/cat/2.jpg", "val/dog/3.jpg"))
+    with pytest.raises(SemplesError, match=r"data.val\n  found:    split 'val' without an image"):
+        load_photos(tree(tmp_path / "three", "train/dog/1.jpg", "test/dog/2.jpg"))
+    assert load_photos(tree(tmp_path / "four", "K\u00e4fer/1.jpg", "Ka\u0308fer/2.jpg")).names == ("K\u00e4fer",)
 
 
 def test_every_class_has_a_training_image(tmp_path):

@@ -12,7 +12,22 @@ from semples.errors import SemplesError
 Parts = tuple[str, ...]  # the folders that an image lies in
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
-UNREAD_SUFFIXES = {".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".psd"}
+IMAGE_SUFFIXES |= {".ppm", ".pgm", ".tga"}
+UNREAD_SUFFIXES = {
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".raf",
+    ".orf",
+    ".rw2",
+    ".psd",
+    ".svg",
+}
 LAYOUTS = "a table (.csv, .tsv, .parquet), a folder with labels.csv, or a folder with one folder per class"
 TABLE = "write labels.csv beside them, with the columns image, labels and, if there are any, mask and split"
 HIDDEN, SPLIT, IMAGES, MASKS, MASK_OF = (
@@ -21,8 +36,9 @@ HIDDEN, SPLIT, IMAGES, MASKS, MASK_OF = (
         r"\..*|@eadir|__macosx|__pycache__|#recycle|\$recycle\.bin|system volume information|lost\+found|thumbs\.db",
         r"(?:(?P<train>train(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|dev)|(?P<test>test(?:ing)?))"
         r"(?:[_ -]?(?:set|data|images?|split|\d{1,4}))?",
-        r"(jpeg)?images?|imgs?|photos?|photographs|pictures|data(set)?",
-        r"masks?|labels?|annotations?|segmentation(s|class(aug)?|object)?|gt|ground[_ ]?truths?",
+        r"(jpeg)?images?|imgs?|photos?|photographs|pictures|rgb|leftimg8bit|data(set)?",
+        r"(.+[_ -])?(masks|labels|annotations)|mask|label|annotation|anns?|segmentation(s|class(aug)?|object)?|segs?"
+        r"|gt(fine|coarse)?|ground[_ ]?truths?|(label|seg)[_ -]?maps?|trimaps?",
         r"(.+?)[ ._-]*(mask|seg|segmentation|labels?|gt)([ _-]?\d+)?",
     )
 )
@@ -58,14 +74,18 @@ def read_folders(root: Path, data: Data, classes: set[str]) -> tuple[list[tuple[
     """
     files, folders, hidden = walk(root)
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    others = [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES]
+    others = sorted({*files} - {*images, Path("classes.csv")})
     unread = [path for path in others if path.suffix.lower() in UNREAD_SUFFIXES]
     if unread and data.unreadable == "error":
         problem = f"{len(unread)} photographs in formats that are not read ({_kinds(unread)})"
         expected, remedy = " ".join(sorted(IMAGE_SUFFIXES)), "convert them, or set `data.unreadable: left_out`"
         raise SemplesError(root / unread[0], problem, expected, remedy)
-    stems = {path.with_suffix("") for path in images}
-    if masks := [path for path in images if _is_mask(path, stems)]:
+    if lost := [path for path in others if not (root / path).exists()]:
+        raise SemplesError(root / lost[0], "a symbolic link to nothing", "files and folders", "restore or remove it")
+    stems = Counter(path.with_suffix("") for path in images)
+    twins = [path for path in images if path.suffix.lower() == ".png" and stems[path.with_suffix("")] == 2]
+    masks = [path for path in images if _is_mask(path, stems)] or (twins if 2 < 2 * len(twins) == len(images) else [])
+    if masks:
         raise SemplesError(root / masks[0], f"{len(masks)} masks among the photographs, by their names", LAYOUTS, TABLE)
     splits, parts = _read_splits(root, [path.parts[:-1] for path in images], data)
     labels = [names[0] if names else "" for names in parts]
@@ -88,7 +108,7 @@ def _kinds(paths: list[Path]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
 
 
-def _is_mask(path: Path, stems: set[Path]) -> bool:
+def _is_mask(path: Path, stems: Counter[Path]) -> bool:
     match = MASK_OF.fullmatch(path.stem)
     beside = path.with_name(match[1]) in stems if match else False
     return beside or any(map(MASKS.fullmatch, path.parts[:-1]))
@@ -117,11 +137,13 @@ def _read_splits(root: Path, parts: list[Parts], data: Data) -> tuple[list[str],
     if labelled and all(_split_of(folders[1:2], data) for folders in labelled) and not any(splits):
         return [_split_of(folders[1:2], data) for folders in parts], [folders[:1] + folders[2:] for folders in parts]
     flat = {folders[0] for folders in labelled if len(folders) == 1}
-    if (splits_beside := set(filter(SPLIT.fullmatch, names))) - ({"train"} & flat):  # a train is a vehicle, too
-        problem, expected = f"folder {min(splits_beside)!r} beside {min(names)!r}", "splits alone, or classes alone"
+    other = {name for name in names if SPLIT.fullmatch(name) or IMAGES.fullmatch(name)}
+    if other - ({"train"} & flat):  # a train is a vehicle, too
+        problem, expected = f"folder {min(other)!r} beside {min(names - other or other)!r}", "classes, or splits, alone"
         raise SemplesError(root, problem, expected, "move one of them away, or " + TABLE)
-    if len(names) == 1 and not flat:
-        problem = f"all photographs in folders of {min(names)!r}: one class, or a folder above the classes?"
+    below = {folders[:2] for folders in labelled}
+    if not flat and (len(names) == 1 or len({name for _, name in below}) < len(below)):
+        problem = f"all photographs in folders of {', '.join(sorted(names))}: classes, or folders above the classes?"
         expected, remedy = "photographs in the folder of their class", f"set `data.root` to {min(names)} in it, or "
         raise SemplesError(root, problem, expected, remedy + TABLE)
     return splits, parts

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from hashlib import sha256
 from pathlib import Path
+from unicodedata import normalize
 
 from semples.config.settings import Data
 from semples.data.importers.folders import LAYOUTS, image_files, read_folders
@@ -95,7 +96,14 @@ def read_listing(data: Data) -> tuple[list[Row], list[str]]:
         images, notes = read_folders(root, data, classes)
         require_names(root, "folder", {label for *_, label in images if label}, CLASS, "rename it")
         rows = [
-            {"id": "", "image": str(root / path), "mask": "", "split": split, "labels": label, "file": str(path)}
+            {
+                "id": "",
+                "image": str(root / path),
+                "mask": "",
+                "split": split,
+                "labels": normalize("NFC", label),
+                "file": str(path),
+            }
             for path, split, label in images
         ]
     if not rows:
@@ -146,9 +154,8 @@ def assign_splits(rows: list[Row], data: Data) -> None:
     for index, row in enumerate(unassigned):
         single = len(unassigned) == 1 or data.val_fraction == 0
         row["split"] = both if single else data.val if index < count else data.train
-    labels = {row["id"]: set(filter(None, row["labels"].split(";"))) for row in rows}
-    trained = set().union(*(labels[row["id"]] for row in rows if data.train in row["split"].split(";")))
+    trained = {label for row in rows if data.train in row["split"].split(";") for label in row["labels"].split(";")}
     for row in unassigned:
-        if not labels[row["id"]] <= trained:
+        if not trained.issuperset(filter(None, row["labels"].split(";"))):
             row["split"], count = data.train if count > 1 else both, count - 1
-            trained |= labels[row["id"]]
+            trained.update(row["labels"].split(";"))

@@ -9,7 +9,7 @@ import pandas as pd
 from semples.config.settings import Data
 from semples.data.images import class_colours
 from semples.data.importers.listing import classes_file, read_classes_file, read_listing, unlisted_images
-from semples.data.manifest import Classes
+from semples.data.manifest import Classes, split_counts
 from semples.data.names import natural_order
 from semples.errors import SemplesError
 
@@ -47,7 +47,7 @@ def _require_clear(data: Data, table: pd.DataFrame, labels: list[str], names: tu
     """
     spellings = defaultdict(set)
     for name in {*labels, *names}:
-        spellings[re.sub(r"[\s_-]+", "", name).casefold()].add(name)
+        spellings[re.sub(r"[\s_\u200b-\u200f\ufeff-]+", "", name).casefold()].add(name)
     if several := [sorted(group) for group in spellings.values() if len(group) > 1]:
         problem = f"classes {' and '.join(map(repr, several[0]))}"
         raise SemplesError(data.root, problem, "one spelling of a class", "correct the labels or the classes file")
@@ -55,6 +55,11 @@ def _require_clear(data: Data, table: pd.DataFrame, labels: list[str], names: tu
     if not listed and table["mask"].any() and labels != numbers and all(map(str.isdecimal, labels)):
         problem, expected = f"masks, and the classes {', '.join(labels)}", f"{', '.join(numbers)}, indices of the masks"
         raise SemplesError(data.root, problem, expected, "write classes.csv with a line per index of the masks, from 1")
+    counts = split_counts(table)
+    for key in ("train", "val"):
+        if (split := getattr(data, key)) not in counts:
+            problem, remedy = f"split {split!r} without an image", f"correct `data.{key}`"
+            raise SemplesError(f"data.{key}", problem, f"one of {list(counts)}", remedy)
     rows = [data.train in cell.split(";") for cell in table["split"]]
     trained = {name for cell in table["labels"][rows] for name in cell.split(";")}
     if missing := [name for name in labels if name not in trained]:

@@ -32,6 +32,7 @@ def read_table(path: Path, needed: str) -> list[tuple[int, dict[str, str]]]:
     rows = [(line, [normalize("NFC", cell.strip()) for cell in cells]) for line, cells in table]
     (_, header), *rows = [(line, cells) for line, cells in rows if any(cells)] or [(1, [])]
     header = [name.lower() if name.lower() in KNOWN else name for name in header]
+    header = ["colour" if name.lower() == "color" else name for name in header]
     if needed not in header:
         raise SemplesError(path, f"columns {sorted(header)}", f"also {[needed]}", "add the column")
     if twice := [name for name in header if name and header.count(name) > 1]:
@@ -58,9 +59,10 @@ def _read_text(path: Path, needed: str) -> list[tuple[int, list[str]]]:
         raise ValueError("a NUL character")
     text = re.sub(r"\Asep=.(?=[\r\n])", "", text)  # a line for Excel alone
     header = next((line for line in text.splitlines() if line.strip(",;\t ")), "")
-    cells = {delimiter: next(csv.reader([header], delimiter=delimiter), []) for delimiter in ",;\t"}
+    cells = {mark: next(csv.reader([header], delimiter=mark), []) for mark in ",;\t|"}
     delimiters = [name for name, names in cells.items() if needed in (cell.strip().lower() for cell in names)]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=(delimiters or [","])[0], strict=True)
+    lines, delimiter = io.StringIO(text, newline=""), (delimiters or [","])[0]
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t")
     return [(reader.line_num, cells) for cells in reader]
 
 
@@ -79,6 +81,8 @@ def _as_text(value: object) -> str:
         return ""
     if isinstance(value, list):
         return json.dumps(value)
+    if isinstance(value, bytes | dict):
+        raise ValueError(f"a column of {type(value).__name__}, where text is needed")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -96,4 +100,5 @@ def split_labels(cell: str, separator: str) -> list[str] | None:
         elif QUOTED.sub("", body).strip(", \n"):
             return None
     wrong = any(isinstance(value, list | dict) or ";" in str(value) for value in values)
+    wrong |= len(values) > 1 and {"0", "1"}.issuperset(map(str, values))  # a place per class, of unknown order
     return None if wrong else [str(value) for value in values if value is not None]

@@ -1,5 +1,6 @@
 """Read the table of a user's photographs: one line an image, or several; labels in a cell, or a column per class."""
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -40,7 +41,7 @@ def read_labels_table(path: Path, separator: str, classes: set[str]) -> tuple[li
         row |= {"split": _join(row["split"].split(";")), "file": _existing(path.parent, cells["image"])}
         row |= {"image": str(path.parent / row["file"])}
         row["mask"] = str(path.parent / _existing(path.parent, row["mask"])) if row["mask"] else ""
-        first = rows.setdefault(row["image"], row)
+        first = rows.setdefault(os.path.normpath(row["image"]), row)
         for key in ("id", "mask", "split"):
             if first[key] and row[key] and first[key] != row[key]:
                 problem = f"line {number}: {key} {row[key]!r} for an image that has {first[key]!r} above"
@@ -84,7 +85,7 @@ def _class_columns(path: Path, lines: list[tuple[int, Row]]) -> list[str]:
 def _divide_labels(path: Path, rows: list[Row], classes: set[str]) -> None:
     """Divide labels into names of the classes file; without one, a label that looks like several is an error."""
     labels = {label for row in rows for label in row["labels"].split(";") if label} - classes
-    parts = {label: re.split(r"[\s,|/]+", label) for label in labels}
+    parts = {label: re.findall(r"[^\W_]+", label) for label in labels}
     count = Counter(part for label in labels for part in {*parts[label]})
     divided = {}
     for label in sorted(labels):

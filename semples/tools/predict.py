@@ -15,7 +15,7 @@ from tqdm import tqdm
 from semples.config.settings import Run
 from semples.data.csv_file import write_csv
 from semples.data.images import finished_mask, read_image, write_mask
-from semples.data.importers.folders import IMAGE_SUFFIXES, image_files
+from semples.data.importers.folders import IMAGE_SUFFIXES, UNREAD_SUFFIXES, walk
 from semples.data.importers.listing import image_ids
 from semples.errors import SemplesError, fault
 from semples.files import MARKS, atomic_path, digest, remove_leftovers, sha256, written_here
@@ -42,24 +42,19 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
     rows: list[list] = []
     failures, finished = [], 0
     for name, path in tqdm(paths.items(), desc="predict", unit="photo", mininterval=2):
-        file, photo = out / "masks" / f"{name}.png", None
         try:
             made_from = digest([how, sha256(path)])
-            if (mask := finished_mask(file, made_from)) is None:
-                photo = read_image(path)
-                mask = predictor.predict(photo)
+            mask, photo = _mask(predictor, path, out / "masks" / f"{name}.png", made_from)
         except Exception as error:
             clear = error if isinstance(error, SemplesError) else fault(error, path)
             if clear is None or str(clear.args[0]) != str(path):  # it would end every other photograph as well
                 raise
             failures.append(f"{path}: {clear.args[1]}")
             continue
-        if photo is None:
-            finished += 1
-        else:
-            picture = Image.fromarray(overlay(photo, mask, predictor.palette))
+        finished += photo is None
+        if photo is not None:
             with _part(out, f"overlays/{name}.png") as partial:
-                picture.save(partial, format="PNG")
+                Image.fromarray(overlay(photo, mask, predictor.palette)).save(partial, format="PNG")
             with _part(out, f"masks/{name}.png") as partial:  # last: a mask that is there has its overlay
                 write_mask(partial, mask, predictor.palette, made_from)
         areas = zip(*np.unique(mask, return_counts=True), strict=True)
@@ -72,8 +67,17 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
         print(f"{len(stale)} masks of other photographs stay in {out / 'masks'}, such as {stale[0]}.png")
     print(f"{len(paths) - len(failures)} photographs, {finished} of them done before: {out}")
     if failures:
-        problem, remedy = "\n            ".join(failures), "restore them, and start again: the others are done"
+        problem = "\n            ".join(failures)
+        remedy = "restore or convert them, and start again: the others are done"
         raise SemplesError(f"{len(failures)} of {len(paths)} photographs", problem, "images that can be read", remedy)
+
+
+def _mask(predictor: Predictor, path: Path, file: Path, made_from: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the mask of a photograph, and the photograph; None where the mask is in the file already."""
+    if (mask := finished_mask(file, made_from)) is not None:
+        return mask, None
+    photo = read_image(path)
+    return predictor.predict(photo), photo
 
 
 def _part(out: Path, name: str) -> AbstractContextManager[Path]:
@@ -99,12 +103,13 @@ def _photographs(sources: Sequence[Path]) -> dict[str, Path]:
         if not source.is_dir():
             files.append((Path(source.name), source))
             continue
-        names = sorted(image_files(source))
+        visible, _, hidden = walk(source)
+        names = [name for name in visible if name.suffix.lower() in IMAGE_SUFFIXES | UNREAD_SUFFIXES]
         own = {name for name in names if written_here(source / name, source)}
         files += [(name, source / name) for name in names if name not in own]
-        left_out["written by semples"] += len(own)
-        others = {path for path in source.rglob("*") if path.is_file()} - {source / name for name in names}
-        left_out.update(path.suffix or path.name for path in others if path.name != MARKS)
+        hidden = [name for name in hidden if name.name != MARKS]
+        left_out.update({"written by semples": len(own), "hidden files and folders": len(hidden)})
+        left_out.update(name.suffix or name.name for name in {*visible} - {*names})
     if reasons := [f"{count} {reason}" for reason, count in left_out.items() if count]:
         print(f"left out: {', '.join(reasons)}")
     if not files:

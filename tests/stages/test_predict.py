@@ -140,6 +140,7 @@ def made(folder: Path) -> list[str]:
 
 def test_a_broken_photograph_costs_its_own_mask_and_the_next_start_goes_on(trained, tmp_path, capsys, monkeypatch):
     photos, out = pictures(tmp_path / "in", "a.png", "b.png", "c.png", "d.png"), tmp_path / "out"
+    (photos / "phone.HEIC").write_bytes(b"what Pillow does not read")
     whole = (photos / "b.png").read_bytes()
     (photos / "b.png").write_bytes(whole[: len(whole) // 2])
     (photos / "c.png").unlink()
@@ -147,7 +148,8 @@ def test_a_broken_photograph_costs_its_own_mask_and_the_next_start_goes_on(train
     flags = (photos, "--checkpoint", trained / "model.safetensors", "--out", out)
     assert run("predict", *flags) == 1
     text = capsys.readouterr().err
-    assert "2 of 4 photographs" in text
+    assert "3 of 5 photographs" in text
+    assert f"{photos / 'phone.HEIC'}: unreadable" in text
     assert f"{photos / 'b.png'}: unreadable" in text
     assert f"{photos / 'c.png'}: No such file" in text
     assert made(out) == ["masks/a.png", "masks/d.png", "overlays/a.png", "overlays/d.png"]
@@ -155,6 +157,7 @@ def test_a_broken_photograph_costs_its_own_mask_and_the_next_start_goes_on(train
     first = (out / "masks/a.png").read_bytes()
     (photos / "b.png").write_bytes(whole)
     (photos / "c.png").unlink()
+    (photos / "phone.HEIC").unlink()
     seen = counted(monkeypatch)
     assert run("predict", *flags) == 0
     assert seen == [(21, 16)]
@@ -206,12 +209,15 @@ def test_its_own_masks_are_no_photographs(trained, tmp_path, capsys, monkeypatch
     photos = pictures(tmp_path / "in", "a.png", "deep/b.jpg")
     (photos / "notes.txt").write_text("mine")
     (photos / "film.mov").write_text("no picture")
+    for folder in (".ipynb_checkpoints", "@eaDir", "__MACOSX"):
+        pictures(photos / folder, "a-checkpoint.png")
     flags = (photos, "--checkpoint", trained / "model.safetensors")
     assert run("predict", *flags, "--out", photos / "out") == 0
     seen = counted(monkeypatch)
     assert run("predict", *flags, "--out", photos / "out") == 0
     assert seen == []
     assert "left out: 4 written by semples" in (text := capsys.readouterr().out)
+    assert "3 hidden files and folders" in text
     assert "1 .txt" in text
     assert "1 .mov" in text
     assert run("predict", *flags, "--out", tmp_path / "another") == 0

@@ -2,6 +2,7 @@
 
 import hashlib
 from multiprocessing import get_context
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -407,6 +408,85 @@ def test_another_methods_pickles_and_broken_arrays_are_refused(tmp_path):
             cams.read(name)
     with pytest.raises(SemplesError, match="unreadable"):
         open_cams(tmp_path, images)
+
+
+class Touch:
+    """An object whose pickle makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_no_pickle_is_loaded_before_it_is_refused(tmp_path):
+    cams, _ = another_methods(tmp_path, a=np.array([Touch(tmp_path / "ran")], object))
+    with pytest.raises(SemplesError, match=r"a.npy\n  found:    unreadable"):
+        cams.read("a")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_errors_of_another_methods_maps_say_what_is_expected(tmp_path):
+    cams, _ = another_methods(tmp_path, words=np.full((2, 2, 3), "a"), flat=np.zeros(3), nan=np.full((2, 2, 3), np.inf))
+    array, shape = (
+        "a plain float array for every image",
+        "(2 present classes or all 4, height, width), without background",
+    )
+    errors = {
+        "words": ("unreadable: values of type <U1", array, "save it with numpy.save"),
+        "flat": ("an array of shape (3,)", shape, "save a map for every label"),
+        "nan": ("a value that is not finite", "finite numbers", "export the CAMs again"),
+        "gone": ("no such file", array, "save it with numpy.save"),
+    }
+    cams.labels["gone"] = cams.labels["flat"]
+    for name, texts in errors.items():
+        with pytest.raises(SemplesError) as error:
+            cams.read(name)
+        assert error.value.args == (tmp_path / f"{name}.npy", *texts)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float16, np.float64])
+def test_maps_of_every_type_of_number_are_read_as_float32(tmp_path, dtype):
+    cams, _ = another_methods(tmp_path, a=np.array([[[0, 1]], [[1, 1]]], dtype))
+    maps = cams.read("a")
+    assert maps.score.dtype == np.float32
+    assert maps.score.tolist() == [[[0, 1]], [[1, 1]]]
+
+
+def test_what_a_check_of_another_methods_maps_says(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    one, two = np.full((2, 2, 3), -1.5), np.full((2, 4, 6), 0.123456)
+    _, images = another_methods(tmp_path / "one", a=two, b=one)
+    CamFolder(tmp_path / "one", images).check(images, "auto")
+    lines = [f"{tmp_path / 'one'}: 2 arrays, a map for every label,"]
+    lines += ["in the order cat, dog, owl, ox; values -1.5 to 0.1235 are scaled to [0, 1]"]
+    assert capsys.readouterr().out.splitlines() == lines
+    _, images = another_methods(tmp_path, "cat;dog;owl", a=np.ones((4, 2, 3)))
+    remedy = "save maps[1:], without background, or set `cpl.start_maps: all`"
+    with pytest.raises(SemplesError) as error:
+        CamFolder(tmp_path, images).check(images, "auto")
+    problem = "arrays of all classes, or of the background and the labels"
+    assert error.value.args == (tmp_path, problem, "maps of one meaning", remedy)
+    _, images = another_methods(tmp_path, a=np.ones((4, 2, 3)), b=np.ones((2, 2, 3)))
+    with pytest.raises(SemplesError) as error:
+        CamFolder(tmp_path, images).check(images, "all")
+    assert error.value.args == (tmp_path, "arrays of all classes, and some of labels", "maps of one meaning", remedy)
+    _, images = another_methods(tmp_path, size=(200, 150), a=np.ones((2, 200, 150)))
+    with pytest.raises(SemplesError) as error:
+        CamFolder(tmp_path, images).check(images, "auto")
+    texts = ("maps of 150x200", "the shape of 200x150 pixels", "save (classes, height, width)")
+    assert error.value.args == (tmp_path / "a.npy", *texts)
+
+
+def test_a_file_without_maps_of_all_images_is_refused(tmp_path):
+    _, images = another_methods(tmp_path, a=np.ones((2, 1, 1)), b=np.ones((2, 1, 1)), c=np.ones((2, 1, 1)))
+    with CamWriter(tmp_path / "cams.h5", images.classes.names, ["b", "x"], "float16", MADE_FROM):
+        pass
+    with pytest.raises(SemplesError) as error:
+        open_cams(tmp_path / "cams.h5", images)
+    texts = ("no maps of 2 images such as 'a'", "all 3 images", "run `semples cams` on this split")
+    assert error.value.args == (tmp_path / "cams.h5", *texts)
 
 
 def test_cams_are_opened_as_what_they_are(tmp_path, miniature):

@@ -51,7 +51,7 @@ def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> 
     """Write the JSON `out`: a summary of the palette PNGs `masks`/<id>.png that the stage `kind` wrote."""
     images = _images(manifest, split)
     read_manifest(manifest).report_strays(masks)
-    record = read_json(masks / "provenance.json", kind, "packages")
+    record = read_json(masks / "provenance.json", "segment_masks" if kind == "segment" else kind, "packages")
     made_on = {key: record.get(key, "") for key in ("packages", "machine")}
     ids = {image for image in images.table["id"] if (masks / f"{image}.png").exists()}
     classes = len(images.classes)

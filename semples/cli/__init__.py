@@ -20,10 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         Exception: A bug of semples; the traceback of anything else would not help.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be no UTF-8
     words = sys.argv[1:] if argv is None else argv
     try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be no UTF-8
         args = _parser().parse_args(words)
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         _run(args.row, args)

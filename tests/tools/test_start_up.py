@@ -26,7 +26,7 @@ def folder(tmp_path) -> Path:
     (tmp_path / "config.yaml").write_text("preset: mini\n")
     with atomic_path(tmp_path / "cams.h5") as path, CamWriter(path, ["cat"], ["a"], "float16", {}) as writer:
         writer.add("a", np.zeros((1, 4, 4), np.float32), np.array([0]), 16, 16)
-    numbers = {"miou": 0.5, "interval": None, "boundary_iou": 0.5, "classes": {"cat": {"iou": 0.5}}}
+    numbers = {"miou": 0.5, "interval": [0.4, 0.6], "boundary_iou": 0.5, "classes": {"cat": {"iou": 0.5}}}
     write_json(tmp_path / "a.json", {"kind": "crf", "split": "val", "images": 1, "packages": "torch 2", **numbers})
     return tmp_path
 

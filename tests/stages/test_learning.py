@@ -289,3 +289,38 @@ def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniat
     assert torch.allclose(texts["words"], F.normalize(spoken - spoken.mean(dim=0), dim=-1), atol=1e-5)
     apart = guide.encode_text(["a photo of a fox."]) - texts["text_centre"]
     assert torch.allclose(named, F.normalize(apart, dim=-1), atol=1e-5)
+
+
+@pytest.mark.parametrize(("limit", "streak"), [(2, 2), (10, 6)])
+def test_a_run_that_diverges_is_an_error_and_no_network(miniature, tmp_path, capsys, limit, streak):
+    state = build_generator("conv_cam", 6, "").state_dict()
+    torch.save(state | {"classifier.weight": torch.full_like(state["classifier.weight"], 3e38)}, tmp_path / "huge.pth")
+    flags = ("--manifest", miniature, "--out", tmp_path / "out")
+    run = {"skipped_steps": limit}
+    assert semples("classify", *flags, generator={"weights": str(tmp_path / "huge.pth")}, run=run) == 1
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert error.startswith("classify, epoch 1, step 1, learning rate ")
+    assert f"found:    {streak} steps in a row that are not finite" in error
+    images = set(read_manifest(miniature).split("train").table["id"])
+    named = error.rpartition("images of the step: ")[2].strip().split(", ")
+    assert len(named) == 8
+    assert set(named) <= images
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_prompts_that_are_not_finite_are_an_error_and_not_written(made, miniature, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("semples.stages.cpl.learned_embeddings", lambda *_: torch.full((6, 1, 4), float("nan")))
+    flags = ("--manifest", miniature, "--guide", made / "guide", "--generator", made / "classify/model.safetensors")
+    assert semples("cpl", *flags, "--out", tmp_path) == 1
+    assert "prompts.safetensors\n  found:    embeddings: a value that is not finite" in capsys.readouterr().err
+    assert not (tmp_path / "prompts.safetensors").exists()
+
+
+def test_one_seed_gives_one_file_whatever_its_start_says_of_itself(made, miniature, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    save_file(load_file(made / "classify/model.safetensors"), copy, {"packages": "torch 0"})
+    flags = ("--manifest", miniature, "--guide", made / "guide")
+    for out, start in (("one", made / "classify/model.safetensors"), ("two", copy)):
+        assert semples("slm", *flags, "--start", start, "--out", tmp_path / out) == 0
+    one, two = (tmp_path / out / "model.safetensors" for out in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()

@@ -77,6 +77,25 @@ def test_killed_it_resumes_to_the_same_curve_and_weights(drawn, segment_settings
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+def test_a_photograph_that_breaks_in_an_evaluation_costs_no_step(
+    drawn, segment_settings, tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(drawn / "data", tmp_path / "data")
+    shutil.copytree(drawn / "masks", tmp_path / "masks")
+    manifest = tmp_path / "data/manifest.csv"
+    broken = Path(read_manifest(manifest).split("val").table["image"][0])
+    content = broken.read_bytes()
+    broken.write_bytes(content[: len(content) // 2])
+    assert main(flags(tmp_path, segment_settings(epochs=1), tmp_path / "out")) == 1
+    error = capsys.readouterr().err.partition("error: ")[2]
+    assert error.startswith(f"{broken}\n")
+    broken.write_bytes(content)
+    monkeypatch.setattr("semples.training.loop._Run._step", lambda *_: pytest.fail("a step was trained again"))
+    mended = segment_settings(epochs=1, test_scales=[0.5], curve_images=1)
+    assert main(flags(tmp_path, mended, tmp_path / "out")) == 0
+    assert (tmp_path / "out/model.safetensors").exists()
+
+
 @pytest.mark.parametrize(("optimizer", "kind"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_the_decoder_learns_faster_by_its_factor(optimizer, kind):
     network = Segmenter("deeplabv3plus", "tu-resnet10t", 2, 16)

@@ -111,7 +111,8 @@ def _scan(row: dict[str, Any], classes: Classes, data: Data, folder: Path) -> Sc
         elif mask:
             images.require_size(mask, size)
         row = row | dict(zip(("width", "height"), size, strict=True))
-        is_large = max(size) > (data.max_side or np.inf)
+        longest = data.max_side or max(size)
+        is_large = max(size) > longest
         pixels = read_image(image, data.white) if is_large or (data.white and images.is_deep(image)) else None
         indices = None
         if mask and (is_large or means != "indices"):
@@ -120,30 +121,25 @@ def _scan(row: dict[str, Any], classes: Classes, data: Data, folder: Path) -> Sc
         if highest := max((index for index in colours or () if len(classes) < index < IGNORE), default=0):
             expected, remedy = f"0 to {len(classes)}, or 255", "redraw it, or say in `data.masks` what its values mean"
             raise SemplesError(mask, f"value {highest}", expected, remedy)
-        return Scan(row | _copies(row, pixels, indices, classes, data.max_side, folder), colours)
+        if is_large and pixels is not None:
+            pixels, indices = images.shrink(pixels, indices, longest)
+        return Scan(row | _copies(row["id"], pixels, indices, classes.palette(), folder), colours)
     except SemplesError as error:
         return Scan(row, error=error)
 
 
 def _copies(
-    row: dict,
-    pixels: np.ndarray | None,
-    indices: np.ndarray | None,
-    classes: Classes,
-    longest: int | None,
-    folder: Path,
+    image: str, pixels: np.ndarray | None, indices: np.ndarray | None, palette: np.ndarray, folder: Path
 ) -> dict[str, Any]:
-    """Write the pixels and the mask that a row needs as copies in `folder`; return the cells that change."""
+    """Write the pixels and the mask that an image needs as copies in `folder`; return the cells that change."""
     changes: dict[str, Any] = {}
     if pixels is not None:
-        if longest and max(pixels.shape) > longest:
-            pixels, indices = images.shrink(pixels, indices, longest)
-        changes = {"image": f"copies/images/{row['id']}.png", "width": pixels.shape[1], "height": pixels.shape[0]}
+        changes = {"image": f"copies/images/{image}.png", "width": pixels.shape[1], "height": pixels.shape[0]}
         images.write_image(folder / changes["image"], pixels)
     if indices is not None:
-        changes["mask"] = f"copies/masks/{row['id']}.png"
+        changes["mask"] = f"copies/masks/{image}.png"
         with atomic_path(folder / changes["mask"]) as partial_file:
-            images.write_mask(partial_file, indices, classes.palette())
+            images.write_mask(partial_file, indices, palette)
     return changes
 
 

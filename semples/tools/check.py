@@ -21,6 +21,7 @@ from semples.planning.cost import CALIBRATION, Size
 from semples.stages.tables.formats import markdown
 from semples.tools.plan import device_of, estimate
 
+FOUND = "{1} (expected {2})"  # of the arguments of an error
 LISTED = 20  # lines of a list in the report; problems.csv has all
 Problem = tuple[str, object, str]  # kind, image id, path or setting, description
 
@@ -39,11 +40,13 @@ def run(settings: Settings, out: Path) -> None:
         good = scanned_table(table, scans)
         good["sha256"] = pool.map(sha256, [folder / image for image in good["image"]])
     errors = [*manifest.problems(data.root or data.source, table, classes), *set_problems(table, scans, classes, data)]
-    refused = [
-        ("refused by `semples data`", error.args[0], "{1} (expected {2})".format(*error.args)) for error in errors
+    refused = [("refused by `semples data`", error.args[0], FOUND.format(*error.args)) for error in errors]
+    unread = [
+        (scan.row["id"], f"{scan.error.args[0]}: {FOUND.format(*scan.error.args)}") for scan in scans if scan.error
     ]
+    unreadable = [("missing or unreadable", *problem) for problem in unread]
     unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(data)]
-    listed = [*refused, *_unreadable(scans), *_duplicates(good), *_differing(scans, classes), *unlisted]
+    listed = [*refused, *unreadable, *_duplicates(good), *_differing(scans, classes), *unlisted]
     problems = pd.DataFrame(listed, columns=["kind", "where", "what"])
     good["labels"] = good["labels"].map(lambda cell: ";".join({*cell.split(";")} & {*classes.names}))
     sizes, present = good[["width", "height"]].to_numpy(), Manifest(good, classes).label_matrix()
@@ -59,11 +62,6 @@ def run(settings: Settings, out: Path) -> None:
         kinds = problems["kind"].value_counts().to_dict()
         write_json(partial / "check.json", values | {"problems": kinds, "estimate": cost.to_dict("records")})
     print(text)
-
-
-def _unreadable(scans: list[Scan]) -> list[Problem]:
-    problems = [(scan.row["id"], "{}: {} (expected {})".format(*scan.error.args)) for scan in scans if scan.error]
-    return [("missing or unreadable", *problem) for problem in problems]
 
 
 def _duplicates(table: pd.DataFrame) -> list[Problem]:

@@ -251,7 +251,7 @@ def _category(entry: dict) -> tuple[Id, str, Any]:
 
 def _image(entry: dict) -> tuple[Id, str, Size]:
     width, height = (int(float(entry.get(side) or 0)) for side in ("width", "height"))
-    file = entry.get("file_name") or entry["coco_url"]  # LVIS has addresses alone
+    file = entry.get("file_name") or entry.get("coco_url") or entry["file_name"]  # LVIS has addresses alone
     return _id(entry["id"]), str(file).replace("\\", "/"), (width, height)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from semples.config import published, variants
 from semples.config.settings import Config
-from semples.data.importers.listing import masked_splits
+from semples.data.importers.listing import masked_splits, table_files
 from semples.errors import SemplesError
 from semples.planning.cost import Size, runtime_minutes, size_of
 from semples.planning.graph import LEARNING, STAGE_OF_COLUMN, STARTS, StageGraph, StageJob, require_masks, stages_of
@@ -61,7 +61,14 @@ class Targets:
             for key, path in paths.items():
                 if path and not Path(path).exists():
                     raise SemplesError(key, f"no such file or folder: {path}", "a path that exists", f"correct `{key}`")
-                if set("{}") & set(path):
+                read = (
+                    table_files(data)
+                    if key == "data.root"
+                    else [path]
+                    if key in ("generator.name", "cpl.start")
+                    else []
+                )
+                if set("{}") & set("".join(read)):
                     expected = "a path without braces, which Snakemake reads as wildcards"
                     raise SemplesError(key, path, expected, "rename the file or folder")
         if self._size and self.config.run.shards > self._size.train > 0:

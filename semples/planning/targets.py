@@ -61,14 +61,8 @@ class Targets:
             for key, path in paths.items():
                 if path and not Path(path).exists():
                     raise SemplesError(key, f"no such file or folder: {path}", "a path that exists", f"correct `{key}`")
-                read = (
-                    table_files(data)
-                    if key == "data.root"
-                    else [path]
-                    if key in ("generator.name", "cpl.start")
-                    else []
-                )
-                if set("{}") & set("".join(read)):
+                inputs = {"data.root": table_files(data), "generator.name": [path], "cpl.start": [path]}.get(key, [])
+                if set("{}") & set("".join(inputs)):
                     expected = "a path without braces, which Snakemake reads as wildcards"
                     raise SemplesError(key, path, expected, "rename the file or folder")
         if self._size and self.config.run.shards > self._size.train > 0:

@@ -46,8 +46,7 @@ class Guide(nn.Module):
             raise SemplesError(f"guide {type(clip).__name__}", shown, expected, remedy)
         self.clip, self.tokenizer = speed_up(clip).requires_grad_(False), tokenizer
         self._tokens: dict[tuple, tuple[Tensor, int]] = {}  # by length, final period and device
-        visual = self.clip.visual
-        size = visual.image_size
+        visual, size = self.clip.visual, self.clip.visual.image_size
         self.image_size: int = size if isinstance(size, int) else size[0]
         self.width: int = self.clip.token_embedding.embedding_dim
         own = normalisation == "guide"
@@ -99,8 +98,8 @@ class Guide(nn.Module):
         tokens, first = self._prompt_tokens(length, final_period)
         embedded = self.clip.token_embedding(tokens).expand(len(vectors), -1, -1)
         embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + length :]], dim=1)
-        end = first + length + 1  # after the final period
-        return _centred(encode_embedded(self.clip, embedded, end), self.text_centre)
+        end_of_text = first + length + 1
+        return _centred(encode_embedded(self.clip, embedded, end_of_text), self.text_centre)
 
     def token_vectors(self, words: str) -> Float[Tensor, "tokens token_width"]:
         """Return the embeddings of the tokens of `words`."""

@@ -64,8 +64,7 @@ class MaskTask(GeneratorTask):
         texts, prompts: Embeddings of the class names and of the backgrounds.
         w_bg, w_prompt, w_area, w_class: Weights of the loss terms; `w_class` is that of the classifier's loss.
         eps, logit_scale: Added to a map's range in its min-max scaling; `scale` of the losses.
-        head_only: Whether only the map head learns.
-        class_weights: Weights of the pairs by their class.
+        head_only, class_weights: Whether only the map head learns; weights of the pairs by their class.
     """
 
     texts: Tensor

@@ -39,8 +39,6 @@ def build_generator(
             return ResNetCam(classes, backbone, activation)
         return WeakTr(classes, backbone, drop_path, fusion_pool, fusion_reduction)
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
-        where, problem = f"generator {name!r} on backbone {backbone!r}", str(error).splitlines()[0]
+        where, problem = f"generator {name!r} on backbone {backbone!r}", f"timm cannot make it: {error}".splitlines()[0]
         expected = "a timm ResNet for `resnet_cam`, or a timm ViT for `vit_cam` and `weaktr`"
-        raise SemplesError(
-            where, f"timm cannot make it: {problem}", expected, "correct `generator.backbone`"
-        ) from error
+        raise SemplesError(where, problem, expected, "correct `generator.backbone`") from error

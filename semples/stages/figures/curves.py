@@ -19,11 +19,8 @@ _WORDS = 5  # of a class
 
 
 def run_thresholds(evaluations: Iterable[tuple[str, int, Path]], out: Path) -> None:
-    """Draw a line per variant, the mean over its seeds, in a band of their range; a dot marks the best threshold.
-
-    Args:
-        evaluations: (variant, seed, evaluation JSON of CAMs).
-    """
+    """Draw a line per variant of evaluations of CAMs, the mean over its seeds in a band of their range; a dot marks the
+    best threshold."""
     variants: dict[str, list[np.ndarray]] = {}
     thresholds: list[float] = []
     for variant, _, path in evaluations:
@@ -62,11 +59,8 @@ def run_training(metrics: Iterable[tuple[str, Path]], out: Path) -> None:
 
 
 def run_sensitivity(tables: Iterable[Path], out: Path) -> None:
-    """Draw a panel per swept setting, with a line per measure; bars are the standard deviation over several seeds.
-
-    Args:
-        tables: CSVs of `semples tables paper`.
-    """
+    """Draw a panel per swept setting of CSVs of `semples tables paper`, with a line per measure; bars are the standard
+    deviation over several seeds."""
     columns = ("setting", "measure"), ("mean", "sd")
     frame = pd.concat([read_csv(path, "tables paper", *columns) for path in tables])
     swept = frame[frame["setting"].notna()]

@@ -16,7 +16,7 @@ from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.figure_style import PAGE, save_figure, save_grid, show_image, small_multiples, wrap_title
 
-Titled = list[tuple[str, Path]]
+Titled = list[tuple[str, Path]]  # title or variant, and its HDF5 file of CAMs or its folder of PNG masks
 _WORDS = 3  # of the prompt, in the framework's title
 
 
@@ -24,10 +24,6 @@ def run_panel(settings: Settings, manifest: Path, split: str, cams: Titled, mask
     """Draw a row per image: image, ground truth where any image has it, a heat map per file of CAMs, the masks.
 
     The images are a random sample, by the seed of the settings, of the labelled ones; a heat map shows the first class.
-
-    Args:
-        cams: (title, HDF5 file).
-        masks: (title, folder of PNGs).
     """
     images = _sample(settings, manifest, split)
     rows = [_row(images, row, cams, masks) for row in range(len(images))]
@@ -38,7 +34,7 @@ def run_comparison(settings: Settings, manifest: Path, split: str, cams: Titled,
     """Draw the CAMs of all variants on random, best and worst images, a third each; all random without ground truth.
 
     Args:
-        cams: (variant, HDF5 file); the last variant ranks the images.
+        cams: The last variant ranks the images.
         threshold: Background threshold of the mean IoU over an image's classes, background left out, that ranks.
     """
     images = read_manifest(manifest).split(split).with_labels()
@@ -61,8 +57,7 @@ def run_framework(
     """Draw the stages of the method for the first class of a panel's first image.
 
     Args:
-        cams: (stage, HDF5 file) in the order of the stages; the one named slm shows the background for the prompt.
-        masks: (title, folder of PNGs).
+        cams: In the order of the stages; the one named slm shows the background for the prompt.
         words: words.csv of the prompt.
     """
     images = _sample(settings, manifest, split)

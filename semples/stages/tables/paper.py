@@ -45,9 +45,6 @@ def run(spec: Spec, rows: evaluations.Runs, out: Path) -> None:
     The CSV has a row per cell: mIoU in percent, mean, standard deviation and 95 % interval over seeds (Student's t),
     the mean 95 % interval over images where the evaluations have one, and the published number of the same split with
     its source.
-
-    Args:
-        rows: (variant, seed, evaluation JSON).
     """
     frame = evaluations.read_evaluations(rows)
     first = frame.drop_duplicates(["measure", "split"])

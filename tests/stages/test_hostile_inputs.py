@@ -1,6 +1,8 @@
 """Maps, weights, masks and evaluations that are damaged, diverged or of something else: one clear error each."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -296,3 +298,31 @@ def test_shards_that_do_not_belong_together_are_one_clear_error(tmp_path, odd_ph
         assert main(["join", "--shards", str(first), str(second), "--out", str(tmp_path / "run/index.h5")]) == 1
         assert message in (text := capsys.readouterr().err), text
         assert not (tmp_path / "run/index.h5").exists()
+
+
+@pytest.mark.fault("disks full")
+@pytest.mark.parametrize("command", ["crf", "segment_masks", "submission"])
+def test_a_full_disk_names_the_output_and_leaves_no_half_file(
+    command, drawn, trained, segment_settings, tmp_path, monkeypatch, capsys
+):
+    manifest, out = drawn / "data/manifest.csv", tmp_path / "out"
+    images = read_manifest(manifest).split("train")
+    with CamWriter(tmp_path / "maps.h5", images.classes.names, list(images.table["id"]), "uint8", MADE_FROM) as writer:
+        for row in images.table.itertuples():
+            writer.add(row.id, np.ones((1, 4, 4)), np.arange(1), row.height, row.width)
+
+    def full(path, *_arguments):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for module in ("stages.crf", "inference.segmentation"):
+        monkeypatch.setattr(f"semples.{module}.write_mask", full)
+    checkpoint = ("--checkpoint", trained / "model.safetensors", "--manifest", manifest, "--out", out)
+    flags = {
+        "crf": ("--config", segment_settings(), "--manifest", manifest, "--cams", tmp_path / "maps.h5", "--out", out),
+        "segment_masks": ("--config", segment_settings(), *checkpoint),
+        "submission": ("--split", "val", *checkpoint),
+    }
+    assert main([command, *map(str, flags[command])]) == 1
+    assert f"error: {out}\n  found:    No space left on device\n  expected: free space" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps.h5"]

@@ -254,6 +254,32 @@ def test_a_missing_shard_and_a_shard_of_another_run(tmp_path):
         CamFile(tmp_path / "cams.h5")
 
 
+def test_shards_elsewhere_are_refused_and_paths_may_be_relative(tmp_path, monkeypatch):
+    paths, scores = write_shards(tmp_path)
+    (tmp_path / "index").mkdir()
+    with pytest.raises(SemplesError) as error:
+        join_shards(paths, tmp_path / "index/cams.h5")
+    folder = tmp_path / "index"
+    assert error.value.args == (paths[0], "a shard elsewhere", f"a file in {folder} or below", "write it there")
+    monkeypatch.chdir(tmp_path)
+    join_shards([Path("shards/0.h5"), paths[1]], Path("cams.h5"))
+    (tmp_path / "link").symlink_to(tmp_path)
+    join_shards(paths, tmp_path / "link/linked.h5")
+    for name in ("cams.h5", "linked.h5"):
+        with CamFile(tmp_path / name) as file:
+            assert file.ids == list(scores)
+
+
+def test_shards_of_two_runs_or_with_the_same_images_are_refused(tmp_path):
+    paths, _ = write_shards(tmp_path)
+    write_shard = {"same": MADE_FROM, "other": MADE_FROM | {"weights": "other"}}
+    for name, made_from in write_shard.items():
+        with CamWriter(tmp_path / f"{name}.h5", ("cat", "dog"), ["a" if name == "same" else "z"], "float16", made_from):
+            pass
+        with pytest.raises(SemplesError, match="a shard of another run, or with images of another shard"):
+            join_shards([*paths, tmp_path / f"{name}.h5"], tmp_path / "cams.h5")
+
+
 def test_an_index_names_its_shards_and_their_digests(tmp_path):
     paths, _ = write_shards(tmp_path)
     join_shards(paths, tmp_path / "cams.h5")

@@ -35,16 +35,14 @@ def read_csv(
         options: Of pandas.read_csv.
     """
     columns = dict.fromkeys(texts, str) | dict.fromkeys(numbers, float)
+    options = {"dtype": columns, "keep_default_na": False, "na_values": [""]} | options
     try:
-        frame = pd.read_csv(
-            require(path, made_by), dtype=columns, keep_default_na=False, **{"na_values": [""]} | options
-        )
+        frame = pd.read_csv(require(path, made_by), **options)
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("a row with more cells than there are columns")
     except (ValueError, OSError) as error:
-        raise SemplesError(
-            path, f"unreadable: {error}", f"columns {list(columns)}", f"run `semples {made_by}`"
-        ) from None
+        expected, remedy = f"columns {list(columns)}", f"run `semples {made_by}`"
+        raise SemplesError(path, f"unreadable: {error}", expected, remedy) from None
     if missing := columns.keys() - set(frame.columns):
         problem = f"columns {list(frame.columns)}"
         raise SemplesError(path, problem, f"also {sorted(missing)}", f"name a file that `semples {made_by}` wrote")

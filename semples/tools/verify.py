@@ -44,10 +44,7 @@ def run(runs: list[Path]) -> None:
         print(f"{name}: {difference}\n" if difference else "", end="")
     text = f"{equal} of {len(names & others)} files in both are equal"
     if equal < len(names | others):
-        problem, remedy = (
-            f"{text}, {len(names ^ others)} are in one alone",
-            "see docs/reproducing.md: how far runs differ",
-        )
+        problem, remedy = f"{text}, {len(names ^ others)} are in one alone", "see docs/reproducing.md"
         raise SemplesError(" and ".join(map(str, runs)), problem, "equal results", remedy)
     print(text)
 
@@ -71,11 +68,10 @@ def _difference(first: Path, second: Path) -> str:
                 texts.append(f"; {name}: {' | '.join(map(_short, values))}")
             elif distance:
                 numbers[name] = distance
-    largest = [
-        f"; largest difference {numbers[name]:.3g} in {name}" for name in sorted(numbers, key=numbers.__getitem__)
-    ]
     differ = f"{len(numbers) + len(texts)} of {len(parts | others)} parts differ"
-    return "".join([differ, *largest[-1:], *texts[:1]]) if numbers or texts else ""
+    largest = max(numbers, key=numbers.__getitem__, default="")
+    size = [f"; largest difference {numbers[largest]:.3g} in {largest}"] if numbers else []
+    return "".join([differ, *size, *texts[:1]]) if numbers or texts else ""
 
 
 def _parts(path: Path, stack: ExitStack) -> dict[str, Any]:
@@ -97,9 +93,8 @@ def _datasets(path: Path, stack: ExitStack) -> dict[str, Any]:
     items = {"": file}
     file.visititems(items.__setitem__)  # shards behind links are files of their own
     attributes = {f"{name}@{key}": as_text(value) for name, item in items.items() for key, value in item.attrs.items()}
-    return attributes | {
-        n: partial(item.__getitem__, ()) for n, item in items.items() if isinstance(item, h5py.Dataset)
-    }
+    data = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
+    return attributes | {name: partial(dataset.__getitem__, ()) for name, dataset in data.items()}
 
 
 def _picture(path: Path, stack: ExitStack) -> dict[str, Any]:
@@ -114,9 +109,8 @@ def _columns(path: Path, _: ExitStack) -> dict[str, Any]:
 
 def _leaves(path: Path, _: ExitStack) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
-    return dict(
-        _flat([json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text))
-    )
+    value = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
+    return dict(_flat(value))
 
 
 def _digest(path: Path, _: ExitStack) -> dict[str, Any]:

@@ -10,24 +10,10 @@ from semples.config.settings import Data
 from semples.errors import SemplesError
 
 Parts = tuple[str, ...]  # the folders that an image lies in
-
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
 IMAGE_SUFFIXES |= {".ppm", ".pgm", ".tga"}
-UNREAD_SUFFIXES = {
-    ".heic",
-    ".heif",
-    ".jxl",
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-    ".raf",
-    ".orf",
-    ".rw2",
-    ".psd",
-    ".svg",
-}
+UNREAD_SUFFIXES = {".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+UNREAD_SUFFIXES |= {".psd", ".svg"}
 LAYOUTS = "a table (.csv, .tsv, .parquet), a folder with labels.csv, or a folder with one folder per class"
 TABLE = "write labels.csv beside them, with the columns image, labels and, if there are any, mask and split"
 HIDDEN, SPLIT, IMAGES, MASKS, MASK_OF = (

@@ -69,11 +69,8 @@ def read_classes_file(path: Path) -> tuple[list[Row], list[str]]:
         raise SemplesError(path, f"{inner[0]!r} between classes", expected, "remove it, and number the masks like that")
     for index, row in enumerate(rows, start=1):
         if (value := next((row[key] for key in ("id", "index", "value") if key in row), str(index))) != str(index):
-            problem, expected = (
-                f"index {value!r} of {row['name']!r} in line {index}",
-                "1, 2, ... in the order of the lines",
-            )
-            raise SemplesError(path, problem, expected, "sort the lines by the index in the masks")
+            problem, remedy = f"index {value!r} of {row['name']!r} in line {index}", "sort the lines by masks' index"
+            raise SemplesError(path, problem, "1, 2, ... in the order of the lines", remedy)
     return rows, left_out
 
 

@@ -72,12 +72,10 @@ def _class_columns(path: Path, lines: list[tuple[int, Row]]) -> list[str]:
     columns = [name for name in (lines[0][1] if lines else ()) if name not in KEYS and not NO_CLASS.fullmatch(name)]
     wrong = [name for name in columns for _, cells in lines if cells[name].lower() not in YES | NO]
     if wrong or not columns:
-        problem = f"columns {sorted(lines[0][1]) if lines else []}" + (
-            f" with other values in {wrong[0]!r}" if wrong else ""
-        )
-        raise SemplesError(
-            path, problem, "also ['labels'], or columns of 0 and 1 named like classes", "add the columns"
-        )
+        others = f" with other values in {wrong[0]!r}" if wrong else ""
+        problem = f"columns {sorted(lines[0][1]) if lines else []}{others}"
+        expected = "also ['labels'], or columns of 0 and 1 named like classes"
+        raise SemplesError(path, problem, expected, "add the columns")
     require_names(path, "class", columns, CLASS, "rename the column")
     return columns
 

@@ -156,6 +156,7 @@ def test_one_photograph_of_one_class_is_enough(tmp_path):
     (tmp_path / "photos/owl").mkdir(parents=True)
     Image.effect_noise((90, 70), 60).convert("RGB").save(tmp_path / "photos/owl/one.jpg")
     own = {"data": {"source": "photos", "root": str(tmp_path / "photos")}, "masks_from": "classify"}
+    own["classify"] = {"epochs": 20, "lr": 0.01, "batch": 1}  # masks of background alone are refused
     config = ("--config", json.dumps(json.loads(SETTINGS) | own))
     data = ("--manifest", tmp_path / "data/manifest.csv")
     model = ("--split", "train", "--generator", tmp_path / "classify/model.safetensors")

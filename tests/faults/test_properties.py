@@ -20,12 +20,14 @@ from semples.config.settings import Config, Data
 from semples.data.cam_file import CamFile, CamWriter
 from semples.data.importers.registry import load_data_set
 from semples.data.manifest import COLUMNS, Classes, read_manifest, write_manifest
+from semples.data.names import IMAGE_ID, name_problems
 from semples.errors import SemplesError
 from semples.inference.crf import PRESETS, dense_crf, unary_energy
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner))
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
+IDS = NAMES.filter(lambda name: not [*name_problems("", "id", [name], IMAGE_ID, "")])  # what a manifest takes
 
 
 def keys(values: dict, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -153,7 +155,7 @@ def write_maps(path: Path, ids: list[str], score: np.ndarray, dtype: str) -> Non
 
 
 @given(
-    st.lists(NAMES, min_size=1, max_size=3, unique=True),
+    st.lists(IDS, min_size=1, max_size=3, unique=True),
     st.sampled_from(["uint8", "float16", "float32"]),
     st.lists(st.floats(0, 1, width=32), min_size=12, max_size=12),
 )

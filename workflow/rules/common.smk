@@ -79,7 +79,7 @@ except SemplesError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:
     logger.info(
-        f"semples: preset {CONFIG.preset}, data {CONFIG.data.source} {CONFIG.data.root}, seeds {CONFIG.seeds},"
+        f"semples: preset {CONFIG.preset}, data {CONFIG.data.root or CONFIG.data.source}, seeds {CONFIG.seeds},"
         f" experiments {', '.join(CONFIG.experiments)}, into results/{CONFIG.name}"
     )
     if CONFIG.guide.model == "mini" and CONFIG.data.source != "mini":

@@ -14,12 +14,14 @@ from semples.config import load, published
 from semples.config.parse import parse_yaml, read_json_text, read_yaml
 from semples.config.settings import Config, Run, Settings
 from semples.errors import SemplesError
-from semples.files import require_replaceable
+from semples.files import remove_leftovers, require_replaceable
 from semples.planning.layout import OUTPUTS
 
 
 def arguments(command: Command, args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of a command's function: values of flags, settings in the place of --config and --run.
+
+    What killed jobs left beside its outputs is removed.
 
     Raises:
         SemplesError: A configuration is missing, unreadable or has wrong values; an output equals or contains an input,
@@ -41,6 +43,7 @@ def arguments(command: Command, args: argparse.Namespace) -> dict[str, Any]:
                 problem = f"it {'is' if inside[0].resolve() == path.resolve() else 'contains'} the input {inside[0]}"
                 raise SemplesError(f"--out {path}", problem, "an output apart from the inputs", "choose another --out")
             require_replaceable(path, folder)
+            remove_leftovers(path)
     return values
 
 

@@ -7,7 +7,7 @@ from tqdm import tqdm
 from semples.config.settings import Settings
 from semples.data.cam_file import CamWriter
 from semples.data.manifest import Manifest, read_manifest
-from semples.files import atomic_path, remove_leftovers
+from semples.files import atomic_path
 from semples.inference.cams import batches_of_scores
 from semples.provenance import machine, provenance
 from semples.runtime.parallel import shard_slice
@@ -26,7 +26,6 @@ def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Pa
     model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
     made_from = provenance("cams", used_settings(settings, "generator", "cams"), weights=weights, **inputs)
     made_from |= machine(1, settings.run.device)  # threads share the images
-    remove_leftovers(out)
     ids, names = list(images.table["id"]), images.classes.names
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:

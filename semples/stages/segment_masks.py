@@ -7,7 +7,7 @@ import torch
 
 from semples.config.settings import Settings
 from semples.data.manifest import Manifest, read_manifest
-from semples.files import atomic_path, remove_leftovers, write_json
+from semples.files import atomic_path, write_json
 from semples.inference.segmentation import load_segmenter, write_predictions
 from semples.provenance import machine, provenance
 from semples.runtime.devices import make_fabric
@@ -28,7 +28,6 @@ def run(settings: Settings, manifest: Path, checkpoint: Path, out: Path) -> None
     fabric = make_fabric(settings.run.device, settings.precision)
     if fabric.device.type == "cuda":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as in training
-    remove_leftovers(out)
     with atomic_path(out) as folder:
         made_from = provenance("segment_masks", used_settings(settings, "segment"))
         write_json(folder / "provenance.json", made_from | machine(settings.run.threads, settings.run.device))

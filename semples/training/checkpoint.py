@@ -73,8 +73,8 @@ class Checkpoint:
                 part.load_state_dict(state[name])
             position = Position(**state["position"])
         if self.writes:
-            remove_leftovers(self.last)
-            remove_leftovers(self.best)
+            for path in (self.last.parent, self.last, self.best):
+                remove_leftovers(path)
             lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []
             self.metrics.write_text("".join(f"{line}\n" for line in lines[: position.epoch]), encoding="utf-8")
             if position.epoch == 0:

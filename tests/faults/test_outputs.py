@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from semples import files
-from semples.cli import main
-from semples.cli.adapters import outputs
+from semples.cli import _parser, main
+from semples.cli.adapters import arguments, outputs
 from semples.cli.arguments import flag_of
 from semples.cli.commands import COMMANDS
 from semples.errors import SemplesError
@@ -300,6 +300,16 @@ def test_own_checkpoints_are_replaced_again_and_again(tmp_path):
         assert checkpoint.resume().epoch == epoch
         checkpoint.add_line("{}")
         checkpoint.save(Position(epoch=epoch + 1))
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("row", WRITING, ids=lambda row: row.name)
+def test_a_command_removes_what_its_killed_jobs_left(row, tmp_path, source):
+    paths = [path for path, _ in outputs(row, tmp_path / "out.png")]
+    for path in paths:
+        (path.parent / f".{path.name}.partial-12" / "deep").mkdir(parents=True)
+    arguments(row, _parser().parse_args(words(row, tmp_path / "out.png", source)))
+    assert not list(tmp_path.rglob("*partial*"))
 
 
 def test_leftovers_are_those_of_killed_jobs_alone(tmp_path):

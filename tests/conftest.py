@@ -12,6 +12,7 @@ import pytest
 import shape_checks  # noqa: F401  (before semples is imported)
 import torch
 from fault_totals import pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401
+from hypothesis import HealthCheck, settings
 from odd_files import write_odd_files
 from open_clip.model import CLIP
 
@@ -20,6 +21,12 @@ os.environ["SEMPLES_MATMUL"] = "onednn"  # no test depends on which library this
 from semples.data.importers import mini
 from semples.data.manifest import Classes, read_manifest, write_manifest
 from semples.models.guide import Guide
+
+# How many inputs Hypothesis draws: few in `make test`, many in `make faults`.
+LAX = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+settings.register_profile("tests", max_examples=40, derandomize=True, **LAX)
+settings.register_profile("faults", max_examples=1000, **LAX)
+settings.load_profile("tests")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

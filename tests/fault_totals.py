@@ -1,4 +1,4 @@
-"""What the fault tests tried; `make faults` prints it. tests/conftest.py takes the hooks from here."""
+"""What the fault tests tried; `make faults` prints it. tests/conftest.py imports its hooks."""
 
 from collections import Counter
 

@@ -125,7 +125,7 @@ def test_an_empty_configuration_asks_for_a_preset(tmp_path, capsys, monkeypatch)
     ("text", "words"),
     [
         (b"preset: mini\nslm: {lr: 1}\nslm: {lr: 2}\n", "line 3: the key 'slm' a second time"),
-        (b"preset: mini\ndata:\n\troot: x\n", "line 3: .*tab|line 3: .*t"),
+        (b"preset: mini\ndata:\n\troot: x\n", "line 3: .*\\\\t"),
         (b"preset: mini\nname: caf\xe9\n", "line 2: a character that is not utf-8"),
         (b"\x00\x01\xff", "broken YAML"),
         (b"preset: mini\nname: a: b\n", "line 2"),
@@ -145,9 +145,9 @@ def test_a_broken_file_names_the_line(tmp_path, monkeypatch, capsys, text, words
 
 def test_a_bomb_of_aliases_is_refused_before_it_is_written_out():
     value: list = ["x"]
-    for _ in range(20):
+    for _ in range(10):
         value = [value] * 10
-    with pytest.raises(SemplesError, match=r"more than 500000 values|nested"):
+    with pytest.raises(SemplesError, match="more than 500000 values"):
         require_plain({"name": value}, "config.yaml")
 
 

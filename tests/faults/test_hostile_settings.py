@@ -77,7 +77,7 @@ YAML = {
     "experiments that are a list": b"experiments: [a]\n",
     "an experiment that is a word": b"experiments: {a: b}\n",
     "tables that are a list": b"tables: [a]\n",
-    "an unknown key of a table": b"tables: {a: {colour: red}}\n",
+    "an unknown key of a table": b"tables: {a: {title: T, colour: red}}\n",
     "no seed": b"seeds: []\n",
     "a seed twice": b"seeds: [0, 0]\n",
     "a negative seed": b"seeds: [-1]\n",
@@ -124,7 +124,7 @@ def test_a_hostile_config_yaml(kind, command, capsys):
 def test_a_hostile_name(key, name, capsys):
     if key == "name" and name == "":
         pytest.skip("an empty name is that of the preset")
-    value = name if key == "name" else {name: {}}
+    value = {"name": name, "experiments": {name: {}}, "tables": {name: {"title": "T"}}}[key]
     Path("config.yaml").write_text(json.dumps({"preset": "mini", key: value}))
     refused(capsys, "config")
 

@@ -117,12 +117,14 @@ def test_margin_and_confidence(cams, odd_photos, tmp_path):
     flags = ("--manifest", odd_photos, "--cams", cams)
     assert run("crf", *flags, "--out", tmp_path / "all") == 0
     assert run("crf", *flags, "--out", tmp_path / "sure", crf={"margin": 0.9, "confidence": True}) == 0
+    assert run("crf", *flags, "--out", tmp_path / "margin alone", crf={"margin": 0.9}) == 0
     ignored = 0
     for row in read_manifest(odd_photos).table.itertuples():
         plain, sure = read_mask(tmp_path / f"all/{row.id}.png"), read_mask(tmp_path / f"sure/{row.id}.png")
         lead = np.asarray(Image.open(tmp_path / f"sure/confidence/{row.id}.png"))
         assert lead[sure == 255].max(initial=0) <= round(0.9 * 255) <= lead[sure != 255].min(initial=255) + 1
         assert np.array_equal(sure[sure != 255], plain[sure != 255])
+        assert np.array_equal(sure, read_mask(tmp_path / f"margin alone/{row.id}.png"))
         ignored += (sure == 255).sum()
     assert ignored
 

@@ -51,7 +51,7 @@ def snakemake():
 
     def run(folder: Path, *arguments: object, programs: Path | None = None, fails: bool = False) -> str:
         command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile", *arguments]
-        return outside.run(folder, *command, fails=fails, programs=programs)
+        return outside.run(folder, *command, fails=fails, programs=programs, SEMPLES_MATMUL="onednn")
 
     return run
 

@@ -20,11 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         Exception: A bug of semples; the traceback of anything else would not help.
     """
-    words = sys.argv[1:] if argv is None else argv
+    argv = sys.argv[1:] if argv is None else argv
     try:
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be no UTF-8
-        args = _parser().parse_args(words)
+        args = _parser().parse_args(argv)
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         _run(args.row, args)
         sys.stdout.flush()
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `semples ... | head`; Python would complain of it once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        clear = _clear(error, f"semples {words[0]}")
+        clear = _clear(error, f"semples {argv[0]}")
         if clear is None:
             raise
         print(f"error: {clear}", file=sys.stderr)

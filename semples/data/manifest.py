@@ -136,13 +136,18 @@ def split_counts(table: pd.DataFrame) -> dict[str, int]:
     return names[names != ""].value_counts().sort_index().to_dict()
 
 
-def _require_columns(path: Path, frame: pd.DataFrame, columns: list[str]) -> None:
-    if missing := set(columns) - set(frame.columns):
-        raise SemplesError(path, f"columns {list(frame.columns)}", f"also {sorted(missing)}", "add the columns")
+def missing_splits(table: pd.DataFrame, names: dict[str, str]) -> Iterator[SemplesError]:
+    """Yield a problem for every split without an image; `names` are the splits that settings name, by setting."""
+    counts = split_counts(table)
+    for key, name in names.items():
+        if name not in counts:
+            expected = f"one of {list(counts)}"
+            yield SemplesError(key, f"split {name!r} without an image", expected, f"correct `{key}`")
 
 
 def _check(path: Path, table: pd.DataFrame, classes: Classes) -> None:
-    _require_columns(path, table, COLUMNS)
+    if missing := set(COLUMNS) - set(table.columns):
+        raise SemplesError(path, f"columns {list(table.columns)}", f"also {sorted(missing)}", "add the columns")
     for problem in problems(path, table, classes):
         raise problem
 
@@ -155,7 +160,7 @@ def problems(where: object, table: pd.DataFrame, classes: Classes) -> Iterator[S
     yield from name_problems(where, "id", ids, IMAGE_ID, "change the id")
     yield from name_problems(where, "class", names, CLASS, "correct the classes file")
     paths = [*table["image"], *table["mask"]]
-    yield from name_problems(where, "path", paths, READABLE, "rename the file or folder")
+    yield from name_problems(where, "path", paths, READABLE, "rename the file or folder", longest=None)
     for name in filter(means_no_object, names):
         expected = "classes of objects: background is index 0 of a mask, void 255"
         yield SemplesError(where, f"class {name!r}", expected, "remove it from the classes")

@@ -41,13 +41,17 @@ def require_names(where: object, kind: str, names: Iterable[str], rules: dict[st
 
 
 def name_problems(
-    where: object, kind: str, names: Iterable[str], rules: dict[str, str], remedy: str
+    where: object, kind: str, names: Iterable[str], rules: dict[str, str], remedy: str, longest: int | None = LONGEST
 ) -> Iterator[SemplesError]:
-    """Yield a problem for every name that breaks one of `rules` (pattern and what breaks it), or is too long."""
+    """Yield a problem for every name that breaks one of `rules` (pattern and what breaks it), or is too long.
+
+    Args:
+        longest: Bytes that a part between slashes may have; None for no limit.
+    """
     patterns = [(re.compile(pattern, re.DOTALL), reason) for pattern, reason in rules.items()]
     for name in names:
         reasons = [reason for pattern, reason in patterns if not pattern.fullmatch(name)]
-        if not reasons and kind != "path" and max(len(part.encode()) for part in name.split("/")) > LONGEST:
-            reasons = [f"has more than {LONGEST} bytes"]
+        if longest and not reasons and max(len(part.encode()) for part in name.split("/")) > longest:
+            reasons = [f"has more than {longest} bytes"]
         if reasons:
             yield SemplesError(where, f"{kind} {name!r} {reasons[0]}", "another name", remedy)

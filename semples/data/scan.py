@@ -13,7 +13,7 @@ from tqdm import tqdm
 from semples.config.settings import Data
 from semples.data import images
 from semples.data.images import IGNORE, read_image, read_mask
-from semples.data.manifest import Classes, split_counts
+from semples.data.manifest import Classes, missing_splits, split_counts
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
@@ -52,12 +52,8 @@ def scanned_table(table: pd.DataFrame, scans: list[Scan]) -> pd.DataFrame:
 def set_problems(table: pd.DataFrame, scans: list[Scan], classes: Classes, data: Data) -> Iterator[SemplesError]:
     """Yield what is wrong with the set as a whole; `scans` are those of the rows of the importer's table."""
     good = scanned_table(table, scans)
-    counts = split_counts(good)
-    for key in ("train", "val"):
-        if (name := getattr(data, key)) not in counts:
-            expected = f"one of {list(counts)}"
-            yield SemplesError(f"data.{key}", f"split {name!r} without an image", expected, f"correct `data.{key}`")
-    if data.train in counts and data.train not in split_counts(good[good["labels"] != ""]):
+    yield from missing_splits(good, {"data.train": data.train, "data.val": data.val})
+    if data.train in split_counts(good) and data.train not in split_counts(good[good["labels"] != ""]):
         problem, expected = f"split {data.train!r} without a label", "images with labels"
         yield SemplesError("data.train", problem, expected, "label some of its images, or correct the splits")
     masked = [(row, scan.colours) for row, scan in zip(table.to_dict("records"), scans, strict=True) if scan.colours]
@@ -102,7 +98,12 @@ def _scan(row: dict[str, Any], classes: Classes, data: Data, folder: Path) -> Sc
     means = data.masks if data.source in ("photos", "voc") else "indices"
     decodes = data.decode_check or data.unreadable == "left_out"
     try:
-        size = images.image_size(image, decodes, data.white)
+        size = images.image_size(image)
+        longest = data.max_side or max(size)
+        is_large = max(size) > longest
+        pixels = read_image(image, data.white) if is_large or (data.white and images.is_deep(image)) else None
+        if pixels is None and decodes:
+            images.image_size(image, decodes, data.white)
         if row.get("width") and size != (row["width"], row["height"]):
             expected = f"{row['width']}x{row['height']}, as its annotation says"
             raise SemplesError(image, "{}x{} pixels".format(*size), expected, "restore the file")
@@ -110,11 +111,7 @@ def _scan(row: dict[str, Any], classes: Classes, data: Data, folder: Path) -> Sc
             colours = images.mask_colours(mask, size)
         elif mask:
             images.require_size(mask, size)
-        row = row | dict(zip(("width", "height"), size, strict=True))
-        longest = data.max_side or max(size)
-        is_large = max(size) > longest
-        pixels = read_image(image, data.white) if is_large or (data.white and images.is_deep(image)) else None
-        indices = None
+        row, indices = row | dict(zip(("width", "height"), size, strict=True)), None
         if mask and (is_large or means != "indices"):
             indices = _class_indices(mask, row["labels"], classes, means)
             colours = colours if means == "indices" else dict.fromkeys(np.unique(indices).tolist(), "")

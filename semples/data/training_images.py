@@ -58,7 +58,7 @@ def mask_targets(
     """Return the function that gives the targets of image `index`: `mask`, and `confidence`, uint8 (height, width).
 
     Args:
-        memory_gb: Masks are kept in memory where their images are (data.decoded_cache.decoder).
+        memory_gb: Every process that decodes keeps the masks in memory if the images need at most this many GB.
         masks, confidence: Paths in the order of the manifest.
     """
     paths = {"mask": masks} | ({} if confidence is None else {"confidence": confidence})

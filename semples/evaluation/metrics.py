@@ -33,7 +33,8 @@ REPLICATES, SEED = 1000, 20
 
 def confusion_matrix(truth: Mask, prediction: Mask, classes: int) -> Matrix:
     """Count the pixels of two masks by their classes; a prediction of 255 counts as background."""
-    truth, prediction = truth[truth != IGNORE].astype(np.int64), prediction[truth != IGNORE].astype(np.int64)
+    valid = truth != IGNORE
+    truth, prediction = truth[valid].astype(np.int64), prediction[valid].astype(np.int64)
     prediction[prediction == IGNORE] = 0
     _check_indices(truth, classes, "ground truth")
     _check_indices(prediction, classes, "predicted mask")
@@ -163,7 +164,8 @@ class BootstrapSums(dict[Hashable, np.ndarray]):
         """Add the integer counts of the image with this id, by name."""
         weights = image_weights(image)
         for name, count in counts.items():
-            self[name] = np.multiply.outer(weights, np.asarray(count, np.int64)) + self.get(name, 0)
+            share = np.multiply.outer(weights, np.asarray(count, np.int64))
+            self[name] = np.add(share, self.get(name, 0), out=share)
 
     def __add__(self, other: "BootstrapSums") -> "BootstrapSums":
         return BootstrapSums({name: np.add(self.get(name, 0), other.get(name, 0)) for name in self | other})

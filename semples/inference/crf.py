@@ -67,9 +67,11 @@ def unary_energy(score: np.ndarray, threshold: float, soft: bool) -> np.ndarray:
             highest score has probability 0.7, and the others share the rest equally.
     """
     planes = _planes(score, threshold)
-    winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
-    hard = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / len(score))
-    probability = _scaled(planes) if soft else hard
+    if soft:
+        probability = _scaled(planes)
+    else:
+        winner = planes.argmax(axis=0) == np.arange(len(planes))[:, None, None]
+        probability = np.where(winner, LABEL_CONFIDENCE, (1 - LABEL_CONFIDENCE) / len(score))
     return -np.log(np.clip(probability, LEAST_PROBABILITY, 1)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The tree of a run's folder, results/<name>/. All other modules and the rules get their paths from here.
+"""The tree of a run's folder, results/<name>/. All other modules and the rules get their paths from this one.
 
 data/manifest.csv, classes.csv
 weights/<library>/<model>.safetensors       downloaded ImageNet weights

@@ -12,7 +12,7 @@ from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.evaluation_file import read_evaluation
 from semples.evaluation.thresholds import label_free_threshold
-from semples.files import atomic_path, remove_leftovers, sha256, write_json
+from semples.files import atomic_path, sha256, write_json
 from semples.inference.crf import label_probability
 from semples.planning.graph import require_masks
 from semples.provenance import machine, provenance
@@ -40,7 +40,6 @@ def run(
         raise SemplesError(cams, problem, f"images of {manifest}", remedy)
     jobs = [(image, Path(rows[image].image), rows[image].height, rows[image].width) for image in ids]
     used = settings.model_dump(include={"crf"}, mode="json")
-    remove_leftovers(out)
     with atomic_path(out) as folder:
         made_from = provenance("crf", used, threshold=str(threshold), cams=sha256(cams))
         write_json(folder / "provenance.json", made_from | machine(1))  # processes share the images
@@ -70,7 +69,9 @@ def _write_pseudo_mask(
     probability = label_probability(maps, photograph, settings, threshold)
     mask, path = np.concatenate([[0], maps.classes + 1])[probability.argmax(axis=0)], folder / f"{image}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    second, first = np.partition(probability, -2, axis=0)[-2:]
-    write_mask(path, np.where(first - second < settings.margin, IGNORE, mask), palette)
+    if settings.margin or settings.confidence:
+        second, first = np.partition(probability, -2, axis=0)[-2:]
+        mask = np.where(first - second < settings.margin, IGNORE, mask)
+    write_mask(path, mask, palette)
     if settings.confidence:
         write_image(folder / "confidence" / f"{image}.png", np.rint(255 * (first - second)).astype(np.uint8))

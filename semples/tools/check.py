@@ -21,7 +21,7 @@ from semples.planning.cost import CALIBRATION, Size
 from semples.stages.tables.formats import markdown
 from semples.tools.plan import device_of, estimate
 
-FOUND = "{1} (expected {2})"  # of the arguments of an error
+PROBLEM = "{1} (expected {2})"  # text of the arguments of an error
 LISTED = 20  # lines of a list in the report; problems.csv has all
 Problem = tuple[str, object, str]  # kind, image id, path or setting, description
 
@@ -40,12 +40,11 @@ def run(settings: Settings, out: Path) -> None:
         good = scanned_table(table, scans)
         good["sha256"] = pool.map(sha256, [folder / image for image in good["image"]])
     errors = [*manifest.problems(data.root or data.source, table, classes), *set_problems(table, scans, classes, data)]
-    refused = [("refused by `semples data`", error.args[0], FOUND.format(*error.args)) for error in errors]
-    unread = [
-        (scan.row["id"], f"{scan.error.args[0]}: {FOUND.format(*scan.error.args)}") for scan in scans if scan.error
-    ]
-    unreadable = [("missing or unreadable", *problem) for problem in unread]
-    unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(data)]
+    refused = [("refused by `semples data`", error.args[0], PROBLEM.format(*error.args)) for error in errors]
+    failures = [(scan.row["id"], scan.error.args) for scan in scans if scan.error]
+    unreadable = [("missing or unreadable", image, f"{args[0]}: {PROBLEM.format(*args)}") for image, args in failures]
+    paths = [*table["image"], *table["mask"]]
+    unlisted = [("not in the table", path, "a photograph without a line") for path in unlisted_images(data, paths)]
     listed = [*refused, *unreadable, *_duplicates(good), *_differing(scans, classes), *unlisted]
     problems = pd.DataFrame(listed, columns=["kind", "where", "what"])
     good["labels"] = good["labels"].map(lambda cell: ";".join({*cell.split(";")} & {*classes.names}))
@@ -128,11 +127,8 @@ def _report(
 ) -> str:
     lines = [title, "", "## Problems", "", *(["None.", ""] if problems.empty else [])]
     for kind, group in problems.groupby("kind", sort=False):
-        lines += [
-            f"{kind}: {len(group)}",
-            "",
-            *(f"- {row.where}: {row.what}" for row in group.head(LISTED).itertuples()),
-        ]
+        lines += [f"{kind}: {len(group)}", ""]
+        lines += [f"- {row.where}: {row.what}" for row in group.head(LISTED).itertuples()]
         lines += [f"- and {len(group) - LISTED} more in problems.csv", ""] if len(group) > LISTED else [""]
     lines += ["## Images per class and split", "", markdown(counts.reset_index(names="class"))]
     if len(sizes):

@@ -102,12 +102,7 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
         optimizer.register_step_post_hook(lambda *_: average.update_parameters(learner))
         result, parts["average"] = average.module, average
     # the wrapped optimiser holds copies that loading a state does not reach: schedule and checkpoint take the original
-    task = sync_batch_norm(fabric, task)
-    if fabric.device.type == "cuda":
-        task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
-    if plan.compile:
-        task.compile(dynamic=True)  # the number of pairs changes from step to step
-    wrapped_task, wrapped_optimizer = fabric.setup(task, optimizer)
+    wrapped_task, wrapped_optimizer = fabric.setup(_prepare(fabric, task, plan.compile), optimizer)
     batches.share(fabric.global_rank, fabric.world_size)
     checkpoint = Checkpoint(plan.folder, plan.fingerprint, parts, writes=first)
     position = checkpoint.resume()
@@ -117,26 +112,7 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     bar = tqdm(total=end, initial=done, mininterval=2, unit="batch", disable=not first)
     with interruption(first) as stop, bar:
         run = _Run(fabric, wrapped_task, batches, wrapped_optimizer, schedule, plan, checkpoint, position, stop, bar)
-        try:
-            while position.epoch < plan.epochs:
-                row = run.epoch()
-                last = position.epoch + 1 == plan.epochs
-                limit = min(plan.skipped_steps, END_STREAK, max(1, steps // 2)) if last else plan.skipped_steps
-                run.check(limit, result)
-                if plan.score and first:
-                    row["selection"] = plan.score()
-                    checkpoint.keep_best(learner, position.epoch + 1, row["selection"])
-                if plan.extra_metrics and first:
-                    row |= plan.extra_metrics(result)
-                line = {name: value if math.isfinite(value) else None for name, value in row.items()}
-                checkpoint.add_line(json.dumps(line))
-                position.next_epoch()
-            checkpoint.save(position)  # the stage may fail at an output that it writes after the training
-        except BaseException as error:
-            if stop.between_steps and checkpoint.save(position):
-                cause = Signals(stop.asked).name if stop.asked else type(error).__name__
-                log.info("%s: saved at step %d; run again to go on", cause, bar.n)
-            raise
+        run.train(learner, result)
     if not first:
         raise SystemExit(0)
     if result is not learner:
@@ -144,6 +120,16 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     if plan.score:
         checkpoint.load_best(learner)
     return checkpoint.metrics
+
+
+def _prepare(fabric: Fabric, task: nn.Module, compiles: bool) -> nn.Module:
+    """Prepare the module for the device: synchronised batch norm, channels-last, torch.compile."""
+    task = sync_batch_norm(fabric, task)
+    if fabric.device.type == "cuda":
+        task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
+    if compiles:
+        task.compile(dynamic=True)  # the number of pairs changes from step to step
+    return task
 
 
 @dataclass
@@ -161,6 +147,31 @@ class _Run:
     stop: SimpleNamespace
     bar: tqdm
     saved: float = field(default_factory=time.monotonic)
+
+    def train(self, learner: nn.Module, result: nn.Module) -> None:
+        """Train the rest of the run, and save it; `result` is the learner, or its running average."""
+        plan, position, checkpoint, first = self.plan, self.position, self.checkpoint, self.fabric.is_global_zero
+        steps = plan.epochs * -(-len(self.batches) // plan.accumulate)
+        try:
+            while position.epoch < plan.epochs:
+                row = self.epoch()
+                last = position.epoch + 1 == plan.epochs
+                limit = min(plan.skipped_steps, END_STREAK, max(1, steps // 2)) if last else plan.skipped_steps
+                self.check(limit, result)
+                if plan.score and first:
+                    row["selection"] = plan.score()
+                    checkpoint.keep_best(learner, position.epoch + 1, row["selection"])
+                if plan.extra_metrics and first:
+                    row |= plan.extra_metrics(result)
+                line = {name: value if math.isfinite(value) else None for name, value in row.items()}
+                checkpoint.add_line(json.dumps(line))
+                position.next_epoch()
+            checkpoint.save(position)  # the stage may fail at an output that it writes after the training
+        except BaseException as error:
+            if self.stop.between_steps and checkpoint.save(position):
+                cause = Signals(self.stop.asked).name if self.stop.asked else type(error).__name__
+                log.info("%s: saved at step %d; run again to go on", cause, self.bar.n)
+            raise
 
     def epoch(self) -> dict[str, float]:
         """Train the rest of an epoch; return the mean of every loss, learning rate, speed, memory, skipped batches."""

@@ -230,7 +230,8 @@ def test_paths_with_backslashes_and_letters_of_other_systems(tmp_path):
     table(root, "image,labels\nsub\\a.jpg,dog\n\u00fc.jpg,dog\nback\\slash.jpg,dog\n")
     rows, _ = read_listing(Data(source="photos", root=str(root)))
     assert all(Path(row["image"]).exists() for row in rows)
-    assert unlisted_images(Data(source="photos", root=str(root))) == []
+    paths = [row[key] for row in rows for key in ("image", "mask")]
+    assert unlisted_images(Data(source="photos", root=str(root)), paths) == []
 
 
 def test_file_names_that_are_refused(tmp_path):

@@ -91,8 +91,8 @@ def annotation_files(root: Path) -> dict[str, Path]:
     paths = next(filter(None, ([path for path in paths if not OTHER.search(path.name)] for paths in matches)), [])
     files: dict[str, Path] = {}
     for path in paths:
-        words = re.findall("[a-z]+", f"{path.stem} {path.parent.name if path.parent != root else ''}".lower())
-        files.setdefault(next((SPLITS[word] for word in words if word in SPLITS), ""), path)
+        parts = re.findall("[a-z]+", f"{path.stem} {path.parent.name if path.parent != root else ''}".lower())
+        files.setdefault(next((SPLITS[part] for part in parts if part in SPLITS), ""), path)
     if not files:
         expected = "those, */_annotations.coco.json (Roboflow) or result.json (Label Studio)"
         remedy = "set `data.root` to the folder of these, or to the JSON"

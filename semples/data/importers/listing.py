@@ -5,6 +5,7 @@ The workflow calls this while Snakemake plans, where few packages are installed;
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
@@ -92,16 +93,10 @@ def read_listing(data: Data) -> tuple[list[Row], list[str]]:
     else:
         images, notes = read_folders(root, data, classes)
         require_names(root, "folder", {label for *_, label in images if label}, CLASS, "rename it")
+        cells = ((str(path), split, normalize("NFC", label)) for path, split, label in images)
         rows = [
-            {
-                "id": "",
-                "image": str(root / path),
-                "mask": "",
-                "split": split,
-                "labels": normalize("NFC", label),
-                "file": str(path),
-            }
-            for path, split, label in images
+            {"id": "", "image": str(root / file), "mask": "", "split": split, "labels": label, "file": file}
+            for file, split, label in cells
         ]
     if not rows:
         raise SemplesError(root, "no image", LAYOUTS, "put photographs there")
@@ -125,12 +120,12 @@ def _leave_out_background(rows: list[Row]) -> list[str]:
     return [f"label {name!r} of {count} images is no class: left out" for name, count in sorted(counts.items())]
 
 
-def unlisted_images(data: Data) -> list[str]:
-    """Return the images beside labels.csv that no line of it names as image or mask, relative to the folder."""
+def unlisted_images(data: Data, paths: Iterable[str]) -> list[str]:
+    """Return the images beside labels.csv, relative to the folder, that are not in `paths`, those of its lines."""
     root = Path(data.root).resolve()
     if data.source != "photos" or root.is_file() or not _table(root):
         return []
-    listed = {os.path.normpath(row[key]) for row in list_images(data) for key in ("image", "mask")}
+    listed = set(map(os.path.normpath, paths))
     return sorted(str(path) for path in image_files(root) if str(root / path) not in listed)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from semples.config.settings import Data
 from semples.data.images import class_colours
 from semples.data.importers.listing import classes_file, read_classes_file, read_listing, unlisted_images
-from semples.data.manifest import Classes, split_counts
+from semples.data.manifest import Classes, missing_splits
 from semples.data.names import natural_order
 from semples.errors import SemplesError
 
@@ -30,7 +30,7 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
     classes = _classes(path, pd.DataFrame(listed) if path.is_file() else pd.DataFrame({"name": labels}))
     _require_clear(data, table, labels, classes.names, path.is_file())
     notes += [f"{path}: {name!r} is no class: left out" for name in left_out]
-    if unlisted := unlisted_images(data):
+    if unlisted := unlisted_images(data, [*table["image"], *table["mask"]]):
         notes += [f"{len(unlisted)} images that no line of the table names, such as {unlisted[0]}: left out"]
     print(*notes, sep="\n", end="\n" if notes else "")
     order = {name: index for index, name in enumerate(classes.names)}
@@ -55,11 +55,8 @@ def _require_clear(data: Data, table: pd.DataFrame, labels: list[str], names: tu
     if not listed and table["mask"].any() and labels != numbers and all(map(str.isdecimal, labels)):
         problem, expected = f"masks, and the classes {', '.join(labels)}", f"{', '.join(numbers)}, indices of the masks"
         raise SemplesError(data.root, problem, expected, "write classes.csv with a line per index of the masks, from 1")
-    counts = split_counts(table)
-    for key in ("train", "val"):
-        if (split := getattr(data, key)) not in counts:
-            problem, remedy = f"split {split!r} without an image", f"correct `data.{key}`"
-            raise SemplesError(f"data.{key}", problem, f"one of {list(counts)}", remedy)
+    for error in missing_splits(table, {"data.train": data.train, "data.val": data.val}):
+        raise error
     rows = [data.train in cell.split(";") for cell in table["split"]]
     trained = {name for cell in table["labels"][rows] for name in cell.split(";")}
     if missing := [name for name in labels if name not in trained]:

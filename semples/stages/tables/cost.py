@@ -52,10 +52,11 @@ def _stage(base: Path, stage: str, benchmarks: list[Path]) -> dict:
     memory = [row["peak_memory_mb"] for row in metrics if row.get("peak_memory_mb")]
     sizes = [path.stat().st_size for path in (base / stage).rglob("*") if path.is_file() and path.name != MARKS]
     return {
-        **{"stage": stage, "jobs": len(benchmarks), "hours": jobs["s"].sum() / 3600, "seconds": jobs["s"].mean()},
-        **{
-            "memory, GB": jobs["max_rss"].max() / 1e3,
-            "learner, GB": max(memory, default=float("nan")) / 1e3,
-        },
+        "stage": stage,
+        "jobs": len(benchmarks),
+        "hours": jobs["s"].sum() / 3600,
+        "seconds": jobs["s"].mean(),
+        "memory, GB": jobs["max_rss"].max() / 1e3,
+        "learner, GB": max(memory, default=float("nan")) / 1e3,
         "disk, GB": sum(sizes) / 1e9,
     }

@@ -1,10 +1,10 @@
 # make demo          create the environment, run the whole workflow on the built-in data set
-# make test          create the environment, run all tests
-# make faults        kill stages, read bad files, try hostile inputs; prints totals, takes under half an hour
+# make test          create the environment, run all tests but the slow ones (`pytest -m slow`)
+# make faults        kill stages, read bad files, try hostile inputs; prints totals
 # make cluster-test  run the tests that need a Slurm cluster; they skip without one
 # make lint          ruff, mypy, snakefmt, snakemake --lint
 # make schema        write workflow/schemas/config.schema.json from semples/config/settings/
-# make bench         measure speed and size for docs/performance.md; VOCDEVKIT=path measures on real photographs
+# make bench         measure speed and size, write performance.md; VOCDEVKIT=path measures on real photographs
 # make clean         remove the environment; results stay
 SHELL := bash
 PYTHON ?= python3

@@ -1,1 +1,1 @@
-"""Speed and size against a plain re-creation of the published way, in one table: `make bench`."""
+"""Speed and size against a plain re-creation of the published method, in one table: `make bench`."""

@@ -52,7 +52,7 @@ def _arguments(names: list[str]) -> argparse.Namespace:
     parser.add_argument("--generator", type=Path, help="trained vit_cam on deit_tiny_patch16_224; else random weights")
     parser.add_argument("--threads", type=int, default=2, help="threads or processes of both ways")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--out", type=Path, default=Path("docs/performance.md"), help="Markdown page, or .json")
+    parser.add_argument("--out", type=Path, default=Path("performance.md"), help="Markdown page, or .json")
     return parser.parse_args()
 
 

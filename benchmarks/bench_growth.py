@@ -41,7 +41,7 @@ def rows(inputs: Inputs) -> list[Row]:
     for stage, (once, memory) in measured[1].items():
         for factor in FACTORS[1:]:
             time, peak = measured[factor][stage]
-            name, agreement = f"{factor} x {images} images", "the same images, taken over again"
+            name, agreement = f"{factor} x {images} images", "the same images, used repeatedly"
             each = [1e3 * once / images, 1e3 * time / images / factor]
             table.append(Row(stage, f"{name}: time an image", *each, "ms", each[0] / each[1], agreement, inputs.device))
             table.append(

@@ -9,7 +9,7 @@ from semples.config.settings import types
 
 
 class Run(types.Section):
-    """How jobs run. These keys affect speed only; changing them triggers no rerun, except for `shards`."""
+    """How jobs run. Changing these keys triggers no rerun, except for `shards`."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`cpu`, `cuda`, `mps`, or `auto`: a GPU where there is one."""

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps
 
 from benchmarks.frame import Inputs, Row, seconds
 from benchmarks.maps import SCALES, generator, generator_file, settings
 from semples.data.cam_file import CamFile
 from semples.data.images import read_image
-from semples.inference.views import SIDE_MULTIPLE, stored_size
+from semples.inference.views import stored_size
 from semples.stages import cams
 
 STRIDE = 4
@@ -23,7 +24,7 @@ def rows(inputs: Inputs) -> list[Row]:
     """Measure images a second and the largest difference of a score."""
     count, table = len(inputs.images()), []
     out = inputs.folder / "cams.h5"
-    config = settings(inputs, scales=SCALES, flip=True, stride=STRIDE, dtype="float32")
+    config = settings(inputs, scales=SCALES, flip=True, stride=STRIDE, dtype="float32", border="cut")
     ours = seconds(lambda: cams.run(config, inputs.manifest, inputs.split, generator_file(inputs), out))
     for what, stride in (("at equal results", STRIDE), ("published size, full resolution", 1)):
         folder = inputs.folder / f"plain cams {stride}"
@@ -36,18 +37,19 @@ def rows(inputs: Inputs) -> list[Row]:
 
 @torch.inference_mode()
 def one_at_a_time(inputs: Inputs, stride: int, folder: Path) -> None:
-    """Run the published loop: one view at a time, all classes resized, the present ones stored."""
+    """Run the published loop: one view at a time, sides cut, all classes resized, the present ones stored."""
     torch.set_num_threads(inputs.threads)
     folder.mkdir()
     model, images = generator(inputs), inputs.images()
     for row, labels in zip(images.table.itertuples(), images.label_matrix(), strict=True):
-        photo = torch.from_numpy(read_image(row.image)).to(inputs.device).permute(2, 0, 1)[None].float() / 255
-        total = 0
+        photo, total = Image.fromarray(read_image(row.image)), 0
         for scale in SCALES:
-            sides = [max(1, round(scale * side / SIDE_MULTIPLE)) * SIDE_MULTIPLE for side in photo.shape[-2:]]
-            view = F.interpolate(photo, size=sides, mode="bilinear", align_corners=False, antialias=True)
+            scaled = photo.resize([round(scale * side) for side in photo.size], Image.Resampling.BICUBIC)
             for mirrored in (False, True):
-                maps = model(view.flip(-1) if mirrored else view).cams
+                pixels = np.array(ImageOps.mirror(scaled) if mirrored else scaled)
+                pixels = pixels[: len(pixels) // 16 * 16, : pixels.shape[1] // 16 * 16]
+                view = torch.from_numpy(pixels).to(inputs.device).permute(2, 0, 1)[None].float() / 255
+                maps = model(view).cams
                 maps = maps.flip(-1) if mirrored else maps
                 size = stored_size(row.height, row.width, stride)
                 total = total + F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -77,7 +77,7 @@ def scores(
     present = [np.flatnonzero(labels[row]) for row in rows]
     with gpu_lock:
         batch = as_batch(decoded, device, cams.resize)
-        maps = average_views(lambda x: network(x).cams, batch, cams.scales, cams.flip, size)
+        maps = average_views(lambda x: network(x).cams, batch, cams.scales, cams.flip, size, cams.border)
         of_present = [image[torch.from_numpy(k)] for image, k in zip(maps, present, strict=True)]
         scaled = [min_max(image, MIN_MAX_EPS).cpu().numpy() for image in of_present]
     yield from zip(rows, scaled, present, strict=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from semples.errors import SemplesError
 from semples.models.fast_clip import encode_embedded, encode_image, speed_up
+from semples.models.masking import scaled_masks
 
 FinalPeriod = Literal["end_of_word", "bare"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,6 +28,7 @@ class Guide(nn.Module):
     Args:
         normalisation: `guide` takes the pixel statistics of the model, `imagenet` those of ImageNet.
         fill: Colour of masked pixels: `mean`, `black` or `white`.
+        align_corners: Whether `masks` resizes maps with their corner pixels on those of the image.
     Raises:
         SemplesError: The model has no token embedding that learned vectors could replace.
     """
@@ -38,8 +40,16 @@ class Guide(nn.Module):
     image_centre: Tensor
     text_centre: Tensor
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, normalisation: str = "guide", fill: str = "mean") -> None:
+    def __init__(
+        self,
+        clip: nn.Module,
+        tokenizer: Any,
+        normalisation: str = "guide",
+        fill: str = "mean",
+        align_corners: bool = False,
+    ) -> None:
         super().__init__()
+        self.align_corners = align_corners
         if not hasattr(clip, "token_embedding"):
             shown, remedy = "a text tower without a token embedding of its own", "name another `guide.model`"
             expected = "an open_clip model with the standard text transformer (ViT-B-32, RN50, ...)"
@@ -67,6 +77,10 @@ class Guide(nn.Module):
         if images.shape[-2:] != (size := (self.image_size, self.image_size)):
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
         return (images - self.mean) / self.std
+
+    def masks(self, maps: Float[Tensor, "pairs h w"], eps: float) -> Float[Tensor, "pairs 1 size size"]:
+        """Return maps at the guide's input size, each scaled to [0, 1): `semples.models.masking.scaled_masks`."""
+        return scaled_masks(maps, self.image_size, eps, self.align_corners)
 
     def encode_image(self, pixels: Pixels) -> Float[Tensor, "batch width"]:
         return _centred(encode_image(self.clip, pixels), self.image_centre)
@@ -155,7 +169,13 @@ def _centred(features: Float[Tensor, "*batch width"], centre: Float[Tensor, " on
     return F.normalize(F.normalize(features.float(), dim=-1) - centre, dim=-1)
 
 
-def load_guide(model: str, pretrained: str | None = None, normalisation: str = "guide", fill: str = "mean") -> Guide:
+def load_guide(
+    model: str,
+    pretrained: str | None = None,
+    normalisation: str = "guide",
+    fill: str = "mean",
+    align_corners: bool = False,
+) -> Guide:
     """Load open_clip's `model`: a name with `pretrained` as tag of weights, `hf-hub:<id>` or `local-dir:<folder>`.
 
     Raises:
@@ -168,4 +188,4 @@ def load_guide(model: str, pretrained: str | None = None, normalisation: str = "
         expected = "an open_clip model name with `pretrained`, `hf-hub:<id>` or `local-dir:<folder>`"
         remedy = "correct `guide.model` and `guide.pretrained`, or fetch the weights first"
         raise SemplesError(f"guide {model!r}", problem, expected, remedy) from error
-    return Guide(clip, tokenizer, normalisation, fill)
+    return Guide(clip, tokenizer, normalisation, fill, align_corners)

@@ -16,9 +16,12 @@ def min_max(maps: Float[Tensor, "*batch h w"], eps: float) -> Float[Tensor, "*ba
     return (maps - low) / (high - low + eps)
 
 
-def scaled_masks(maps: Float[Tensor, "pairs h w"], size: int, eps: float) -> Float[Tensor, "pairs 1 {size} {size}"]:
+def scaled_masks(
+    maps: Float[Tensor, "pairs h w"], size: int, eps: float, align_corners: bool = False
+) -> Float[Tensor, "pairs 1 {size} {size}"]:
     """Resize maps bilinearly to `size` pixels a side and scale each to [0, 1)."""
-    resized = F.interpolate(maps.float().unsqueeze(1), size=(size, size), mode="bilinear", align_corners=False)
+    sides = (size, size)
+    resized = F.interpolate(maps.float().unsqueeze(1), size=sides, mode="bilinear", align_corners=align_corners)
     return min_max(resized, eps)
 
 

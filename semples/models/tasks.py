@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from semples.models.generators import Maps, MaskGenerator
 from semples.models.guide import FinalPeriod, Guide
 from semples.models.losses import area, global_mean_share, prompt_loss, refinement_loss, segment_label_loss
-from semples.models.masking import masked_view, masked_views, scaled_masks
+from semples.models.masking import masked_view, masked_views
 from semples.models.prompts import PromptBank
 
 Batch = dict[str, Tensor]
@@ -102,7 +102,7 @@ class MaskTask(GeneratorTask):
         """Return the generator's named losses and the embeddings of the backgrounds that its masks leave."""
         pair_image, pair_class = batch["pair_image"], batch["pair_class"]
         maps = self.generator(batch["image"])
-        mask = scaled_masks(maps.cams[pair_image, pair_class], self.guide.image_size, self.eps)
+        mask = self.guide.masks(maps.cams[pair_image, pair_class], self.eps)
         pixels = self.guide.normalise(batch["image"])[pair_image]
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
         text, weight = self.texts[pair_class], _pair_weights(self.class_weights, pair_class)
@@ -161,7 +161,7 @@ class PromptTask(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
-            mask = scaled_masks(self._pair_maps(batch), self.guide.image_size, self.eps)
+            mask = self.guide.masks(self._pair_maps(batch), self.eps)
             back = self.guide.encode_image(masked_view(pixels, 1 - mask, self.guide.fill))
         prompts = self.learner.encode(self.guide, self.final_period)
         weight = _pair_weights(self.class_weights, batch["pair_class"])

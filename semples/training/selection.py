@@ -17,7 +17,7 @@ from semples.inference.cams import same_size_batches, scores
 from semples.inference.views import as_batch
 from semples.models.generators import MaskGenerator
 from semples.models.guide import Guide
-from semples.models.masking import masked_views, scaled_masks
+from semples.models.masking import masked_views
 
 SEED = 0
 THRESHOLDS = np.arange(100) / 100
@@ -86,7 +86,7 @@ def margin(generator: MaskGenerator, guide: Guide, texts: torch.Tensor, images: 
         rows = slice(first, first + settings.cams.batch)
         batch = torch.cat([as_batch([read_image(path)], device, size) for path in images.table["image"][rows]])
         image, klass = present_pairs(labels[rows])
-        mask = scaled_masks(generator(batch).cams[image, klass], guide.image_size, 1e-4) > 0.5
+        mask = guide.masks(generator(batch).cams[image, klass], 1e-4) > 0.5
         views = masked_views(guide.normalise(batch)[image], mask.float(), guide.fill)
         front, back = guide.encode_image(views).chunk(2)
         margins.append(((front - back) * texts.to(device)[klass]).sum(1))

@@ -54,7 +54,8 @@ def bare_generator(settings: Generator, classes: int) -> MaskGenerator:
     """Return the generator that the settings name, a user's own too, with random weights."""
     if path := settings.own_file():
         return _own_generator(path, settings.name.rpartition(":")[2], classes, settings.options)
-    options = settings.model_dump(include={"drop_path", "fusion_pool", "fusion_reduction", "sharpness", "activation"})
+    fusion = {"fusion_pool", "fusion_reduction", "position_resize"}
+    options = settings.model_dump(include={"drop_path", "sharpness", "activation", *fusion})
     return build_generator(settings.name, classes, settings.backbone, **options)
 
 

@@ -23,7 +23,8 @@ def open_folder(folder: Path, settings: Settings, classes: Classes) -> tuple[Gui
     An error says if the guide was made for other classes.
     """
     weights = require(folder / MODEL_FILES[1], "guide")
-    guide = load_guide(f"local-dir:{folder}", None, settings.guide.normalisation, settings.guide.fill)
+    section = settings.guide
+    guide = load_guide(f"local-dir:{folder}", None, section.normalisation, section.fill, section.align_corners)
     require_finite(guide.clip.state_dict(), weights, "name another `guide.model`")
     texts = read_tensors(folder / "texts.safetensors", "guide", "texts", "words")
     with safe_open(folder / "texts.safetensors", "pt") as file:

@@ -65,6 +65,8 @@ class Data(types.Section):
     """`voc` only: SBD folder with `cls/*.mat`, for masks of train_aug where SegmentationClassAug is missing."""
     crowd: Literal["void", "object", "left_out"] = "void"
     """`coco` only: crowd regions give a label and void pixels, a label and object pixels, or neither."""
+    overlap: Literal["smallest", "first"] = "smallest"
+    """`coco` only: object that has the pixels of several: the `smallest`, or the `first` in the file (published)."""
     classes: types.FilePath = ""
     """`photos` only: CSV with the column name and, optionally, text and colour. Empty: the labels, sorted."""
     separator: str = ""
@@ -99,6 +101,8 @@ class GuideSettings(types.Section):
     """Mean and standard deviation that normalise the guide's input: its own, or ImageNet's as in the published code."""
     fill: Literal["mean", "black", "white"] = "mean"
     """Colour of masked pixels; `mean` is the mean of the normalisation."""
+    align_corners: bool = False
+    """Resize maps to the guide's input with the corner pixels aligned, as the published code."""
     templates: list[types.Sentence] = []
     """Sentences that replace `template`; a class is the mean of its embeddings in them."""
     centre: Literal["none", "images", "both"] = "none"
@@ -130,6 +134,8 @@ class Generator(types.Section):
     """`weaktr`: pooling of attention outputs over tokens (WeakTr uses `max` for VOC and `avg` for COCO)."""
     fusion_reduction: types.Few = 8
     """`weaktr`: factor by which the hidden layer of the fusion is narrower (WeakTr uses 8 for VOC and 4 for COCO)."""
+    position_resize: Literal["to_size", "by_factor"] = "to_size"
+    """`weaktr`: resize the position embedding to the grid of patches, or by the published (patches + 0.1) / grid."""
     sharpness: types.Weight = 0.0
     """`vit_cam`: sharpness s of the pooling log(mean(exp(s * score))) / s over patches. 0 is their mean."""
     activation: Literal["relu", "sigmoid"] = "relu"

@@ -6,6 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from semples.config.settings import types
 
+Border = Literal["reflect", "cut"]
 CrfPreset = Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"]
 
 
@@ -18,6 +19,9 @@ class Cams(types.Section):
     """Add the mirrored image at every scale."""
     resize: types.Side | None = None
     """Resize every image to a square of this side in pixels. Empty: every image keeps its size."""
+    border: Border = "reflect"
+    """How sides become whole patches: `reflect` mirrors the border and leaves out its maps; `cut` cuts the remainder
+    off, stretches the maps over the image, and resizes other scales with Pillow, as the published code."""
     stride: types.Few = 4
     """Image pixels per stored pixel, along each side."""
     dtype: Literal["uint8", "float16", "float32"] = "float16"

@@ -17,6 +17,7 @@ def build_generator(
     drop_path: float = 0.0,
     fusion_pool: Literal["max", "avg"] = "max",
     fusion_reduction: int = 8,
+    position_resize: Literal["to_size", "by_factor"] = "to_size",
     sharpness: float = 0.0,
     activation: Literal["relu", "sigmoid"] = "relu",
 ) -> MaskGenerator:
@@ -26,7 +27,8 @@ def build_generator(
         name, classes: `conv_cam`, `vit_cam`, `resnet_cam` or `weaktr`, and the number of foreground classes.
         backbone: timm's name of the network inside; `conv_cam` has none.
         drop_path: Stochastic depth of `vit_cam` and `weaktr`, in [0, 1).
-        fusion_pool, fusion_reduction, sharpness, activation: Of `weaktr`, `vit_cam` and `resnet_cam` alone.
+        fusion_pool, fusion_reduction, position_resize: Of `weaktr` alone.
+        sharpness, activation: Of `vit_cam` and of `resnet_cam` alone.
     Raises:
         SemplesError: timm cannot make the backbone.
     """
@@ -37,7 +39,7 @@ def build_generator(
             return VitCam(classes, backbone, drop_path, sharpness)
         if name == "resnet_cam":
             return ResNetCam(classes, backbone, activation)
-        return WeakTr(classes, backbone, drop_path, fusion_pool, fusion_reduction)
+        return WeakTr(classes, backbone, drop_path, fusion_pool, fusion_reduction, position_resize)
     except (RuntimeError, TypeError, AttributeError, OSError) as error:
         where, problem = f"generator {name!r} on backbone {backbone!r}", f"timm cannot make it: {error}".splitlines()[0]
         expected = "a timm ResNet for `resnet_cam`, or a timm ViT for `vit_cam` and `weaktr`"

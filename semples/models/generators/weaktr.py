@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from semples.models.generators.base import Maps, MaskGenerator, any_size_vit
 
 Pool = Literal["max", "avg"]
+PositionResize = Literal["to_size", "by_factor"]
 FEATURE_REDUCTION = 8
 # a released COCO checkpoint has 90 columns, one per category id from 1; these ids name no category
 UNUSED_COCO_IDS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -31,10 +32,17 @@ class WeakTr(MaskGenerator):
     blocks: Any
 
     def __init__(
-        self, classes: int, backbone: str, drop_path: float = 0.0, fusion_pool: Pool = "max", fusion_reduction: int = 8
+        self,
+        classes: int,
+        backbone: str,
+        drop_path: float = 0.0,
+        fusion_pool: Pool = "max",
+        fusion_reduction: int = 8,
+        position_resize: PositionResize = "to_size",
     ) -> None:
         vit = any_size_vit(backbone, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
+        self.position_resize = position_resize
         self.classes, width, depth, heads = classes, vit.embed_dim, len(vit.blocks), vit.blocks[0].attn.num_heads
         self.patch_embed, self.blocks, self.norm = vit.patch_embed, vit.blocks, vit.norm
         self.cls_token = nn.Parameter(torch.empty(1, classes, width))
@@ -80,8 +88,7 @@ class WeakTr(MaskGenerator):
         attention output, (batch, depth, width), and queries and keys, each (batch, heads, tokens, head width)."""
         grid = self.patch_embed(pixels)  # batch, rows, columns, width
         tokens = torch.cat([self.cls_token.expand(len(grid), -1, -1), grid.flatten(1, 2)], dim=1)
-        new, old = list(grid.shape[1:3]), list(self.patch_embed.grid_size)
-        tokens = tokens + resample_abs_pos_embed(self.pos_embed, new, old, self.classes, antialias=False)
+        tokens = tokens + self._positions(*grid.shape[1:3])
         pooled, attended = [], []
         for block in self.blocks:
             output, query, key = _attend(block.attn, block.norm1(tokens))
@@ -90,6 +97,20 @@ class WeakTr(MaskGenerator):
             pooled.append(self.adaptive_attention_fusion.pool_tokens(output.detach()))
             attended.append((query.detach(), key.detach()))
         return tokens, torch.stack(pooled, dim=1), attended
+
+    def _positions(self, rows: int, columns: int) -> Float[Tensor, "1 tokens width"]:
+        """Return the position embedding for a grid of patches, resized bicubically to it or by a factor.
+
+        The factor (patches + 0.1) / (patches in training) is that of DINO, which the published code uses. Positions
+        then lie up to a tenth of a patch further apart than the grid's.
+        """
+        old = tuple(self.patch_embed.grid_size)
+        if self.position_resize == "to_size" or (rows, columns) == old:
+            return resample_abs_pos_embed(self.pos_embed, [rows, columns], list(old), self.classes, antialias=False)
+        classes, patches = self.pos_embed.split([self.classes, old[0] * old[1]], dim=1)
+        factor = ((rows + 0.1) / old[0], (columns + 0.1) / old[1])
+        planes = F.interpolate(patches.transpose(1, 2).unflatten(2, old), scale_factor=factor, mode="bicubic")
+        return torch.cat([classes, planes.flatten(2).transpose(1, 2)], dim=1)
 
 
 class AttentionFusion(nn.Module):

@@ -1,0 +1,101 @@
+"""Tensors of the published code (tests/golden), the tiny networks that they belong to, and the table of differences."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from open_clip.model import CLIP
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
+
+from semples.models.generators import build_generator
+from semples.models.generators.weaktr import WeakTr
+from semples.models.guide import IMAGENET_MEAN, IMAGENET_STD, Guide
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+ROWS = pytest.StashKey[list[tuple[str, float, float]]]()
+
+
+def pytest_configure(config):
+    config.stash[ROWS] = []
+
+
+@pytest.fixture
+def agrees(request) -> Callable:
+    """`agrees(subject, ours, published, most)` fails where the largest absolute difference is above `most`.
+
+    With `relative` it is the norm of the difference over the published norm. The table of all is printed at the end.
+    """
+
+    def compare(subject: str, ours, published, most: float, relative: bool = False) -> None:
+        ours, published = (torch.as_tensor(np.asarray(values), dtype=torch.float64) for values in (ours, published))
+        assert ours.shape == published.shape
+        assert torch.equal(ours.isnan(), published.isnan())
+        difference = (ours - published).nan_to_num(0)
+        size = difference.norm() / published.norm() if relative else difference.abs().max()
+        request.config.stash[ROWS].append((subject, size.item(), most))
+        assert size <= most, f"{subject}: {size:.3g}"
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, np.ndarray]]:
+    """Return the arrays of a file in tests/golden by their names."""
+    return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
+
+
+@pytest.fixture(scope="session")
+def golden_clip(golden) -> CLIP:
+    """The tiny CLIP of guide_tiny.npz."""
+    z = golden("guide_tiny")
+    state = {name.removeprefix("state/"): torch.from_numpy(z[name]).float() for name in z if name.startswith("state/")}
+    table = torch.zeros(49408, 64)
+    table[torch.from_numpy(z["token_embedding/ids"]).long()] = torch.from_numpy(z["token_embedding/rows"]).float()
+    clip = CLIP(**json.loads((GOLDEN / "guide_tiny_open_clip_config.json").read_text())["model_cfg"])
+    clip.load_state_dict(state | {"token_embedding.weight": table})
+    return clip.eval()
+
+
+@pytest.fixture(scope="session")
+def golden_guide(golden_clip) -> Guide:
+    """The guide of the published steps: ImageNet's statistics, maps resized with aligned corners."""
+    tokenizer = open_clip.SimpleTokenizer(context_length=77)
+    return Guide(golden_clip, tokenizer, normalisation="imagenet", align_corners=True)
+
+
+@register_model
+def vit_of_golden_tensors(pretrained: bool = False, **options) -> VisionTransformer:
+    """The backbone of weaktr_tiny.npz."""
+    passed = ("num_classes", "drop_path_rate", "dynamic_img_size", "dynamic_img_pad")
+    shape = {"img_size": 224, "patch_size": 16, "embed_dim": 48, "depth": 3, "num_heads": 3, "mlp_ratio": 4}
+    model = VisionTransformer(**{**shape, **{name: options[name] for name in passed}})
+    model.default_cfg = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return model
+
+
+@pytest.fixture(scope="session")
+def golden_weaktr(golden) -> Callable[..., WeakTr]:
+    """Return the tiny WeakTr for 5 classes, or with tensors in place of those of other shapes for `classes`."""
+
+    def build(classes: int = 5, pool: str = "max", position_resize: str = "to_size", changed: dict | None = None):
+        options = {"fusion_pool": pool, "fusion_reduction": 4, "position_resize": position_resize}
+        model = build_generator("weaktr", classes, "vit_of_golden_tensors", **options)
+        z = golden("weaktr_tiny") | (changed or {})
+        state = {n.removeprefix("state/"): torch.from_numpy(z[n]).float() for n in z if n.startswith("state/")}
+        model.load_state_dict(state)
+        return model
+
+    return build
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if rows := config.stash.get(ROWS, []):
+        terminalreporter.section("differences from the published code, `parity: published`")
+        terminalreporter.write_line(f"{'subject':<64}{'difference':>12}{'tolerance':>12}")
+        for subject, difference, most in rows:
+            terminalreporter.write_line(f"{subject:<64}{difference:>12.1e}{most:>12.0e}")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from semples.models.generators import Maps, MaskGenerator
@@ -27,13 +28,16 @@ PairClass = Int[Tensor, " pairs"]
 
 
 class GeneratorTask(nn.Module):
-    """Train a generator: all of it, or with `head_only` its map head."""
+    """Train a generator: all of it, or with `head_only` its map head.
+
+    With `drop_path`, stochastic depth acts in the frozen backbone of `head_only` too.
+    """
 
     learner: Any
 
-    def __init__(self, generator: MaskGenerator, head_only: bool = False) -> None:
+    def __init__(self, generator: MaskGenerator, head_only: bool = False, drop_path: bool = False) -> None:
         super().__init__()
-        self.learner, self.head_only = generator, head_only
+        self.learner, self.head_only, self.drop_path = generator, head_only, drop_path
         if head_only:
             generator.freeze_backbone()
 
@@ -47,6 +51,9 @@ class GeneratorTask(nn.Module):
         if self.head_only:
             self.generator.eval()
             self.generator.map_head().train(mode)
+            for module in self.generator.modules():
+                if self.drop_path and isinstance(module, DropPath):
+                    module.train(mode)
         return self
 
 
@@ -64,7 +71,8 @@ class MaskTask(GeneratorTask):
         texts, prompts: Embeddings of the class names and of the backgrounds.
         w_bg, w_prompt, w_area, w_class: Weights of the loss terms; `w_class` is that of the classifier's loss.
         eps, logit_scale: Added to a map's range in its min-max scaling; `scale` of the losses.
-        head_only, class_weights: Whether only the map head learns; weights of the pairs by their class.
+        head_only, drop_path: Those of `GeneratorTask`.
+        class_weights: Weights of the pairs by their class.
     """
 
     texts: Tensor
@@ -82,12 +90,13 @@ class MaskTask(GeneratorTask):
         prompts: Phrases | None = None,
         w_prompt: float = 0.0,
         head_only: bool = True,
+        drop_path: bool = False,
         w_area: float = 0.0,
         w_class: float = 0.0,
         logit_scale: float = 0.0,
         class_weights: ClassWeights | None = None,
     ) -> None:
-        super().__init__(generator, head_only)
+        super().__init__(generator, head_only, drop_path)
         self.guide = guide
         self.register_buffer("texts", texts)
         self.register_buffer("prompts", prompts)

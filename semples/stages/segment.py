@@ -21,7 +21,6 @@ from semples.models.segment_task import SegmentTask, median_frequency_weights
 from semples.models.segmenters import Segmenter
 from semples.runtime.parallel import map_threads
 from semples.training.job import LearningJob, adamw, learn, used_settings
-from semples.training.loop import poly, warmed_up
 from semples.weights.generators import backbone_of, load_backbone, weights_digest, weights_file
 
 
@@ -61,7 +60,6 @@ def run(
         used_settings(settings, "segment"),
         inputs | {"classes": describe_classes(images.classes)},
         extra_metrics=partial(_miou, sample, settings) if len(sample) else None,
-        schedule=warmed_up(poly, segment.warmup),
         accumulate=segment.accumulate,
         ema=segment.ema,
     )

@@ -1,5 +1,6 @@
 """The job of a learning stage, its optimiser, and the outputs of its training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,13 @@ def learn(
     Args:
         used: Settings that matter for the result.
         inputs: Digests of the files that were read, by name.
-        plan: Fields of `loop.TrainingPlan`: schedule (cosine), accumulate, ema, score, extra_metrics.
+        plan: Fields of `loop.TrainingPlan`: schedule (that of the settings), accumulate, ema, score, extra_metrics.
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
     names = ("device", "devices", "compile", "skipped_steps")
-    plan = {"schedule": loop.cosine, **{name: getattr(run, name) for name in names}, **plan}
+    plan = {"schedule": learning_rate_factor(job.training), **{name: getattr(run, name) for name in names}} | plan
     plan |= {"stage": job.stage, "epochs": job.training.epochs, "seed": job.seed, "precision": job.settings.precision}
     folder = job.out / "checkpoints"  # no declared output: Snakemake leaves it after a failure
     # settings that only evaluate may be mended after a failure, and another machine may go on
@@ -94,16 +95,26 @@ def learn(
     return made_from
 
 
+def learning_rate_factor(training: Training | Segment) -> Callable[[float], float]:
+    """Return the learning-rate factor that the settings describe, that of DeepLab for a segmentation network."""
+    if isinstance(training, Segment):
+        return loop.warmed_up(loop.poly, training.warmup)
+    schedule, rate = training.schedule, training.lr
+    fractions = schedule.warmup_lr / rate, schedule.least_lr / rate
+    return loop.cosine_by_epochs(training.epochs, schedule.change == "epoch", schedule.warmup_epochs, *fractions)
+
+
 def adamw(module: nn.Module, settings: Training | Segment, fast: nn.Module | None = None, factor: float = 1) -> AdamW:
     """Return AdamW over the parameters that learn; its part `fast` learns `factor` times faster.
 
-    As in timm, norms, biases and class tokens do not decay.
+    As in timm, norms, biases and class tokens do not decay, unless the settings say `decays: all`.
     """
     fast_ids = {id(parameter) for parameter in fast.parameters()} if fast is not None else set()
+    all_decay = isinstance(settings, Training) and settings.decays == "all"
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            spared = parameter.ndim < 2 or name.endswith(("pos_embed", "cls_token"))
+            spared = not all_decay and (parameter.ndim < 2 or name.endswith(("pos_embed", "cls_token")))
             decay = 0.0 if spared else settings.weight_decay
             rate = settings.lr * factor if id(parameter) in fast_ids else settings.lr
             groups.setdefault((rate, decay), []).append(parameter)

@@ -66,6 +66,28 @@ def cosine(share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * share))
 
 
+def cosine_by_epochs(
+    epochs: int, by_epoch: bool = False, warmup: int = 0, first: float = 0.0, least: float = 0.0
+) -> Callable[[float], float]:
+    """Return a cosine from 1 to `least` that begins with a linear rise from `first`; the rise hides its beginning.
+
+    Args:
+        epochs, warmup: Number of all epochs, and of those of the rise.
+        by_epoch: Whether the factor changes after epochs only. The second epoch then has that of the first, as in the
+            published code, which asks timm's schedule after every epoch for the rate of that epoch's number.
+        first, least: Fractions of the learning rate.
+    """
+
+    def factor(share: float) -> float:
+        epoch = share * epochs
+        epoch = max(0, math.floor(epoch + 1e-6) - 1) if by_epoch else epoch
+        if epoch < warmup:
+            return first + (1 - first) * epoch / warmup
+        return least + (1 - least) * cosine(epoch / max(1, epochs))
+
+    return factor
+
+
 def poly(share: float) -> float:
     """Return `(1 - share) ** 0.9`, the schedule of DeepLab."""
     return (1 - share) ** 0.9

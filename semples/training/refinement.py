@@ -29,7 +29,7 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
     model, texts, weights = guide_folder.open_folder(guide, settings, images.classes)
     generator, origin = trained_generator(settings, len(images.classes), start, "classify")
     inputs = {"manifest": images.digest(), "guide": weights, "start": origin}
-    terms = stage.model_dump(include={"w_bg", "eps", "w_area", "w_class", "w_prompt", "logit_scale"})
+    terms = stage.model_dump(include={"w_bg", "eps", "w_area", "w_class", "w_prompt", "logit_scale", "drop_path"})
     terms |= {"head_only": stage.trainable == "head", "class_weights": class_weights(stage.class_weights, learned_from)}
     if prompts:
         terms["prompts"] = load_prompts(prompts, len(images.classes))

@@ -73,6 +73,18 @@ def test_crowds_are_a_choice(folder, tmp_path, crowd, value):
     assert mask[15, 20] == 0
 
 
+def test_the_first_object_in_the_file_wins_on_request(folder, tmp_path):
+    large_first = [ANNOTATIONS["annotations"][1], ANNOTATIONS["annotations"][0], ANNOTATIONS["annotations"][2]]
+    path = folder / "annotations/instances_train2014.json"
+    for number, (annotations, small) in enumerate([(ANNOTATIONS["annotations"], 3), (large_first, 1)]):
+        path.write_text(json.dumps({**ANNOTATIONS, "annotations": annotations}))
+        rows = made(folder, tmp_path / str(number), overlap="first", crowd="object").table.set_index("id")
+        mask = read_mask(rows.loc["COCO_train2014_7"]["mask"], (20, 30))
+        assert mask[5, 5] == small
+        assert mask[3, 3] == 1  # the crowd is the last in the file
+        assert mask[15, 2] == 2
+
+
 def test_masks_are_the_same_for_any_number_of_processes(folder, tmp_path):
     made(folder, tmp_path / "one", 1)
     made(folder, tmp_path / "two", 2)

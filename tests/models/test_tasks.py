@@ -62,6 +62,20 @@ def test_csr_with_head_only_changes_the_head_only(tiny_guide, texts, batch):
     assert names <= {"learner.classifier.weight", "learner.classifier.bias"}
 
 
+@pytest.mark.parametrize("drop_path", [False, True])
+def test_stochastic_depth_acts_in_a_frozen_backbone_on_request(tiny_guide, texts, batch, drop_path):
+    generator = build_generator("vit_cam", 3, "deit_tiny_patch16_224", drop_path=0.5)
+    task = MaskTask(generator, tiny_guide, texts, w_bg=1, eps=0.1, drop_path=drop_path)
+
+    def maps(training: bool) -> torch.Tensor:
+        torch.manual_seed(1)
+        task.train(training)
+        return generator(batch["image"]).cams
+
+    assert torch.equal(maps(True), maps(False)) != drop_path
+    assert torch.equal(maps(False), maps(False))
+
+
 def test_cpl_changes_the_prompts_only(tiny_guide, texts, batch):
     bank = PromptBank(3, 4, tiny_guide.width)
     generator = build_generator("conv_cam", 3, "")

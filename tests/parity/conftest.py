@@ -12,16 +12,14 @@ from open_clip.model import CLIP
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 
+from semples.config.load import load
 from semples.models.generators import build_generator
 from semples.models.generators.weaktr import WeakTr
 from semples.models.guide import IMAGENET_MEAN, IMAGENET_STD, Guide
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-ROWS = pytest.StashKey[list[tuple[str, float, float]]]()
-
-
-def pytest_configure(config):
-    config.stash[ROWS] = []
+PARITY = load({"preset": "voc12", "parity": "published"})
+DIFFERENCE = "difference from the published code"
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def agrees(request) -> Callable:
         assert torch.equal(ours.isnan(), published.isnan())
         difference = (ours - published).nan_to_num(0)
         size = difference.norm() / published.norm() if relative else difference.abs().max()
-        request.config.stash[ROWS].append((subject, size.item(), most))
+        request.node.user_properties.append((DIFFERENCE, (subject, size.item(), most)))
         assert size <= most, f"{subject}: {size:.3g}"
 
     return compare
@@ -63,9 +61,9 @@ def golden_clip(golden) -> CLIP:
 
 @pytest.fixture(scope="session")
 def golden_guide(golden_clip) -> Guide:
-    """The guide of the published steps: ImageNet's statistics, maps resized with aligned corners."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=77)
-    return Guide(golden_clip, tokenizer, normalisation="imagenet", align_corners=True)
+    """The guide of the published steps."""
+    section, tokenizer = PARITY.guide, open_clip.SimpleTokenizer(context_length=77)
+    return Guide(golden_clip, tokenizer, section.normalisation, section.fill, section.align_corners)
 
 
 @register_model
@@ -82,9 +80,9 @@ def vit_of_golden_tensors(pretrained: bool = False, **options) -> VisionTransfor
 def golden_weaktr(golden) -> Callable[..., WeakTr]:
     """Return the tiny WeakTr for 5 classes, or with tensors in place of those of other shapes for `classes`."""
 
-    def build(classes: int = 5, pool: str = "max", position_resize: str = "to_size", changed: dict | None = None):
-        options = {"fusion_pool": pool, "fusion_reduction": 4, "position_resize": position_resize}
-        model = build_generator("weaktr", classes, "vit_of_golden_tensors", **options)
+    def build(classes: int = 5, pool: str = "max", changed: dict | None = None) -> WeakTr:
+        options = {"fusion_pool": pool, "position_resize": PARITY.generator.position_resize}
+        model = build_generator("weaktr", classes, "vit_of_golden_tensors", fusion_reduction=4, **options)
         z = golden("weaktr_tiny") | (changed or {})
         state = {n.removeprefix("state/"): torch.from_numpy(z[n]).float() for n in z if n.startswith("state/")}
         model.load_state_dict(state)
@@ -93,9 +91,11 @@ def golden_weaktr(golden) -> Callable[..., WeakTr]:
     return build
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    if rows := config.stash.get(ROWS, []):
-        terminalreporter.section("differences from the published code, `parity: published`")
+def pytest_terminal_summary(terminalreporter):
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    properties = [pair for report in reports if report.when == "call" for pair in report.user_properties]
+    if rows := sorted(row for name, row in properties if name == DIFFERENCE):
+        terminalreporter.section("largest differences from the published code")
         terminalreporter.write_line(f"{'subject':<64}{'difference':>12}{'tolerance':>12}")
         for subject, difference, most in rows:
             terminalreporter.write_line(f"{subject:<64}{difference:>12.1e}{most:>12.0e}")

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from semples.config.settings import Settings
-from semples.training.job import adamw
+from semples.config.settings.learning import Schedule
+from semples.training.job import adamw, learning_rate_factor
 
 LR, DECAY = 0.01, 0.3
 
@@ -63,3 +64,23 @@ def test_the_head_learns_faster_by_its_factor(settings):
     rates = {name: lr for name, (lr, _) in groups(module, adamw(module, settings, module.head, 10.0)).items()}
     assert {name for name, lr in rates.items() if lr == pytest.approx(10 * LR)} == {"head.weight", "head.bias"}
     assert {lr for name, lr in rates.items() if not name.startswith("head")} == {LR}
+
+
+def test_all_parameters_decay_on_request(settings):
+    module = Transformer()
+    decays = groups(module, adamw(module, settings.model_copy(update={"decays": "all"})))
+    assert {decay for _, decay in decays.values()} == {DECAY}
+    assert len(decays) == 8
+
+
+def test_a_warm_up_rises_to_the_cosine_which_ends_at_the_least_rate(settings):
+    schedule = Schedule(warmup_epochs=2, warmup_lr=LR / 10, least_lr=LR / 5)
+    factor = learning_rate_factor(settings.model_copy(update={"epochs": 10, "schedule": schedule}))
+    assert [factor(share) for share in (0, 0.1)] == pytest.approx([0.1, 0.55])
+    assert [factor(share) for share in (0.2, 0.5, 1)] == pytest.approx([0.2 + 0.8 * 0.9045085, 0.6, 0.2])
+
+
+def test_a_rate_by_epochs_is_an_epoch_late(settings):
+    factor = learning_rate_factor(settings.model_copy(update={"epochs": 4, "schedule": Schedule(change="epoch")}))
+    rates = [factor(step / 12) for step in range(12)]
+    assert rates == pytest.approx(3 * [1] + 3 * [1] + 3 * [0.8535534] + 3 * [0.5])

@@ -15,7 +15,7 @@ from semples.data.training_images import TrainingBatches
 from semples.errors import SemplesError
 from semples.runtime.seeds import seeded
 from semples.training import loop
-from semples.training.loop import TrainingPlan, cosine, fit, poly, warmed_up
+from semples.training.loop import TrainingPlan, cosine, cosine_by_epochs, fit, poly, warmed_up
 from semples.weights.generators import load_module, save_module
 
 
@@ -59,12 +59,12 @@ class Line(nn.Module):
         return {"loss": loss}
 
 
-def train(folder, epochs=4, fingerprint="same", batch=4, score=None, skipped_steps=10, **line) -> Line:
+def train(folder, epochs=4, fingerprint="same", batch=4, score=None, skipped_steps=10, schedule=cosine, **line) -> Line:
     torch.manual_seed(0)
     task = Line(**line)
     batches = TrainingBatches(Numbers(), batch, seed=0, workers=0)
     plan = {"score": score, "skipped_steps": skipped_steps}
-    plan = TrainingPlan(epochs, cosine, 0, "cpu", "32-true", folder, fingerprint, **plan)
+    plan = TrainingPlan(epochs, schedule, 0, "cpu", "32-true", folder, fingerprint, **plan)
     fit(task, batches, torch.optim.AdamW(task.learner.parameters(), lr=0.1, fused=True), plan)
     return task
 
@@ -247,6 +247,13 @@ def test_metrics_say_speed_memory_and_rate(tmp_path):
 def test_schedules_end_at_zero():
     assert (cosine(0), cosine(0.5), cosine(1)) == (1, pytest.approx(0.5), pytest.approx(0))
     assert (poly(0), poly(1)) == (1, 0)
+
+
+def test_the_rate_of_a_training_by_epochs_is_constant_in_each(tmp_path):
+    train(tmp_path, epochs=4, schedule=cosine_by_epochs(4, by_epoch=True, least=0.5))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    factors = [row["lr"] / rows[0]["lr"] for row in rows]
+    assert factors == pytest.approx([1, 0.9267767, 0.75, 0.5732233])
 
 
 def test_strict_loading_names_the_first_mismatch(tmp_path):

@@ -20,6 +20,19 @@ class Augment(types.Section):
     """Probability of random erasing."""
 
 
+class Schedule(types.Section):
+    """Learning rate over a training: a cosine, after a linear rise if there are warm-up epochs."""
+
+    change: Literal["step", "epoch"] = "step"
+    """`step`: the rate changes with every step. `epoch`: with every epoch and one epoch late, as the published code."""
+    warmup_epochs: types.Whole = 0
+    """Epochs in which the rate rises linearly from `warmup_lr`."""
+    warmup_lr: types.Rate = 1e-6
+    """Rate at the start of the warm-up."""
+    least_lr: types.Weight = 0.0
+    """Rate at the end."""
+
+
 class Training(types.Section):
     """Settings that all training stages share."""
 
@@ -31,6 +44,10 @@ class Training(types.Section):
     """Initial learning rate of the optimiser (published values are multiplied by batch / 512)."""
     weight_decay: types.Weight = 0.03
     """AdamW weight decay."""
+    decays: Literal["weights", "all"] = "weights"
+    """`weights` spares norms, biases, class tokens and position embeddings; `all` decays them too, as published."""
+    schedule: Schedule = Schedule()
+    """Learning rate over the training."""
     augment: Augment = Augment(randaugment=9, erasing=0.25)
     """Augmentation of the images."""
 
@@ -57,6 +74,8 @@ class SegmentLabel(Training):
     """Added to the range of a map in min-max scaling."""
     trainable: Literal["head", "all"] = "head"
     """Parameters of the generator that are trained."""
+    drop_path: bool = False
+    """`trainable: head` only: `generator.drop_path` acts in the frozen backbone too, as in the published code."""
     w_area: types.Weight = 0.0
     """Weight of the mean area of the masks (CLIMS)."""
     w_class: types.Weight = 0.0

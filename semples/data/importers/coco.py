@@ -2,7 +2,8 @@
 
 The JSON is read as a stream. Class k is the k-th category in the order of the ids (COCO's run to 90 with ten gaps);
 further files are matched by name. Overlapping objects are drawn from the largest to the smallest, so that an object in
-front of a sofa stays visible, and crowds before all. An image with an object without outline has labels and no mask.
+front of a sofa stays visible, and crowds before all; `data.overlap: first` draws them from the last in the file to the
+first. An image with an object without outline has labels and no mask.
 """
 
 import re
@@ -65,7 +66,7 @@ def load(data: Data, folder: Path, processes: int) -> tuple[Classes, pd.DataFram
     for split, path in files.items():
         photos = read_photos(path, root)
         regions = read_regions(path, photos, ids[path], data.crowd)
-        draw_mask = partial(_write_mask, folder, f"masks/{split or 'all'}", classes.palette(), data.crowd)
+        draw_mask = partial(_write_mask, folder, f"masks/{split or 'all'}", classes.palette(), data)
         jobs = ((photo, regions[key]) for key, photo in photos.items())
         masks = map_processes(draw_mask, jobs, processes, f"masks of {path.name}", len(photos))
         for (key, photo), mask in zip(photos.items(), masks, strict=True):
@@ -161,23 +162,30 @@ def read_regions(path: Path, photos: dict[Id, Photo], values: dict[Id, int], cro
     return regions
 
 
-def draw(size: Size, regions: list[Region], crowd: str) -> np.ndarray:
-    """Return class indices uint8 (height, width): 0 background, 255 in crowds if `crowd` is `void`."""
+def draw(size: Size, regions: list[Region], data: Data) -> np.ndarray:
+    """Return class indices uint8 (height, width): 0 background, 255 in crowds if `data.crowd` is `void`.
+
+    The object that has the pixels of several is the one that `data.overlap` says.
+    """
     width, height = size
     mask = np.zeros((height, width), np.uint8)
     encoded = [(region, _encode(region.outline, width, height)) for region in regions]
-    for region, code in sorted(encoded, key=lambda pair: (not pair[0].crowd, -int(rle.area(pair[1])))):
-        mask[rle.decode(code).astype(bool)] = IGNORE if region.crowd and crowd == "void" else region.value
+    if data.overlap == "first":
+        encoded.reverse()
+    else:
+        encoded.sort(key=lambda pair: (not pair[0].crowd, -int(rle.area(pair[1]))))
+    for region, code in encoded:
+        mask[rle.decode(code).astype(bool)] = IGNORE if region.crowd and data.crowd == "void" else region.value
     return mask
 
 
-def _write_mask(folder: Path, masks: str, palette: np.ndarray, crowd: str, job: tuple[Photo, list[Region]]) -> str:
+def _write_mask(folder: Path, masks: str, palette: np.ndarray, data: Data, job: tuple[Photo, list[Region]]) -> str:
     """Draw the mask of a photo; return its path relative to `folder`, or "" without file of this size or an outline."""
     photo, regions = job
     if photo.size != _file_size(photo.file) or any(region.outline is None for region in regions) or not photo.size:
         return ""
     with atomic_path(folder / masks / f"{photo.id}.png") as partial_file:
-        write_mask(partial_file, draw(photo.size, regions, crowd), palette)
+        write_mask(partial_file, draw(photo.size, regions, data), palette)
     return f"{masks}/{photo.id}.png"
 
 

@@ -96,7 +96,7 @@ class Prompts(Training):
     augment: Augment = Augment()
     """Augmentation of the images."""
     source: Literal["learned", "manual"] = "learned"
-    """`learned`, or `manual`: the words of `manual` and `manual_by_class`, as in CLIMS."""
+    """`learned`, or `manual`: the words of `manual` and `manual_by_class`. CLIMS has such words, and another loss."""
     start: Annotated[types.FilePath, types.path_or("slm", "classify")] = "slm"
     """Maps that show the backgrounds: of `slm`, `classify`, or CAMs of another method (path; docs/generators.md)."""
     start_maps: Literal["auto", "all"] = "auto"

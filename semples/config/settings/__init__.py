@@ -42,7 +42,7 @@ class Config(Settings):
     preset: str = "mini"
     """Name of a file in semples/config/presets/, or the path of your own preset."""
     parity: Literal["none", "published"] = "none"
-    """`published` merges semples/config/parity/published.yaml, what the published code does otherwise, over the preset."""
+    """`published` merges semples/config/parity/published.yaml, the ways of the published code, over the preset."""
     recipe: str = "none"
     """Segmentation recipe: semples/config/recipes/<recipe>.yaml is merged over the preset. `none` changes nothing."""
     name: types.Name = ""

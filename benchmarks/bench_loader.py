@@ -5,8 +5,9 @@ decoded images in a memory-mapped file (`run.cache_folder`), which the first epo
 import torch
 
 from benchmarks.frame import Inputs, Row, seconds
+from semples.data.augment import label_transform
 from semples.data.decoded_cache import DecodedFile, decoder
-from semples.data.training_images import TrainingBatches, TrainingImages, label_targets, label_transform
+from semples.data.training_images import TrainingBatches, TrainingImages, label_targets
 
 BATCH, SEED = 32, 0
 AUGMENT = {"size": 224, "crop_scale": (0.08, 1.0), "flip": 0.5, "randaugment": 9, "erasing": 0.25}

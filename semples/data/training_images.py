@@ -14,11 +14,10 @@ from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
 
 from semples.data.cam_file import CamFile, CamFolder
 from semples.data.decoded_cache import image_shapes, in_memory
-from semples.data.images import IGNORE, read_mask, resize_map
+from semples.data.images import read_mask, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.runtime.parallel import workers_that_fit
@@ -202,57 +201,6 @@ def _collate(items: list[Any]) -> dict[str, Any] | SemplesError:
     if "labels" in columns:
         columns["pair_image"], columns["pair_class"] = present_pairs(columns["labels"])
     return columns
-
-
-def label_transform(
-    size: int, crop_scale: tuple[float, float], flip: float, randaugment: int, erasing: float
-) -> v2.Compose:
-    """Return the augmentation of images with labels: uint8 (3, h, w) -> float32 (3, size, size) in [0, 1].
-
-    Args:
-        crop_scale: Least and largest share of the area that a random crop covers; (1, 1) squashes the whole image.
-        flip, erasing: Probabilities of a mirror image and of RandomErasing.
-        randaugment: Magnitude of RandAugment, 0 (none) to 10.
-    """
-    bicubic: dict[str, Any] = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
-    whole = tuple(crop_scale) == (1, 1)
-    crop = v2.Resize((size, size), **bicubic) if whole else v2.RandomResizedCrop(size, tuple(crop_scale), **bicubic)
-    steps = [crop, v2.RandomHorizontalFlip(flip)]
-    steps += [v2.RandAugment(num_ops=2, magnitude=3 * randaugment)] if randaugment else []  # torchvision counts to 30
-    steps += [v2.ToDtype(torch.float32, scale=True)]
-    steps += [v2.RandomErasing(erasing, value="random")] if erasing else []
-    return v2.Compose([*steps, v2.ToPureTensor()])
-
-
-class MaskTransform:
-    """Random rescaling, crop, flip and colour jitter of an image with its mask; mean grey and void around it.
-
-    Args:
-        crop: Side of the square crop in pixels.
-        scale: Smallest and largest factor of the rescaling.
-        jitter: Strength of the changes of brightness, contrast and saturation; hue changes by a quarter of it at most.
-    """
-
-    def __init__(self, crop: int, scale: tuple[float, float], jitter: float = 0.0) -> None:
-        self.scale = scale
-        grey = {tv_tensors.Image: 124, tv_tensors.Mask: IGNORE}
-        steps = [v2.RandomCrop(crop, pad_if_needed=True, fill=grey), v2.RandomHorizontalFlip(0.5)]
-        steps += [v2.ColorJitter(jitter, jitter, jitter, min(0.5, jitter / 4))] if jitter else []
-        steps += [v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True), v2.ToPureTensor()]
-        self.augment = v2.Compose(steps)
-
-    def __call__(self, image: Tensor, mask: Tensor, *confidence: Tensor) -> list[Tensor]:
-        """Augment an image uint8 (3, h, w) with its mask, and with a confidence, both uint8 (h, w).
-
-        Returns:
-            float32 (3, crop, crop) in [0, 1], int64 (crop, crop), and float32 (crop, crop) in [0, 1].
-        """
-        low, high = self.scale
-        factor = low + (high - low) * torch.rand(()).item()
-        size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-        image = v2.functional.resize(image, size, antialias=True)
-        image, mask, *rest = self.augment(image, *(v2.functional.resize(plane, size) for plane in (mask, *confidence)))
-        return [image, mask.long(), *(plane.float() / 255 for plane in rest)]
 
 
 def present_pairs(labels: Tensor) -> tuple[Tensor, Tensor]:

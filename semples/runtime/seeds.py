@@ -1,5 +1,6 @@
 """Random numbers that depend on their purpose alone, not on the process, the order or the number of earlier draws."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,12 @@ def seed_of(*numbers: int) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Start torch's CPU generator from `seed` within the block; restore its state afterwards."""
+    """Start the global CPU generators of torch and of Python from `seed` within the block; restore them afterwards."""
+    state = random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would touch the GPU's too
-        yield
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(state)

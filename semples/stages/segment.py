@@ -9,10 +9,11 @@ from torch.optim import SGD, Optimizer
 from tqdm import tqdm
 
 from semples.config.settings import Segment, Settings
+from semples.data.augment import MaskTransform
 from semples.data.decoded_cache import decoder
 from semples.data.images import IGNORE, read_mask, require_size
 from semples.data.manifest import Manifest, read_manifest
-from semples.data.training_images import MaskTransform, TrainingBatches, TrainingImages, mask_targets
+from semples.data.training_images import TrainingBatches, TrainingImages, mask_targets
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, mean_iou
 from semples.files import digest, require, sha256

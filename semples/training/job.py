@@ -9,10 +9,11 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from semples.config.settings import Segment, Settings, Training
+from semples.data.augment import label_transform
 from semples.data.cam_file import CamFile, CamFolder
 from semples.data.decoded_cache import decoder
 from semples.data.manifest import Manifest, read_manifest
-from semples.data.training_images import TrainingBatches, TrainingImages, label_targets, label_transform
+from semples.data.training_images import TrainingBatches, TrainingImages, label_targets
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
 from semples.models.losses import balancing_weights

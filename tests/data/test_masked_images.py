@@ -5,9 +5,10 @@ import numpy as np
 import torch
 from torchvision import tv_tensors
 
+from semples.data.augment import MaskTransform
 from semples.data.decoded_cache import decoder
 from semples.data.manifest import read_manifest
-from semples.data.training_images import MaskTransform, TrainingBatches, TrainingImages, mask_targets
+from semples.data.training_images import TrainingBatches, TrainingImages, mask_targets
 
 
 def picture(height: int = 20, width: int = 30) -> tv_tensors.Image:

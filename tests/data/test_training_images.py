@@ -9,6 +9,7 @@ import pytest
 import torch
 from torchvision import tv_tensors
 
+from semples.data.augment import label_transform
 from semples.data.decoded_cache import decoder
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.training_images import (
@@ -16,7 +17,6 @@ from semples.data.training_images import (
     TrainingBatches,
     TrainingImages,
     label_targets,
-    label_transform,
 )
 from semples.errors import SemplesError
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -124,14 +125,10 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     return ImageOps.posterize(image, max(1, bits))
 
 
-def _by_table(operation: Callable[..., Image.Image]) -> Callable[..., Tensor]:
-    """Return a Pillow operation that changes every value for itself as an operation on tensors."""
+def _by_table(operation: Callable[..., Image.Image], image: Tensor, *level: float, **_: Any) -> Tensor:
+    """Apply a Pillow operation that changes every value for itself: look its 256 results up."""
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2))
-
-    def apply(image: Tensor, *level: float, **_: Any) -> Tensor:
-        return _to_tensor(operation(ramp, *level))[0, 0].to(image.device)[image.long()]
-
-    return apply
+    return _to_tensor(operation(ramp, *level))[0, 0].to(image.device)[image.long()]
 
 
 def _auto_contrast(image: Tensor, **_: Any) -> Tensor:
@@ -225,14 +222,14 @@ def _cubic_taps(position: Tensor, side: int) -> tuple[Tensor, Tensor]:
 TENSOR_OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "AutoContrast": _auto_contrast,
     "Equalize": _equalize,
-    "Invert": _by_table(auto_augment.invert),
+    "Invert": partial(_by_table, auto_augment.invert),
     "Rotate": _rotate,
-    "PosterizeIncreasing": _by_table(_posterize),
-    "SolarizeIncreasing": _by_table(auto_augment.solarize),
-    "SolarizeAdd": _by_table(auto_augment.solarize_add),
+    "PosterizeIncreasing": partial(_by_table, _posterize),
+    "SolarizeIncreasing": partial(_by_table, auto_augment.solarize),
+    "SolarizeAdd": partial(_by_table, auto_augment.solarize_add),
     "ColorIncreasing": _color,
     "ContrastIncreasing": _contrast,
-    "BrightnessIncreasing": _by_table(auto_augment.brightness),
+    "BrightnessIncreasing": partial(_by_table, auto_augment.brightness),
     "SharpnessIncreasing": _sharpness,
     "ShearX": _shear_x,
     "ShearY": _shear_y,

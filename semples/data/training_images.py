@@ -71,7 +71,10 @@ def _read_masks(paths: dict[str, list[str]], shapes: list[tuple[int, int]], inde
 
 @dataclass
 class TrainingImages(Dataset):
-    """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives."""
+    """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives.
+
+    Erased pixels are noise that leaves [0, 1] (data.augment.RandomErasing).
+    """
 
     ids: Sequence[str]
     decode: Callable[[int], np.ndarray]

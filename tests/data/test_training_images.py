@@ -1,6 +1,8 @@
 """Training images: augmentation, order, and what a batch holds."""
 
 import os
+import pickle
+import random
 import signal
 from itertools import chain
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ from semples.data.training_images import (
     label_targets,
 )
 from semples.errors import SemplesError
+from semples.runtime.seeds import seeded
 
 
 def dataset_of(manifest: Manifest, transform, memory_gb: float = 1.0, folder=None, **options) -> TrainingImages:
@@ -95,11 +98,23 @@ def test_augmentation_is_the_same_in_any_order_and_process(odd_photos):
     dataset = dataset_of(read_manifest(odd_photos), label_transform(16, (0.1, 1), 0.5, 9, 0.5))
     (first,) = batches(dataset)
     torch.rand(5)
+    random.random()
     (second,) = batches(dataset, workers=2)
     assert torch.equal(first["image"], second["image"])
-    state = torch.get_rng_state()
+    state, python_state = torch.get_rng_state(), random.getstate()
     assert not torch.equal(dataset[0, 1]["image"], dataset[0, 2]["image"])
     assert torch.equal(torch.get_rng_state(), state)
+    assert random.getstate() == python_state
+
+
+def test_augmentation_can_be_sent_to_a_worker():
+    image, transform = picture(), label_transform(16, (0.1, 1), 0.5, 9, 0.5)
+    copy = pickle.loads(pickle.dumps(transform))
+    for seed in range(8):
+        with seeded(seed):
+            one = transform(image)
+        with seeded(seed):
+            assert torch.equal(copy(image), one)
 
 
 def test_the_file_of_decoded_images_holds_the_files_own_pixels(odd_photos, tmp_path):

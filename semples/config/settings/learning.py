@@ -15,9 +15,9 @@ class Augment(types.Section):
     flip: types.Fraction = 0.5
     """Probability of a horizontal flip."""
     randaugment: Annotated[int, types.NUMBER, Field(ge=0, le=10)] = 0
-    """RandAugment magnitude on the scale of timm, 0 (none) to 10."""
+    """RandAugment magnitude on the scale of timm, 0 (none) to 10: 9 is its `rand-m9-mstd0.5-inc1`."""
     erasing: types.Fraction = 0.0
-    """Probability of random erasing."""
+    """Probability of random erasing, by noise that is N(0, 1) after normalisation, as in timm."""
 
 
 class Schedule(types.Section):

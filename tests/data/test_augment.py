@@ -70,8 +70,7 @@ def test_the_operations_and_their_settings_are_the_published_ones():
     for operation in (*AUGMENT.on_pillow, *AUGMENT.on_tensor):
         assert operation.prob == published["probability_of_each"]
         assert (operation.magnitude, operation.magnitude_std) == (published["magnitude"], published["magnitude_std"])
-        fill, resample = Image.Resampling.BICUBIC, tuple(published["fill"])
-        assert operation.kwargs == {"resample": fill, "fillcolor": resample}
+        assert operation.kwargs == {"resample": Image.Resampling.BICUBIC, "fillcolor": tuple(published["fill"])}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -89,6 +89,7 @@ def _table_spec(text: str) -> object:
 
 _COUNT, _SIDE, _FEW = _number(int, 1, 1_000_000), _number(int, 16, 32_768), _number(int, 1, 1024)
 _FRACTION, _SCALE, _SEED = _number(float, 0, 1), _number(float, 0.01, 16), _number(int, 0, 2**32 - 1)
+_MASK_FORMATS = ("coco", "yolo", "cvat", "labelstudio", "voc")
 _MANIFEST = "manifest.csv that `semples data` wrote"
 
 FLAGS: dict[str, Flag] = {
@@ -120,10 +121,12 @@ FLAGS: dict[str, Flag] = {
     "image": _flag("--image", metavar="ID", help="show the maps of this image"),
     "images": _flag("--images", type=_COUNT, default=200, help="most images on the page; default: 200"),
     "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
+    "least_area": _flag("--least-area", type=_COUNT, default=1, help="pixels that a connected region must have"),
     "library": _flag("--library", choices=("timm", "smp", "transformers"), required=True, help="library that has it"),
     "manifest": _path("--manifest", _MANIFEST),
     "manual": _flag("--manual", type=_words, default={}, metavar="JSON", help="words written by hand, by class"),
     "mask_folders": _pairs("--masks", "folders of masks"),
+    "mask_format": _flag("--format", choices=_MASK_FORMATS, required=True, help="format of the masks"),
     "masks": _path("--masks", "folder of mask PNGs named <id>.png"),
     "max_side": _flag("--max-side", type=_SIDE, default=1024, help="downscale larger photographs to so many pixels"),
     "metrics": _pairs("--metrics", "metrics.jsonl files"),
@@ -131,13 +134,16 @@ FLAGS: dict[str, Flag] = {
     "names": _flag("--names", action="store_true", help="also draw the name of each image's class"),
     "note": _flag("--note", default="", help="text below the table: the data and settings that it holds for"),
     "out": _path("--out", "output path"),
+    "outlines": _flag("--outlines", choices=("rle", "polygons"), default="rle", help="coco: polygons fill holes"),
     "own_manifest": _path("--manifest", f"{_MANIFEST}; default: that of the run the file belongs to", False),
     "page": _path("--out", "HTML file to write"),
     "report_page": _path("--out", "HTML file to write; default: paper.html in that folder", False),
     "photos": _flag("photos", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER", help="photographs, or folders of them"),
+    "prefix": _flag("--prefix", default="", help="labelstudio: text before the file names of the images"),
     "preset": _flag("--preset", default="mini", help="mini, photos, voc12, coco14, or a YAML file; default: mini"),
     "prompt_bank": _path("--prompts", "prompts.safetensors that `semples cpl` wrote"),
     "prompts": _pairs("--prompts", "prompts.safetensors files"),
+    "results": _flag("results", type=Path, help="folder of masks, or folder of a run that has one"),
     "rows": _runs("--evaluation", "JSON of an evaluation", dest="rows"),
     "run": _flag("--run", metavar="JSON", help="settings of `run` as JSON text; default: $SEMPLES_RUN"),
     "run_folder": _path("--base", "folder of the run; default: results/<name>", False),

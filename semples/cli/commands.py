@@ -86,6 +86,8 @@ COMMANDS = (
     Command("predict", "write masks, overlays and class areas of photographs",
             "checkpoint run threads photos max_side scales out", "folder"),
     Command("export", "write the network as ONNX or TorchScript, and compare it", "checkpoint format size out", "file"),
+    Command("export-masks", "write masks for CVAT, Label Studio, YOLO, or in the layouts of COCO and VOC",
+            "results mask_format own_manifest least_area outlines prefix out", "folder", code="tools.export_masks:run"),
     Command("verify", "compare the results folders of two runs of one configuration", "run_folders"),
     Command("config", "print settings, or the JSON schema of config.yaml", "action source experiment against schema",
             code="cli.adapters:show_config"),

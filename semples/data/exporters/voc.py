@@ -1,0 +1,66 @@
+"""Masks as PNG: the layout of PASCAL VOC, and the zip "Segmentation mask 1.1" of CVAT."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from semples.data.exporters.regions import MaskedImage, regions, without_specks
+from semples.data.images import IGNORE, voc_palette, write_mask
+from semples.data.manifest import Classes
+
+LISTS = Path("ImageSets", "Segmentation")
+
+
+def write(folder: Path, images: Iterable[MaskedImage], classes: Classes, least_area: int) -> int:
+    """Write `SegmentationClass/<id>.png` with a palette, lists of the splits, and `labels.txt`; return the images.
+
+    labels.txt has the names in the order of the masks' values, background first; 255 is void.
+    """
+    names = defaultdict(list)
+    for image in images:
+        path = _made(folder / "SegmentationClass" / f"{image.id}.png")
+        write_mask(path, without_specks(image.mask, least_area), classes.palette())
+        for split in filter(None, image.split.split(";")):
+            names[split].append(image.id)
+        names["all"].append(image.id)
+    for split, ids in names.items():
+        _made(folder / LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in ids))
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in ("background", *classes.names)))
+    return len(names["all"])
+
+
+def write_cvat(folder: Path, images: Iterable[MaskedImage], classes: Classes, least_area: int) -> int:
+    """Write `masks.zip`, which CVAT imports as "Segmentation mask 1.1"; return the number of objects.
+
+    Its masks are RGB: `SegmentationClass` has the colours of `labelmap.txt`, `SegmentationObject` a colour for every
+    connected region. CVAT has no void, which becomes background.
+    """
+    content, palette, ids, count = folder / "masks", classes.palette(), [], 0
+    colours = voc_palette()[1:]
+    for image in images:
+        objects = np.zeros((*image.mask.shape, 3), np.uint8)
+        shown = without_specks(np.where(image.mask == IGNORE, 0, image.mask).astype(np.uint8), least_area)
+        for number, region in enumerate(regions(shown)):
+            left, top, width, height = region.box
+            objects[top : top + height, left : left + width][region.pixels] = colours[number % len(colours)]
+            count += 1
+        for name, picture in (("SegmentationClass", palette[shown]), ("SegmentationObject", objects)):
+            Image.fromarray(picture).save(_made(content / name / f"{image.id}.png"), format="PNG")
+        ids.append(image.id)
+    rows = [("background", (0, 0, 0)), *zip(classes.names, palette[1:].tolist(), strict=False)]
+    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in rows]
+    (content / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
+    _made(content / LISTS / "default.txt").write_text("".join(f"{name}\n" for name in ids))
+    shutil.make_archive(str(content), "zip", content)
+    shutil.rmtree(content)
+    return count
+
+
+def _made(path: Path) -> Path:
+    """Return a path whose folder exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

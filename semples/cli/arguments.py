@@ -95,6 +95,7 @@ _MANIFEST = "manifest.csv that `semples data` wrote"
 FLAGS: dict[str, Flag] = {
     "action": _flag("action", nargs="?", choices=("show",), default="show", help="print the settings"),
     "against": _flag("--against", choices=("published",), help="print the settings beside the paper's, as a table"),
+    "annotations": _flag("export", type=Path, help="JSON of Label Studio; zip or XML of CVAT"),
     "at_once": _flag("--at-once", type=_COUNT, default=1, help="number of jobs that run at the same time"),
     "base": _path("--base", "folder of a run, results/<name>"),
     "cam_files": _pairs("--cams", "HDF5 files of CAMs"),

@@ -88,6 +88,8 @@ COMMANDS = (
     Command("export", "write the network as ONNX or TorchScript, and compare it", "checkpoint format size out", "file"),
     Command("export-masks", "write masks for CVAT, Label Studio, YOLO, or in the layouts of COCO and VOC",
             "results mask_format own_manifest least_area outlines prefix out", "folder", code="tools.export_masks:run"),
+    Command("import-labels", "turn an export of Label Studio or CVAT into labels.csv and masks",
+            "annotations manifest out", "folder", code="tools.import_labels:run"),
     Command("verify", "compare the results folders of two runs of one configuration", "run_folders"),
     Command("config", "print settings, or the JSON schema of config.yaml", "action source experiment against schema",
             code="cli.adapters:show_config"),

@@ -193,3 +193,47 @@ def test_masks_of_other_images_or_classes_are_errors(masks, odd_photos, tmp_path
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     assert "no mask of an image" in error(capsys, "export-masks", tmp_path / "empty", *words[2:])
+
+
+def photographs(odd_photos: Path, folder: Path) -> dict[str, tuple[int, int]]:
+    """Copy the photographs into a folder; return their (height, width) by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = read_manifest(odd_photos).table
+    for path in table["image"]:
+        (folder / Path(path).name).write_bytes(Path(path).read_bytes())
+    return {Path(row.image).name: (row.height, row.width) for row in table.itertuples()}
+
+
+def test_supervision_reads_coco_and_yolo(export, masks, odd_photos, tmp_path):
+    supervision = pytest.importorskip("supervision")
+    sizes, coco, yolo = photographs(odd_photos, tmp_path / "images"), export("coco"), export("yolo", "--least-area", 2)
+    read = supervision.DetectionDataset
+    path = str(coco / "annotations/instances.json")
+    exact = read.from_coco(str(tmp_path / "images"), path, force_masks=True)
+    labels = {"annotations_directory_path": str(yolo / "labels"), "data_yaml_path": str(yolo / "data.yaml")}
+    outlines = read.from_yolo(str(tmp_path / "images"), **labels, force_masks=True)
+    for name, size in sizes.items():
+        truth = expected(masks)[Path(name).stem]
+        for dataset, classes, least in ((exact, (0, 1), 1.0), (outlines, (0,), 0.85)):
+            found = dataset.annotations[str(tmp_path / "images" / name)]
+            for klass in classes:
+                union = np.any(found.mask[found.class_id == klass], axis=0)
+                own = binary_fill_holes(truth == klass + 1) if dataset is outlines else truth == klass + 1
+                assert union.shape == size
+                assert (union & own).sum() / (union | own).sum() >= least  # it rounds outlines to whole pixels
+
+
+def test_datumaro_reads_the_zip_for_cvat(export, masks, odd_photos, tmp_path):
+    datumaro = pytest.importorskip("datumaro")
+    with zipfile.ZipFile(export("cvat") / "masks.zip") as archive:
+        archive.extractall(tmp_path / "cvat")
+    photographs(odd_photos, tmp_path / "cvat/JPEGImages")
+    dataset = datumaro.Dataset.import_from(str(tmp_path / "cvat"), "voc_segmentation")
+    names = [label.name for label in dataset.categories()[datumaro.AnnotationType.label]]
+    assert names == ["background", *NAMES]
+    for item in dataset:
+        truth = expected(masks)[item.id]
+        mask = np.zeros(truth.shape, np.uint8)
+        for annotation in item.annotations:
+            mask[annotation.image > 0] = annotation.label
+        assert np.array_equal(mask, np.where(truth == 255, 0, truth))

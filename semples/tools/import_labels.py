@@ -29,7 +29,7 @@ def run(export: Path, manifest: Path, out: Path) -> None:
         SemplesError: An image of the export is not in the manifest or means several of its images, or the export cannot
             be read.
     """
-    images = read_manifest(manifest)
+    images = read_manifest(manifest.absolute())
     names = list(images.classes.names)
     rows = {row["id"]: {key: row[key] for key in COLUMNS} for row in images.table.to_dict("records")}
     sizes = {row.id: (row.height, row.width) for row in images.table.itertuples()}

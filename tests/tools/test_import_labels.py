@@ -69,6 +69,14 @@ def test_photos_read_what_import_labels_wrote(export, odd_photos, tmp_path):  # 
     assert len(images.with_masks()) == 3
 
 
+def test_the_table_is_found_from_elsewhere_though_the_manifest_was_relative(odd_photos, tmp_path, monkeypatch):
+    (tmp_path / "annotations.xml").write_text(CVAT)
+    monkeypatch.chdir(odd_photos.parent)
+    rows = imported(tmp_path / "annotations.xml", Path(odd_photos.name), tmp_path / "back")
+    monkeypatch.chdir("/")
+    assert all((tmp_path / "back" / path).is_file() for path in [*rows["image"], *rows["mask"]])
+
+
 def test_cvat_for_images_has_tags_polygons_masks_and_boxes(odd_photos, tmp_path, capsys):
     (tmp_path / "annotations.xml").write_text(CVAT)
     rows = imported(tmp_path / "annotations.xml", odd_photos, tmp_path / "back")

@@ -6,7 +6,7 @@ GROUPS = {
     "tables": "write evaluations, prompt words and costs as CSV, Markdown, LaTeX and HTML",
     "figures": "draw panels of images, curves and confusion matrices as PNG and PDF",
 }
-TOOLS = {"init", "plan", "report", "inspect", "gallery", "predict", "export", "verify"}
+TOOLS = {"init", "plan", "report", "inspect", "gallery", "predict", "export", "review", "verify"}
 
 
 class Command(NamedTuple):
@@ -88,6 +88,8 @@ COMMANDS = (
     Command("export", "write the network as ONNX or TorchScript, and compare it", "checkpoint format size out", "file"),
     Command("export-masks", "write masks for CVAT, Label Studio, YOLO, or in the layouts of COCO and VOC",
             "results mask_format own_manifest least_area outlines prefix out", "folder", code="tools.export_masks:run"),
+    Command("review", "write a page of the masks that are most worth a look, and a folder to correct them",
+            "file masks gallery_threshold review_images random review_format own_manifest out", "folder"),
     Command("import-labels", "turn an export of Label Studio or CVAT into labels.csv and masks",
             "annotations manifest out", "folder", code="tools.import_labels:run"),
     Command("verify", "compare the results folders of two runs of one configuration", "run_folders"),

@@ -38,6 +38,24 @@ def run(
     if not len(images):
         raise SemplesError(folder, "no mask of an image of the manifest", "<id>.png", "name another folder or manifest")
     listed.report_strays(folder)
+    with atomic_path(out) as partial_folder:
+        count = write_masks(folder, images, partial_folder, format, least_area, outlines, prefix)
+    print(f"{len(images)} images, {count} {'masks' if format in ('labelstudio', 'voc') else 'objects'}: {out}")
+
+
+def write_masks(
+    folder: Path,
+    images: Manifest,
+    out: Path,
+    format: str,
+    least_area: int = 1,
+    outlines: str = "rle",
+    prefix: str = "",
+) -> int:
+    """Write the masks <id>.png of `images` in `folder` into the new folder `out`; return how many objects or masks.
+
+    The other arguments are those of `run`.
+    """
     writers: dict[str, Callable[..., int]] = {
         "coco": partial(coco.write, outlines=outlines),
         "yolo": yolo.write,
@@ -45,10 +63,8 @@ def run(
         "labelstudio": partial(label_studio.write, prefix=prefix),
         "voc": voc.write,
     }
-    with atomic_path(out) as partial_folder:
-        partial_folder.mkdir(parents=True)
-        count = writers[format](partial_folder, _read(folder, images), listed.classes, least_area)
-    print(f"{len(images)} images, {count} {'masks' if format in ('labelstudio', 'voc') else 'objects'}: {out}")
+    out.mkdir(parents=True)
+    return writers[format](out, _read(folder, images), images.classes, least_area)
 
 
 def _pngs(folder: Path) -> list[Path]:

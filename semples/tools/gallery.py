@@ -58,7 +58,7 @@ class Gallery(NamedTuple):
         return (
             f'<article data-id="{name}" data-classes="{escape(";".join(labels))}"'
             f' data-iou="{score:.6f}" data-confidence="{confidence:.6f}">'
-            f"{''.join(starmap(_figure, pictures))}"
+            f"{''.join(starmap(figure, pictures))}"
             f"<p>{name}{text}, confidence {confidence:.2f}</p></article>"
         )
 
@@ -96,7 +96,7 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
     source = f"pseudo masks of {masks.name}" if masks else f"CAMs above {threshold}"
     orders = {name: title for name, title in ORDERS.items() if by_iou or name != "iou"}
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(file.name),
+        title=escape(f"CAMs: {file.name}"),
         note=f"{count}, ranked by {escape(source)}. {escape(cams.provenance.get('packages', ''))}.",
         options="".join(f'<option value="{escape(name)}">' for name in listed.classes.names),
         orders="".join(f'<option value="{name}">{title}</option>' for name, title in orders.items()),
@@ -106,7 +106,7 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
     print(f"{count}: {out}")
 
 
-def _figure(caption: str, picture: np.ndarray) -> str:
+def figure(caption: str, picture: np.ndarray) -> str:
     """Return a figure with RGB uint8 (height, width, 3) as a JPEG data URL, at the height of the page."""
     width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
     small = cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)

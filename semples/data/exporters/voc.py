@@ -1,9 +1,10 @@
 """Masks as PNG: the layout of PASCAL VOC, and the zip "Segmentation mask 1.1" of CVAT."""
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from PIL import Image
@@ -39,24 +40,23 @@ def write_cvat(folder: Path, images: Iterable[MaskedImage], classes: Classes, le
     Its masks are RGB: `SegmentationClass` has the colours of `labelmap.txt`, `SegmentationObject` a colour for every
     connected region. CVAT has no void, which becomes background.
     """
-    content, palette, ids, count = folder / "masks", classes.palette(), [], 0
-    colours = voc_palette()[1:]
-    for image in images:
-        objects = np.zeros((*image.mask.shape, 3), np.uint8)
-        shown = without_specks(np.where(image.mask == IGNORE, 0, image.mask).astype(np.uint8), least_area)
-        for number, region in enumerate(regions(shown)):
-            left, top, width, height = region.box
-            objects[top : top + height, left : left + width][region.pixels] = colours[number % len(colours)]
-            count += 1
-        for name, picture in (("SegmentationClass", palette[shown]), ("SegmentationObject", objects)):
-            Image.fromarray(picture).save(_made(content / name / f"{image.id}.png"), format="PNG")
-        ids.append(image.id)
-    rows = [("background", (0, 0, 0)), *zip(classes.names, palette[1:].tolist(), strict=False)]
-    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in rows]
-    (content / "labelmap.txt").write_text("\n".join(["# label:color_rgb:parts:actions", *lines, ""]))
-    _made(content / LISTS / "default.txt").write_text("".join(f"{name}\n" for name in ids))
-    shutil.make_archive(str(content), "zip", content)
-    shutil.rmtree(content)
+    palette, colours, ids, count = classes.palette(), voc_palette()[1:], [], 0
+    with ZipFile(folder / "masks.zip", "w") as archive:
+        for image in images:
+            objects = np.zeros((*image.mask.shape, 3), np.uint8)
+            mask = without_specks(np.where(image.mask == IGNORE, 0, image.mask).astype(np.uint8), least_area)
+            for number, region in enumerate(regions(mask)):
+                left, top, width, height = region.box
+                objects[top : top + height, left : left + width][region.pixels] = colours[number % len(colours)]
+                count += 1
+            for name, picture in (("SegmentationClass", palette[mask]), ("SegmentationObject", objects)):
+                Image.fromarray(picture).save(content := BytesIO(), format="PNG")
+                archive.writestr(ZipInfo(f"{name}/{image.id}.png"), content.getvalue())
+            ids.append(image.id)
+        rows = [("background", (0, 0, 0)), *zip(classes.names, palette[1:].tolist(), strict=False)]
+        lines = [f"{name}:{','.join(map(str, colour))}::\n" for name, colour in rows]
+        archive.writestr(ZipInfo("labelmap.txt"), "".join(["# label:color_rgb:parts:actions\n", *lines]))
+        archive.writestr(ZipInfo(f"{LISTS.as_posix()}/default.txt"), "".join(f"{name}\n" for name in ids))
     return count
 
 

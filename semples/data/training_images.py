@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import tv_tensors
 
-from semples.data.cam_file import CamFile, CamFolder
+from semples.data.cam_file import CamFile
 from semples.data.decoded_cache import image_shapes, in_memory
+from semples.data.foreign_maps import CamFolder
 from semples.data.images import read_mask, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError

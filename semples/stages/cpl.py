@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from semples.config.settings import Settings
-from semples.data.cam_file import cams_digest, open_cams
+from semples.data.foreign_maps import cams_digest, open_cams
 from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import write_text

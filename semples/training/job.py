@@ -10,8 +10,9 @@ from torch.optim import AdamW, Optimizer
 
 from semples.config.settings import Segment, Settings, Training
 from semples.data.augment import label_transform
-from semples.data.cam_file import CamFile, CamFolder
+from semples.data.cam_file import CamFile
 from semples.data.decoded_cache import decoder
+from semples.data.foreign_maps import CamFolder
 from semples.data.manifest import Manifest, read_manifest
 from semples.data.training_images import TrainingBatches, TrainingImages, label_targets
 from semples.errors import SemplesError

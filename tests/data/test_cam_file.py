@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from semples.data.cam_file import CamFile, CamFolder, CamWriter, ImageCams, cams_digest, join_shards, open_cams
+from semples.data.cam_file import CamFile, CamWriter, ImageCams, join_shards
+from semples.data.foreign_maps import CamFolder, cams_digest, open_cams
 from semples.data.manifest import Classes, Manifest, read_manifest
 from semples.errors import SemplesError
 

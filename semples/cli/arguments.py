@@ -114,6 +114,7 @@ FLAGS: dict[str, Flag] = {
     "figure": _path("--out", "PNG to write; a PDF is written beside it"),
     "file": _flag("file", type=Path, help="HDF5 file that `semples cams` wrote"),
     "folder": _flag("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="default: this folder"),
+    "foreign": _path("--foreign", "maps of another method, for `masks_from: foreign`"),
     "format": _flag("--format", choices=("onnx", "torchscript"), default="onnx", help="file format"),
     "gallery_masks": _path("--masks", "folder of pseudo masks to show instead of thresholded CAMs", False),
     "gallery_threshold": _flag("--threshold", type=_FRACTION, default=0.45, help="background threshold; default: 0.45"),

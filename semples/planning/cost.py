@@ -132,7 +132,8 @@ def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Cou
 
 def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[float, float]:
     """Return GFLOP and MB of GPU memory. A backward pass counts as two forward ones, a trained number as 16 bytes."""
-    if stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
+    foreign = stage == "cams" and settings.masks_from == "foreign"
+    if foreign or stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
         return 0.0, 0.0
     width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
     network = count("segmenter" if stage.startswith("segment") else "generator", settings, size.classes)

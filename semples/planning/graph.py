@@ -37,6 +37,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "heatmap": ("data", "guide", "figures"),
 }
 
+FOREIGN = ("masks_from", "foreign", "cams")  # sections of `cams` where the maps are those of another method
+
 
 class StageJob(NamedTuple):
     """One job of a stage."""
@@ -57,7 +59,7 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
         "cpl": ("guide", settings.cpl.start) if settings.cpl.start in STARTS else ("guide",),
         "csr": ("guide", settings.csr.start, "cpl"),
         "joint": ("guide", settings.csr.start),
-        "cams": (settings.masks_from,),
+        "cams": ("data",) if settings.masks_from == "foreign" else (settings.masks_from,),
         "evaluate": ("cams",),
         "crf": ("cams", "evaluate"),
         "segment": ("data",) if settings.segment.labels == "truth" else ("crf",),
@@ -68,7 +70,8 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
 
 def stage_settings(settings: Settings, stage: str) -> dict:
     """Return the settings that a stage's command reads, as plain values."""
-    return settings.model_dump(include=set(SECTIONS[stage]), mode="json")
+    sections = FOREIGN if stage == "cams" and settings.masks_from == "foreign" else SECTIONS[stage]
+    return settings.model_dump(include=set(sections), mode="json")
 
 
 def downloaded_weights(stage: str, settings: Settings) -> str:
@@ -93,7 +96,7 @@ def require_masks(settings: Settings, masked_splits: set[str]) -> None:
     """Raise an error if the settings need ground truth for the training split, and it is not in `masked_splits`."""
     if settings.data.train in masked_splits:
         return
-    trained = settings.masks_from != "classify" and settings.segment.labels == "pseudo"
+    trained = settings.masks_from not in ("classify", "foreign") and settings.segment.labels == "pseudo"
     for key, value, *others in (
         ("segment.labels", settings.segment.labels, "pseudo"),
         ("crf.threshold.policy", settings.crf.threshold.policy, "fixed", "label-free"),
@@ -159,8 +162,9 @@ class StageGraph:
         """Return the files that a stage of a variant reads in one role; empty where it needs none.
 
         Args:
-            role: `generator` to start from, ImageNet `weights`, pseudo `masks`, `cams` of another method, or the `code`
-                of a user's own generator, so that a change in it reruns its outputs.
+            role: `generator` to start from, ImageNet `weights`, pseudo `masks`, `cams` of another method from which cpl
+                starts, `foreign` maps that become CAMs, or the `code` of a user's own generator, so that a change in it
+                reruns its outputs.
         """
         settings = self.runs[name]
         before = [earlier for earlier in upstream(stage, settings).items() if earlier[0] in GENERATORS]
@@ -172,6 +176,7 @@ class StageGraph:
         path = {
             "weights": weights and self.layout.file("weights", f"{weights}.safetensors"),
             "cams": "" if settings.cpl.start in STARTS else settings.cpl.start,
+            "foreign": settings.foreign.path if settings.masks_from == "foreign" else "",
             "code": settings.generator.own_file(),
         }.get(role)
         return [str(path)] if path else []

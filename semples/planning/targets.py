@@ -15,6 +15,7 @@ from semples.planning.cost import Size, runtime_minutes, size_of
 from semples.planning.graph import LEARNING, STAGE_OF_COLUMN, STARTS, StageGraph, StageJob, require_masks, stages_of
 
 COLUMNS = tuple(STAGE_OF_COLUMN)
+SNAKEMAKE_INPUTS = ("generator.name", "cpl.start", "foreign.path")  # settings whose paths are inputs of rules
 
 
 class Shown(NamedTuple):
@@ -56,12 +57,13 @@ class Targets:
         for settings in self.graph.settings.values():
             generator, segment, start = settings.generator, settings.segment, settings.cpl.start
             paths |= {"generator.name": str(generator.own_file() or ""), "cpl.start": "" if start in STARTS else start}
+            paths["foreign.path"] = settings.foreign.path if settings.masks_from == "foreign" else ""
             paths["generator.weights"] = "" if generator.weights in ("timm", "none") else generator.weights
             paths["segment.weights"] = "" if segment.weights in ("imagenet", "none") else segment.weights
             for key, path in paths.items():
                 if path and not Path(path).exists():
                     raise SemplesError(key, f"no such file or folder: {path}", "a path that exists", f"correct `{key}`")
-                inputs = {"data.root": table_files(data), "generator.name": [path], "cpl.start": [path]}.get(key, [])
+                inputs = table_files(data) if key == "data.root" else [path] * (key in SNAKEMAKE_INPUTS)
                 if set("{}") & set("".join(inputs)):
                     expected = "a path without braces, which Snakemake reads as wildcards"
                     raise SemplesError(key, path, expected, "rename the file or folder")

@@ -1,37 +1,89 @@
-"""cams: write the CAMs of whole images into one HDF5 file."""
+"""cams: write the CAMs of whole images, or the maps of another method, into one HDF5 file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from semples.config.settings import Settings
-from semples.data.cam_file import CamWriter
+from semples.data.cam_file import CamFile, CamWriter
+from semples.data.foreign_maps import MaskFolder, cams_digest, open_cams
 from semples.data.manifest import Manifest, read_manifest
+from semples.errors import SemplesError
 from semples.files import atomic_path
-from semples.inference.cams import batches_of_scores
+from semples.inference.cams import ImageScores, batches_of_scores
 from semples.provenance import machine, provenance
 from semples.runtime.parallel import shard_slice
 from semples.training.job import used_settings
 from semples.weights.generators import trained_generator
 
 
-def run(settings: Settings, manifest: Path, split: str, generator: Path, out: Path, shard: str | None = None) -> None:
+def run(
+    settings: Settings,
+    manifest: Path,
+    split: str,
+    generator: Path | None,
+    foreign: Path | None,
+    out: Path,
+    shard: str | None = None,
+) -> None:
     """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`.
 
-    `generator` is model.safetensors of the stage `masks_from`; `shard` a share of the images, such as "2-of-4".
+    Args:
+        generator: model.safetensors of the stage `masks_from`.
+        foreign: Maps of another method, for `masks_from: foreign`.
+        shard: Share of the images, such as "2-of-4"; None for all.
     """
-    images = read_manifest(manifest).split(split).with_labels()
-    inputs = {"manifest": images.digest(), "split": split, "stride": str(settings.cams.stride)}
-    images = Manifest(images.table[shard_slice(shard, len(images))].reset_index(drop=True), images.classes)
-    model, weights = trained_generator(settings, len(images.classes), generator, settings.masks_from)
-    made_from = provenance("cams", used_settings(settings, "generator", "cams"), weights=weights, **inputs)
+    whole = read_manifest(manifest).split(split).with_labels()
+    inputs = {"manifest": whole.digest(), "split": split, "stride": str(settings.cams.stride)}
+    images = Manifest(whole.table[shard_slice(shard, len(whole))].reset_index(drop=True), whole.classes)
+    path = foreign if settings.masks_from == "foreign" else generator
+    if path is None:
+        flag = "--foreign" if settings.masks_from == "foreign" else "--generator"
+        raise SemplesError(flag, "nothing", f"what `masks_from: {settings.masks_from}` names", f"give {flag}")
+    if settings.masks_from == "foreign":
+        batches, section, weights = foreign_scores(settings, whole, images, path), "foreign", cams_digest(path)
+    else:
+        model, weights = trained_generator(settings, len(images.classes), path, settings.masks_from)
+        batches, section = batches_of_scores(settings, model, images), "generator"
+    made_from = provenance("cams", used_settings(settings, section, "cams"), weights=weights, **inputs)
     made_from |= machine(1, settings.run.device)  # threads share the images
     ids, names = list(images.table["id"]), images.classes.names
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
-        for batch in batches_of_scores(settings, model, images):
+        for batch in batches:
             for row, score, classes in batch:
                 image = images.table.iloc[row]
                 writer.add(image["id"], score, classes, image["height"], image["width"])
             bar.update(len(batch))
     print(f"{len(images)} images: {out}")
+
+
+def foreign_scores(settings: Settings, whole: Manifest, images: Manifest, path: Path) -> Iterator[list[ImageScores]]:
+    """Yield the maps of another method, image by image, at their own size, for the labels of the images.
+
+    Values stay as they are if all maps lie in [0, 1]; otherwise each map is scaled by its lowest and highest value.
+
+    Args:
+        whole: All images, of which the maps are checked.
+        images: Those to yield.
+        path: What `semples.data.foreign_maps.open_cams` reads.
+    Raises:
+        SemplesError: A map is missing, or does not fit.
+    """
+    maps = open_cams(path, whole, settings.foreign.maps, "foreign.maps")
+    matrix = images.label_matrix()
+    for row, image in enumerate(images.table["id"]):
+        single, labels = maps.read(image), np.flatnonzero(matrix[row])
+        if missing := set(labels.tolist()) - set(single.classes.tolist()):
+            problem = f"no map of {images.classes.names[min(missing)]!r}"
+            raise SemplesError(f"{path}, image {image!r}", problem, "a map for every label", "add the map")
+        shown = np.isin(single.classes, labels) | isinstance(maps, MaskFolder)  # a mask may show more than the labels
+        score, classes = single.score[shown], single.classes[shown]
+        yield [(row, score if isinstance(maps, CamFile) or maps.in_range else _scaled(score), classes)]
+
+
+def _scaled(score: np.ndarray) -> np.ndarray:
+    low, high = score.min(axis=(1, 2), keepdims=True), score.max(axis=(1, 2), keepdims=True)
+    return (score - low) / np.maximum(high - low, np.finfo(np.float32).tiny)

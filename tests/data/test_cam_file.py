@@ -520,7 +520,7 @@ def test_cams_are_opened_as_what_they_are(tmp_path, miniature):
     images = read_manifest(miniature).split("val")
     ids, rows = images.table["id"].tolist(), images.label_matrix()
     cams = CamFolder(tmp_path, images)
-    assert (cams.classes, list(cams.labels)) == (len(images.classes), ids)
+    assert (cams.names, list(cams.labels)) == (images.classes.names, ids)
     assert [row.nonzero()[0].tolist() for row in rows] == [k.tolist() for k in cams.labels.values()]
     for name, present in (("cams.h5", ids), ("few.h5", ids[1:])):
         with CamWriter(tmp_path / name, images.classes.names, present, "float16", MADE_FROM):

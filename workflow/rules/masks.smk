@@ -9,6 +9,7 @@ rule cams:
     input:
         manifest=rules.data.output.manifest,
         generator=input_of("cams", "generator"),
+        foreign=input_of("cams", "foreign"),
         code=input_of("cams", "code"),
     output:
         cams=TREE.shard("cams", "cams", CONFIG.run.shards),
@@ -35,6 +36,7 @@ rule cams:
         " --manifest {input.manifest:q}"
         " --split {params.split:q}"
         " --generator {input.generator:q}"
+        " --foreign {input.foreign:q}"
         " {params.shard:q}"
         " --out {output.cams:q}"
         " &> {log:q}"

@@ -30,6 +30,15 @@ class Cams(types.Section):
     """Images of equal size per forward pass. On a CPU, fewer if they are large."""
 
 
+class Foreign(types.Section):
+    """Maps of another method, for `masks_from: foreign`."""
+
+    path: types.FilePath = ""
+    """Folder of <id>.npy, of <id>/<class>.png, or of finished masks <id>.png; or an HDF5 file (docs/foreign.md)."""
+    maps: Literal["auto", "all"] = "auto"
+    """Arrays: `all` says that they hold every class, where they could hold background and labels."""
+
+
 class Threshold(types.Section):
     """Background threshold of the pseudo masks."""
 

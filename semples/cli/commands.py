@@ -46,7 +46,7 @@ COMMANDS = (
     Command("csr", "class-associated semantic refinement", f"{LEARNING} guide start prompt_bank", "stage", "all"),
     Command("joint", "learn prompts and generator together", f"{LEARNING} guide start", "stage", "all"),
     Command("cams", "write CAMs of whole images, or another method's maps, into one HDF5 file",
-            f"{JOB} split generator? foreign? shard out", "file", "one"),
+            f"{JOB} split generator? foreign? guide? shard out", "file", "one"),
     Command("crf", "turn CAMs into pseudo masks with a dense CRF", f"{JOB} cams evaluation? shard out", "folder"),
     Command("join", "join shards of CAMs or of pseudo masks", "shards out", "any"),
     Command("segment", "train a segmentation network on pseudo masks", f"{LEARNING} masks? weights?", "stage", "all"),

@@ -82,6 +82,10 @@ class Guide(nn.Module):
         """Return maps at the guide's input size, each scaled to [0, 1): `semples.models.masking.scaled_masks`."""
         return scaled_masks(maps, self.image_size, eps, self.align_corners)
 
+    def centred(self, features: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Return image features less `image_centre`, L2-normalised before and after."""
+        return _centred(features, self.image_centre)
+
     def encode_image(self, pixels: Pixels) -> Float[Tensor, "batch width"]:
         return _centred(encode_image(self.clip, pixels), self.image_centre)
 

@@ -132,10 +132,12 @@ def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Cou
 
 def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[float, float]:
     """Return GFLOP and MB of GPU memory. A backward pass counts as two forward ones, a trained number as 16 bytes."""
-    foreign = stage == "cams" and settings.masks_from == "foreign"
-    if foreign or stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
+    imported = stage == "cams" and settings.masks_from == "foreign"
+    if imported or stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
         return 0.0, 0.0
     width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
+    if stage == "cams" and settings.masks_from == "guide":
+        return _guide_maps_work(settings, size, count("guide", settings, size.classes))
     network = count("segmenter" if stage.startswith("segment") else "generator", settings, size.classes)
     if stage in ("cams", "segment_masks"):
         cams, segment = settings.cams, settings.segment
@@ -160,6 +162,14 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
         outputs += 2 * size.labels * guide.outputs
         frozen += guide.parameters + learned
     return size.train * training.epochs * image, 16 * learned + 4 * frozen + training.batch * outputs * width
+
+
+def _guide_maps_work(settings: Settings, size: Size, guide: Network) -> tuple[float, float]:
+    """Return GFLOP and MB of GPU memory of maps by the guide: a pass of every tile of every scale."""
+    section = settings.guide_maps
+    tiles = sum(max(1, math.ceil((scale - 1) / max(0.1, 1 - section.overlap)) + 1) ** 2 for scale in section.scales)
+    passes = size.train * tiles * (1 + section.flip)
+    return passes * guide.gflop, 4 * guide.parameters + 4 * guide.outputs
 
 
 def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count) -> float:

@@ -37,7 +37,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "heatmap": ("data", "guide", "figures"),
 }
 
-FOREIGN = ("masks_from", "foreign", "cams")  # sections of `cams` where the maps are those of another method
+UNTRAINED = {  # sections of `cams` where no stage trains a generator
+    "foreign": ("masks_from", "foreign", "cams"),
+    "guide": ("data", "masks_from", "guide", "guide_maps", "cams"),
+}
 
 
 class StageJob(NamedTuple):
@@ -70,7 +73,7 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
 
 def stage_settings(settings: Settings, stage: str) -> dict:
     """Return the settings that a stage's command reads, as plain values."""
-    sections = FOREIGN if stage == "cams" and settings.masks_from == "foreign" else SECTIONS[stage]
+    sections = UNTRAINED.get(settings.masks_from, SECTIONS[stage]) if stage == "cams" else SECTIONS[stage]
     return settings.model_dump(include=set(sections), mode="json")
 
 
@@ -96,7 +99,7 @@ def require_masks(settings: Settings, masked_splits: set[str]) -> None:
     """Raise an error if the settings need ground truth for the training split, and it is not in `masked_splits`."""
     if settings.data.train in masked_splits:
         return
-    trained = settings.masks_from not in ("classify", "foreign") and settings.segment.labels == "pseudo"
+    trained = settings.masks_from not in ("classify", *UNTRAINED) and settings.segment.labels == "pseudo"
     for key, value, *others in (
         ("segment.labels", settings.segment.labels, "pseudo"),
         ("crf.threshold.policy", settings.crf.threshold.policy, "fixed", "label-free"),
@@ -163,8 +166,8 @@ class StageGraph:
 
         Args:
             role: `generator` to start from, ImageNet `weights`, pseudo `masks`, `cams` of another method from which cpl
-                starts, `foreign` maps that become CAMs, or the `code` of a user's own generator, so that a change in it
-                reruns its outputs.
+                starts, `foreign` maps or the `guide` whose maps become CAMs, or the `code` of a user's own generator,
+                so that a change in it reruns its outputs.
         """
         settings = self.runs[name]
         before = [earlier for earlier in upstream(stage, settings).items() if earlier[0] in GENERATORS]
@@ -172,6 +175,8 @@ class StageGraph:
             return [self.layout.path(s, "model", self._name(s, run), seed) for s, run in before]
         if role == "masks" and settings.segment.labels == "pseudo":
             return [self.path("crf", "masks", name, seed)]
+        if role == "guide":
+            return [self.path("guide", "texts", name)] if settings.masks_from == "guide" else []
         weights = downloaded_weights(stage, settings)
         path = {
             "weights": weights and self.layout.file("weights", f"{weights}.safetensors"),

@@ -1,4 +1,4 @@
-"""cams: write the CAMs of whole images, or the maps of another method, into one HDF5 file."""
+"""cams: write the CAMs of whole images, by a generator, by the guide or of another method, into one HDF5 file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +13,14 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.inference.cams import ImageScores, batches_of_scores
+from semples.inference.guide_maps import guide_scores
 from semples.provenance import machine, provenance
 from semples.runtime.parallel import shard_slice
 from semples.training.job import used_settings
+from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
+
+Scores = Iterator[list[ImageScores]]
 
 
 def run(
@@ -25,6 +29,7 @@ def run(
     split: str,
     generator: Path | None,
     foreign: Path | None,
+    guide: Path | None,
     out: Path,
     shard: str | None = None,
 ) -> None:
@@ -33,25 +38,41 @@ def run(
     Args:
         generator: model.safetensors of the stage `masks_from`.
         foreign: Maps of another method, for `masks_from: foreign`.
+        guide: Folder that `semples guide` wrote, for `masks_from: guide`.
         shard: Share of the images, such as "2-of-4"; None for all.
     """
     whole = read_manifest(manifest).split(split).with_labels()
     inputs = {"manifest": whole.digest(), "split": split, "stride": str(settings.cams.stride)}
     images = Manifest(whole.table[shard_slice(shard, len(whole))].reset_index(drop=True), whole.classes)
-    path = foreign if settings.masks_from == "foreign" else generator
-    if path is None:
-        flag = "--foreign" if settings.masks_from == "foreign" else "--generator"
-        raise SemplesError(flag, "nothing", f"what `masks_from: {settings.masks_from}` names", f"give {flag}")
+    sections: tuple[str, ...] = ("cams",)
     if settings.masks_from == "foreign":
-        batches, section, weights = foreign_scores(settings, whole, images, path), "foreign", cams_digest(path)
+        path = _required("foreign", foreign, settings)
+        batches, sections = foreign_scores(settings, whole, images, path), ("foreign", "cams")
+        weights = cams_digest(path)
+    elif settings.masks_from == "guide":
+        folder = _required("guide", guide, settings)
+        model, texts, weights = guide_folder.open_folder(folder, settings, images.classes)
+        batches, sections = guide_scores(settings, model, texts["texts"], images), ("guide", "guide_maps", "cams")
     else:
-        model, weights = trained_generator(settings, len(images.classes), path, settings.masks_from)
-        batches, section = batches_of_scores(settings, model, images), "generator"
-    made_from = provenance("cams", used_settings(settings, section, "cams"), weights=weights, **inputs)
+        path = _required("generator", generator, settings)
+        network, weights = trained_generator(settings, len(images.classes), path, settings.masks_from)
+        batches, sections = batches_of_scores(settings, network, images), ("generator", "cams")
+    made_from = provenance("cams", used_settings(settings, *sections), weights=weights, **inputs)
     made_from |= machine(1, settings.run.device)  # threads share the images
+    _write(batches, images, settings.cams.dtype, made_from, out)
+
+
+def _required(flag: str, path: Path | None, settings: Settings) -> Path:
+    if path is None:
+        expected = f"what `masks_from: {settings.masks_from}` needs"
+        raise SemplesError(f"--{flag}", "nothing", expected, f"give --{flag}")
+    return path
+
+
+def _write(batches: Scores, images: Manifest, dtype: str, made_from: dict[str, str], out: Path) -> None:
     ids, names = list(images.table["id"]), images.classes.names
     bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
-    with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, settings.cams.dtype, made_from) as writer:
+    with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, dtype, made_from) as writer:
         for batch in batches:
             for row, score, classes in batch:
                 image = images.table.iloc[row]
@@ -60,7 +81,7 @@ def run(
     print(f"{len(images)} images: {out}")
 
 
-def foreign_scores(settings: Settings, whole: Manifest, images: Manifest, path: Path) -> Iterator[list[ImageScores]]:
+def foreign_scores(settings: Settings, whole: Manifest, images: Manifest, path: Path) -> Scores:
     """Yield the maps of another method, image by image, at their own size, for the labels of the images.
 
     Values stay as they are if all maps lie in [0, 1]; otherwise each map is scaled by its lowest and highest value.

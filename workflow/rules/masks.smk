@@ -10,6 +10,7 @@ rule cams:
         manifest=rules.data.output.manifest,
         generator=input_of("cams", "generator"),
         foreign=input_of("cams", "foreign"),
+        guide=input_of("cams", "guide"),
         code=input_of("cams", "code"),
     output:
         cams=TREE.shard("cams", "cams", CONFIG.run.shards),
@@ -26,7 +27,7 @@ rule cams:
         runtime=minutes("cams"),
     params:
         settings=settings_of("cams"),
-        split=CONFIG.data.train,
+        arguments=arguments("generator", "foreign", "guide", split=CONFIG.data.train),
         shard=["--shard", PART] if SHARDED else [],
         code=code_digest("semples.stages.cams"),
     shell:
@@ -34,9 +35,7 @@ rule cams:
         " --config {params.settings:q}"
         " --threads {threads}"
         " --manifest {input.manifest:q}"
-        " --split {params.split:q}"
-        " --generator {input.generator:q}"
-        " --foreign {input.foreign:q}"
+        " {params.arguments:q}"
         " {params.shard:q}"
         " --out {output.cams:q}"
         " &> {log:q}"

@@ -7,7 +7,7 @@ from pydantic import Field
 from semples.config.settings import types
 from semples.config.settings.inputs import Data, Download, Generator, GuideSettings, Run
 from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
-from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Foreign, Segment, Table, Threshold
+from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Foreign, GuideMaps, Segment, Table, Threshold
 
 
 class Settings(types.Section):
@@ -20,9 +20,11 @@ class Settings(types.Section):
     download: Download = Download()
     guide: GuideSettings = GuideSettings()
     generator: Generator = Generator()
-    masks_from: Literal["classify", "slm", "csr", "joint", "foreign"] = "csr"
+    masks_from: Literal["classify", "slm", "csr", "joint", "guide", "foreign"] = "csr"
     """Stage whose generator makes the pseudo masks. `joint` trains prompts and generator together, instead of csr.
-    `foreign` trains none: the maps of another method (section `foreign`) become the CAMs."""
+    `guide` trains none: the maps are those of the guide (section `guide_maps`). `foreign` trains none: they are those
+    of another method (section `foreign`)."""
+    guide_maps: GuideMaps = GuideMaps()
     foreign: Foreign = Foreign()
     rounds: Annotated[int, types.NUMBER, Field(ge=1, le=20)] = 1
     """Rounds of cpl and csr. From the second round on, prompts learn from the maps of the previous csr."""

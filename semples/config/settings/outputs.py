@@ -30,6 +30,26 @@ class Cams(types.Section):
     """Images of equal size per forward pass. On a CPU, fewer if they are large."""
 
 
+class GuideMaps(types.Section):
+    """Maps of the known labels straight from the guide, for `masks_from: guide`; nothing is trained."""
+
+    kind: Literal["gradcam", "patches", "self_similarity"] = "gradcam"
+    """`gradcam`: gradient of the class at the last block (CLIP-ES). `patches`: tokens of the last block's values
+    (MaskCLIP). `self_similarity`: patches attend to similar patches (SCLIP)."""
+    target: Literal["softmax", "cosine"] = "softmax"
+    """`gradcam`: probability of a label among labels and background words, or its cosine."""
+    background: list[types.Text] = []
+    """Words that compete with the labels."""
+    affinity_blocks: Annotated[int, types.NUMBER, Field(ge=0, le=100)] = 0
+    """Smooth maps by the attention of so many of the last blocks (CLIP-ES). 0 does not."""
+    scales: types.Scales = [1.0]
+    """Image scales. At 1 the guide sees the whole image; at larger ones tiles of its input size."""
+    overlap: types.BelowOne = 0.5
+    """Minimum overlap of neighbouring tiles, as a fraction of their side."""
+    flip: bool = True
+    """Add the mirrored image at every scale."""
+
+
 class Foreign(types.Section):
     """Maps of another method, for `masks_from: foreign`."""
 

@@ -28,7 +28,8 @@ def guide_scores(settings: Settings, guide: Guide, texts: Tensor, images: Manife
     fabric = make_fabric(settings.run.device, "32-true")
     guide, texts, section = guide.to(fabric.device), texts.to(fabric.device), settings.guide_maps
     with torch.no_grad():
-        words = [settings.guide.template.format(word) for word in section.background]
+        words = [word for word in section.background if word not in (*images.classes.names, *images.classes.texts)]
+        words = [settings.guide.template.format(word) for word in words]
         others = guide.encode_text(words) if words else texts[:0]
     labels, table = images.label_matrix(), images.table
 

@@ -84,7 +84,8 @@ def label_maps(
         pixels: Normalised, as `Guide.normalise` returns them.
         texts: Embeddings of the labels, L2-normalised.
         others: Embeddings of words that compete with the labels in a softmax; (0, width) for none.
-        target: `gradcam` only: the probability of a label among labels and words, or its cosine.
+        target: `gradcam` only: the probability of a label among labels and words, or its cosine. Of a single label
+            without words the probability is always 1; the cosine takes its place.
         affinity_blocks: Smooth the maps by the attention of so many of the last blocks (CLIP-ES); 0 does not.
     """
     tower = Tower.of(guide)
@@ -110,7 +111,8 @@ def _logit_scale(guide: Guide) -> Tensor:
 def _gradients(guide: Guide, embeddings: Tensor, tokens: Tensor, texts: Tensor, labels: int, target: Target) -> Tensor:
     """Return the Grad-CAM of every label over the tokens, (batch, labels, tokens)."""
     cosines = embeddings @ texts.T  # batch, labels and words
-    values = (_logit_scale(guide) * cosines).softmax(dim=1) if target == "softmax" else cosines
+    competing = target == "softmax" and len(texts) > 1
+    values = (_logit_scale(guide) * cosines).softmax(dim=1) if competing else cosines
     maps = []
     for label in range(labels):
         (gradient,) = torch.autograd.grad(values[:, label].sum(), tokens, retain_graph=label + 1 < labels)

@@ -74,6 +74,13 @@ def test_gradcam_is_that_of_open_clips_own_modules(stock, guide, inputs, target)
             assert torch.allclose(maps[image, label], expected, rtol=1e-3, atol=1e-6)
 
 
+def test_a_single_label_without_words_has_the_gradient_of_its_cosine(guide, inputs):
+    pixels, texts, others = inputs
+    alone = label_maps(guide, pixels, texts[:1], others[:0], "gradcam", "softmax")
+    assert torch.equal(alone, label_maps(guide, pixels, texts[:1], others[:0], "gradcam", "cosine"))
+    assert alone.max() > 0
+
+
 def test_patches_attend_to_themselves_alone(stock, guide, inputs):
     pixels, texts, others = inputs
     alone = torch.full((17, 17), -torch.inf).fill_diagonal_(0)

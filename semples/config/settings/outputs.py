@@ -7,6 +7,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from semples.config.settings import types
 
 Border = Literal["reflect", "cut"]
+BACKGROUND_WORDS = [
+    *("ground", "land", "grass", "tree", "building", "wall", "sky", "lake", "water", "river", "sea", "railroad"),
+    *("road", "rock", "street", "bridge", "mountain", "sand", "snow", "floor", "fence"),
+]
 CrfPreset = Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"]
 
 
@@ -38,10 +42,10 @@ class GuideMaps(types.Section):
     (MaskCLIP). `self_similarity`: patches attend to similar patches (SCLIP)."""
     target: Literal["softmax", "cosine"] = "softmax"
     """`gradcam`: probability of a label among labels and background words, or its cosine."""
-    background: list[types.Text] = []
-    """Words that compete with the labels."""
-    affinity_blocks: Annotated[int, types.NUMBER, Field(ge=0, le=100)] = 0
-    """Smooth maps by the attention of so many of the last blocks (CLIP-ES). 0 does not."""
+    background: list[types.Text] = BACKGROUND_WORDS
+    """Words that compete with the labels. A word that is the name of a class does not."""
+    affinity_blocks: Annotated[int, types.NUMBER, Field(ge=0, le=100)] = 8
+    """Smooth maps by the attention of so many of the last blocks (CLIP-ES: 8). 0 does not."""
     scales: types.Scales = [1.0]
     """Image scales. At 1 the guide sees the whole image; at larger ones tiles of its input size."""
     overlap: types.BelowOne = 0.5

@@ -24,7 +24,14 @@ BODIES = {
     "folder": "folder",
 }
 VALUES = {"--table": '{"name": "t", "title": "t", "rows": [], "legend": "", "source": "mini"}', "--threshold": "0.5"}
-VALUES |= {"--library": "timm", "--threshold": "0.5", "--split": "train", "--model": "resnet10t", "--max-side": "64"}
+VALUES |= {
+    "--library": "timm",
+    "--threshold": "0.5",
+    "--split": "train",
+    "--model": "resnet10t",
+    "--max-side": "64",
+    "--format": "coco",
+}
 MAKE_THEIR_OWN = {"init", "download", "data", "weights", "plan", "report", "config", "verify"}  # or their own test
 
 

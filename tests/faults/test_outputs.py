@@ -22,7 +22,12 @@ from semples.training.checkpoint import Checkpoint, Position
 
 WRITING = [row for row in COMMANDS if row.output]
 WHOLE = [row for row in WRITING if row.output in ("file", "folder", "any", "figure")]
-VALUES = {"--table": '{"name": "t", "title": "t", "rows": [], "legend": ""}', "--threshold": "0.5", "--library": "timm"}
+VALUES = {
+    "--table": '{"name": "t", "title": "t", "rows": [], "legend": ""}',
+    "--threshold": "0.5",
+    "--library": "timm",
+    "--format": "coco",
+}
 
 
 def words(row, out: Path, source: Path) -> list[str]:

@@ -46,7 +46,11 @@ def load(user: dict, where: str = "config.yaml") -> Config:
     merged["name"] = merged.get("name") or Path(preset).stem
     config = variants.add_table_variants(check(Config, merged, where), where)
     for name in variants.variants(config):
-        require_agreement(variant(config, name), f"{where}, experiment {name}")
+        settings = variant(config, name)
+        if settings.data != config.data:
+            expected, remedy = "one data set for all experiments", "write a config.yaml of its own, with another `name`"
+            raise SemplesError(f"{where}, experiment {name}", "`data` of its own", expected, remedy)
+        require_agreement(settings, f"{where}, experiment {name}")
     return config
 
 

@@ -176,3 +176,15 @@ def test_an_unknown_recipe_is_an_error_that_names_the_known():
 def test_ground_truth_has_no_confidence():
     with pytest.raises(SemplesError, match="ground truth has no confidence"):
         load.load({"preset": "mini", "segment": {"labels": "truth", "confidence": True}})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"experiments": {"other": {"data": {"seed": 1}}}},
+        {"tables": {"table_4": {"title": "other pictures", "rows": {"slm": ""}, "settings": {"data": {"seed": 1}}}}},
+    ],
+)
+def test_an_experiment_has_no_data_set_of_its_own(changes):
+    with pytest.raises(SemplesError, match="one data set for all experiments"):
+        load.load({"preset": "mini", **changes})

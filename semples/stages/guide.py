@@ -65,7 +65,7 @@ def _mean_embedding(guide: Guide, manifest: Path | None, split: str) -> torch.Te
     if manifest is None:
         raise SemplesError("guide.centre", "no manifest", "the images to take the mean of", "give --manifest")
     images = read_manifest(manifest).split(split).table["image"].tolist()
-    images, total = images[:: -(-len(images) // _CENTRE_IMAGES)], torch.zeros(guide.width)
+    images, total = images[:: -(-len(images) // _CENTRE_IMAGES)], torch.zeros(())
     for path in tqdm(images, desc="mean embedding", mininterval=2):
         pixels = as_batch([read_image(Path(path))], torch.device("cpu"), guide.image_size)
         total = total + guide.encode_image(guide.normalise(pixels))[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
 
 from semples.cli import main
@@ -272,14 +273,30 @@ def test_heat_maps_are_a_picture(made, miniature, tmp_path):
         assert len(set(picture.convert("L").getdata())) > 10
 
 
-def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniature, tmp_path):
+@pytest.fixture(params=["mini", "narrow tokens"])
+def guide_model(request, tmp_path) -> str:
+    """The guide of the miniature, and one whose token vectors are narrower than its embeddings."""
+    if request.param == "mini":
+        return "mini"
+    vision = {"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    model = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    (tmp_path / "clip").mkdir()
+    config = {"model_cfg": model, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+    (tmp_path / "clip/open_clip_config.json").write_text(json.dumps(config))
+    save_file(CLIP(**model).state_dict(), tmp_path / "clip/open_clip_model.safetensors")
+    return f"local-dir:{tmp_path / 'clip'}"
+
+
+def test_the_centres_are_the_mean_embeddings_of_training_images_and_words(miniature, guide_model, tmp_path):
     flags = ("--classes", miniature.with_name("classes.csv"), "--out", tmp_path / "guide")
-    assert semples("guide", *flags, guide={"centre": "both"}) == 1  # which images?
-    assert semples("guide", *flags, "--manifest", miniature, guide={"centre": "both"}) == 0
-    settings = settings_with(guide={"centre": "both"})
+    section = {"model": guide_model, "centre": "both"}
+    assert semples("guide", *flags, guide=section) == 1  # which images?
+    assert semples("guide", *flags, "--manifest", miniature, guide=section) == 0
+    settings = settings_with(guide=section)
     guide, texts, _ = guide_folder.open_folder(tmp_path / "guide", settings, read_manifest(miniature).classes)
     paths = read_manifest(miniature).split("train").table["image"]
-    batch = as_batch([read_image(path) for path in paths], torch.device("cpu"))
+    batch = as_batch([read_image(path) for path in paths], torch.device("cpu"), guide.image_size)
     named = guide.encode_text(["a photo of a fox."])
     guide.image_centre = guide.text_centre = torch.zeros(1)
     mean = guide.encode_image(guide.normalise(batch)).mean(dim=0)

@@ -31,6 +31,7 @@ STAGES = (
     "segment_masks",
 )
 SCHEMES = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 2}, "truth": {"segment": {"labels": "truth"}}}
+SCHEMES |= {"guide": {"masks_from": "guide"}, "foreign": {"masks_from": "foreign", "foreign": {"path": "config.yaml"}}}
 
 
 @pytest.mark.parametrize("target", ["all", "results", "tables", "figures"])

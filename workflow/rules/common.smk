@@ -155,7 +155,7 @@ def arguments(*inputs, shown=None, **options):
     def command_line(wildcards, input):
         paths = {name: input.get(name) for name in inputs if input.get(name)}
         if "guide" in paths:
-            paths["guide"] = os.path.dirname(input.guide)
+            paths["guide"] = os.path.dirname(str(input.guide))
         flags = [(f"--{name}", str(value)) for name, value in (paths | options).items()]
         words = [word for flag in flags for word in flag]
         return words + (SHOWN.arguments(shown, input.shown) if shown else [])

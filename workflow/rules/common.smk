@@ -27,7 +27,9 @@ def extracted():
         repo.archive(archive, tree, prefix="package/semples/")
         archive.seek(0)
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-            tarfile.open(fileobj=archive).extractall(partial, filter="data")
+            # Python 3.11.3 and older have no filters; the archive is that of the git source
+            filters = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            tarfile.open(fileobj=archive).extractall(partial, **filters)
             with suppress(OSError):  # another process was first
                 Path(partial, "package").rename(folder)
     return folder

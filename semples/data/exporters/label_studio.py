@@ -14,7 +14,6 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
-from jaxtyping import Bool, UInt8
 
 from semples import __version__
 from semples.data.exporters.regions import MaskedImage, without_specks
@@ -23,7 +22,6 @@ from semples.data.manifest import Classes
 from semples.errors import SemplesError
 
 SIZES = (3, 4, 8, 16)  # bits of lengths
-Plane = Bool[np.ndarray, "height width"]
 
 
 def write(folder: Path, images: Iterable[MaskedImage], classes: Classes, least_area: int, prefix: str) -> int:
@@ -57,8 +55,8 @@ def write(folder: Path, images: Iterable[MaskedImage], classes: Classes, least_a
     return count
 
 
-def pack(plane: Plane) -> list[int]:
-    """Return a mask as Label Studio's packed run lengths, bytes in [0, 255]."""
+def pack(plane: np.ndarray) -> list[int]:
+    """Return a mask, bool (height, width), as Label Studio's packed run lengths, bytes in [0, 255]."""
     values = np.repeat(plane.ravel(), 4)
     ends = np.flatnonzero(np.diff(values)) + 1
     bits = [f"{len(values):032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in SIZES)]
@@ -71,8 +69,8 @@ def pack(plane: Plane) -> list[int]:
     return list(int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big"))
 
 
-def unpack(code: list[int], height: int, width: int, where: object) -> Plane:
-    """Return the mask of Label Studio's packed run lengths: pixels whose fourth byte is not 0.
+def unpack(code: list[int], height: int, width: int, where: object) -> np.ndarray:
+    """Return the mask, bool (height, width), of Label Studio's packed run lengths: pixels whose fourth byte is not 0.
 
     Raises:
         SemplesError: They are damaged, or of an image of another size; `where` names the file.
@@ -84,7 +82,7 @@ def unpack(code: list[int], height: int, width: int, where: object) -> Plane:
         raise SemplesError(where, problem, expected, "export the annotations again") from error
 
 
-def _alpha(code: list[int]) -> UInt8[np.ndarray, " pixels"]:
+def _alpha(code: list[int]) -> np.ndarray:
     bits, position = "".join(f"{byte:08b}" for byte in bytes(code)), 0
 
     def read(count: int) -> int:

@@ -5,12 +5,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
 
 from semples.data.images import IGNORE
-
-Mask = UInt8[np.ndarray, "height width"]
-Outline = Float32[np.ndarray, "points 2"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class MaskedImage:
     id: str
     file: str  # the id with the suffix of the photograph
     split: str  # names separated by ";"
-    mask: Mask
+    mask: np.ndarray  # uint8 (height, width)
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Region:
     klass: int  # counted from 0
     left: int
     top: int
-    pixels: Bool[np.ndarray, "h w"]
+    pixels: np.ndarray  # bool (h, w)
 
     @property
     def box(self) -> list[int]:
@@ -38,15 +34,15 @@ class Region:
         height, width = self.pixels.shape
         return [self.left, self.top, width, height]
 
-    def whole(self, height: int, width: int) -> Mask:
-        """Return the region in an image of this size, 1 inside."""
+    def whole(self, height: int, width: int) -> np.ndarray:
+        """Return the region in an image of this size, uint8 (height, width), 1 inside."""
         image = np.zeros((height, width), np.uint8)
         left, top, w, h = self.box
         image[top : top + h, left : left + w] = self.pixels
         return image
 
-    def outline(self) -> Outline:
-        """Return the outer outline as points (x, y) in pixels, the corner of the image being (0, 0).
+    def outline(self) -> np.ndarray:
+        """Return the outer outline, float32 (points, 2), x and y in pixels, the corner of the image being (0, 0).
 
         The points lie a quarter of a pixel inside the region, so that it holds the centres of its own pixels and of no
         others. Holes are filled.
@@ -57,7 +53,7 @@ class Region:
         return (points + 0.5) / 2 + np.array([self.left, self.top], np.float32)
 
 
-def regions(mask: Mask, least_area: int = 1) -> Iterator[Region]:
+def regions(mask: np.ndarray, least_area: int = 1) -> Iterator[Region]:
     """Yield the 8-connected regions of every class that have at least `least_area` pixels, class by class."""
     for value in np.setdiff1d(np.unique(mask), [0, IGNORE]).tolist():
         count, labels, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
@@ -67,7 +63,7 @@ def regions(mask: Mask, least_area: int = 1) -> Iterator[Region]:
                 yield Region(value - 1, left, top, labels[top : top + height, left : left + width] == number)
 
 
-def without_specks(mask: Mask, least_area: int) -> Mask:
+def without_specks(mask: np.ndarray, least_area: int) -> np.ndarray:
     """Return a mask in which regions with fewer pixels than `least_area` are background; void stays void."""
     cleaned = np.where(mask == IGNORE, mask, 0).astype(np.uint8)
     for region in regions(mask, least_area):

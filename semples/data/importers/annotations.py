@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-from jaxtyping import Bool, UInt8
 from PIL import Image
 from pycocotools import mask as rle
 
@@ -31,15 +30,15 @@ MASKS = "SegmentationClass/"
 
 @dataclass
 class Annotation:
-    """The annotation of one image: its name in the tool, labels, and the pixels of classes, one over the other."""
+    """The annotation of one image: its name in the tool, labels, and classes with their pixels, bool (h, w)."""
 
     name: str
     labels: list[str]
-    layers: list[tuple[str, Bool[np.ndarray, "height width"]]] = field(default_factory=list)
+    layers: list[tuple[str, np.ndarray]] = field(default_factory=list)
     masked: bool = False  # whether the layers are the whole mask, even if there is none
 
-    def mask(self, names: list[str], height: int, width: int, where: object) -> UInt8[np.ndarray, "h w"] | None:
-        """Return the class indices, k + 1 for `names[k]`; None if the image has no mask.
+    def mask(self, names: list[str], height: int, width: int, where: object) -> np.ndarray | None:
+        """Return the class indices uint8 (height, width), k + 1 for `names[k]`; None if the image has no mask.
 
         Raises:
             SemplesError: A layer has another size than the image.
@@ -129,8 +128,8 @@ def _cvat_images(tree: ElementTree.Element) -> Iterator[Annotation]:
         yield annotation
 
 
-def _run_lengths(attributes: dict[str, str], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the mask of CVAT's runs inside a box: lengths of background and mask in turn, row by row."""
+def _run_lengths(attributes: dict[str, str], size: tuple[int, int]) -> np.ndarray:
+    """Return the mask, bool of `size`, of CVAT's runs in a box: lengths of background and mask in turn, by rows."""
     left, top, width, height = (int(attributes[key]) for key in ("left", "top", "width", "height"))
     runs = [int(length) for length in attributes["rle"].split(",")]
     values = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
@@ -139,8 +138,8 @@ def _run_lengths(attributes: dict[str, str], size: tuple[int, int]) -> Bool[np.n
     return plane
 
 
-def _filled(points: np.ndarray, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels whose centres lie in a polygon of points (x, y); the corner of the image is (0, 0)."""
+def _filled(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the pixels, bool of `size`, with centres in a polygon of points (x, y); (0, 0) is the image's corner."""
     return rle.decode(rle.merge(rle.frPyObjects([points.ravel().tolist()], *size))).astype(bool)
 
 

@@ -28,18 +28,18 @@ def run(
     manifest: Path,
     split: str,
     generator: Path | None,
-    foreign: Path | None,
-    guide: Path | None,
     out: Path,
     shard: str | None = None,
+    foreign: Path | None = None,
+    guide: Path | None = None,
 ) -> None:
     """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`.
 
     Args:
-        generator: model.safetensors of the stage `masks_from`.
+        generator: model.safetensors of the stage `masks_from`, if it is one that trains.
+        shard: Share of the images, such as "2-of-4"; None for all.
         foreign: Maps of another method, for `masks_from: foreign`.
         guide: Folder that `semples guide` wrote, for `masks_from: guide`.
-        shard: Share of the images, such as "2-of-4"; None for all.
     """
     whole = read_manifest(manifest).split(split).with_labels()
     inputs = {"manifest": whole.digest(), "split": split, "stride": str(settings.cams.stride)}

@@ -39,7 +39,7 @@ class CamFolder:
         """Return the maps of an image (maps, h, w), and their classes; None where their number says what they are.
 
         Raises:
-            OSError, EOFError, ValueError, KeyError: They cannot be read.
+            OSError, EOFError, ValueError, KeyError, TypeError: They cannot be read.
         """
         return np.load(self.where(image), allow_pickle=False), None
 
@@ -50,7 +50,7 @@ class CamFolder:
             score, classes = self.maps(image)
             if score.dtype.kind not in "fiub":
                 raise ValueError(f"values of type {score.dtype}")
-        except (ValueError, OSError, EOFError, KeyError) as error:
+        except (ValueError, OSError, EOFError, KeyError, TypeError) as error:
             problem = f"unreadable: {error}" if path.exists() else "no such file"
             raise SemplesError(path, problem, "a plain float array for every image", self.remedy) from error
         if classes is not None:
@@ -178,7 +178,9 @@ def _kind(path: Path, images: Manifest) -> type[CamFolder]:
     first = images.table["id"].iloc[0] if len(images) else ""
     if (path / f"{first}.npy").exists() or not first:
         return CamFolder
-    return PictureFolder if (path / first).is_dir() else MaskFolder if (path / f"{first}.png").exists() else CamFolder
+    if (path / first).is_dir():
+        return PictureFolder
+    return MaskFolder if (path / f"{first}.png").exists() else CamFolder
 
 
 def cams_digest(path: Path) -> str:

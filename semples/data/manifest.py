@@ -105,9 +105,13 @@ def write_manifest(path: Path, table: pd.DataFrame, classes: Classes) -> None:
     """Check a table and its classes; write `path`, and `classes.csv` beside it."""
     path = Path(path)
     _check(path, table, classes)
-    frame = pd.DataFrame({"name": classes.names, "text": classes.texts, "colour": classes.colours})
-    write_csv(path.with_name("classes.csv"), frame)
+    write_classes(path.with_name("classes.csv"), classes)
     write_csv(path, table[COLUMNS])
+
+
+def write_classes(path: Path, classes: Classes) -> None:
+    """Write a `classes.csv`."""
+    write_csv(path, pd.DataFrame({"name": classes.names, "text": classes.texts, "colour": classes.colours}))
 
 
 def read_manifest(path: Path) -> Manifest:

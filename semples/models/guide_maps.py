@@ -84,8 +84,8 @@ def label_maps(
         pixels: Normalised, as `Guide.normalise` returns them.
         texts: Embeddings of the labels, L2-normalised.
         others: Embeddings of words that compete with the labels in a softmax; (0, width) for none.
-        target: `gradcam` only: the probability of a label among labels and words, or its cosine. Of a single label
-            without words the probability is always 1; the cosine takes its place.
+        target: `gradcam` only: the probability of a label among labels and words, or its cosine. A single label
+            without words always has the probability 1; its cosine is used.
         affinity_blocks: Smooth the maps by the attention of so many of the last blocks (CLIP-ES); 0 does not.
     """
     tower = Tower.of(guide)

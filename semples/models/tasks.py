@@ -51,8 +51,8 @@ class GeneratorTask(nn.Module):
         if self.head_only:
             self.generator.eval()
             self.generator.map_head().train(mode)
-            for module in self.generator.modules():
-                if self.drop_path and isinstance(module, DropPath):
+            for module in self.generator.modules() if self.drop_path else ():
+                if isinstance(module, DropPath):
                     module.train(mode)
         return self
 

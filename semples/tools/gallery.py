@@ -1,6 +1,7 @@
 """gallery: write one HTML page of CAMs over their images, worst first, that needs no network and no other file."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from itertools import starmap
 from pathlib import Path
@@ -95,15 +96,26 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
     count = f"{len(articles)} of {len(ranks)} images"
     source = f"pseudo masks of {masks.name}" if masks else f"CAMs above {threshold}"
     orders = {name: title for name, title in ORDERS.items() if by_iou or name != "iou"}
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"CAMs: {file.name}"),
-        note=f"{count}, ranked by {escape(source)}. {escape(cams.provenance.get('packages', ''))}.",
-        options="".join(f'<option value="{escape(name)}">' for name in listed.classes.names),
-        orders="".join(f'<option value="{name}">{title}</option>' for name, title in orders.items()),
+    note = f"{count}, ranked by {source}. {cams.provenance.get('packages', '')}."
+    write_text(out, page(f"CAMs: {file.name}", note, listed.classes.names, orders, articles))
+    print(f"{count}: {out}")
+
+
+def page(title: str, note: str, names: Sequence[str], orders: dict[str, str], articles: Sequence[str]) -> str:
+    """Return an HTML page of articles that can be filtered by class and sorted.
+
+    Args:
+        names: Of the classes.
+        orders: Title of an order by the `data-` attribute of the articles, lowest first; the first one is shown.
+        articles: HTML, each an `article` with the attributes `data-id`, `data-classes` and those of the orders.
+    """
+    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        note=escape(note),
+        options="".join(f'<option value="{escape(name)}">' for name in names),
+        orders="".join(f'<option value="{name}">{text}</option>' for name, text in orders.items()),
         articles="\n".join(articles),
     )
-    write_text(out, page)
-    print(f"{count}: {out}")
 
 
 def figure(caption: str, picture: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from semples.data.csv_file import write_csv
 from semples.data.images import class_colours, write_mask
 from semples.data.importers.annotations import Annotation, read_annotations
-from semples.data.manifest import Classes, Manifest, read_manifest
+from semples.data.manifest import Classes, Manifest, read_manifest, write_classes
 from semples.data.names import means_no_object
 from semples.errors import SemplesError
 from semples.files import atomic_path
@@ -57,8 +57,7 @@ def run(export: Path, manifest: Path, out: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_mask(path, mask, classes.palette())
         write_csv(folder / "labels.csv", pd.DataFrame(list(rows.values()), columns=COLUMNS))
-        frame = pd.DataFrame({"name": classes.names, "text": classes.texts, "colour": classes.colours})
-        write_csv(folder / "classes.csv", frame)
+        write_classes(folder / "classes.csv", classes)
     note = f"; new classes: {', '.join(new)}" if new else ""
     print(f"{annotated} annotated images, {len(masks)} masks, {len(rows)} images in all{note}: {out}")
 

@@ -3,7 +3,6 @@
 import shutil
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +16,10 @@ from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.planning.layout import manifest_of
 from semples.tools.export_masks import write_masks
-from semples.tools.gallery import PAGE, figure
+from semples.tools.gallery import figure, page
 from semples.tools.predict import overlay
+
+ORDERS = {"doubt": "most worth a look first", "id": "by name"}
 
 
 class Look(NamedTuple):
@@ -60,7 +61,8 @@ def run(
             raise SemplesError(file, "no image of the manifest", "the CAMs of its images", "correct --manifest")
         bar = tqdm(table.itertuples(), "review", len(table), unit="image", mininterval=2)
         looks = [_look(row, cams, masks, threshold, listed.classes) for row in bar]
-        usual, doubts = _usual_shares(looks), _doubts(looks)
+        usual = _usual_shares(looks)
+        doubts = _doubts(looks, usual)
         order = np.argsort(-doubts, kind="stable")
         if random is not None:
             order = np.random.default_rng(random).permutation(len(looks))
@@ -72,7 +74,8 @@ def run(
         write_masks(masks, subset, folder / format, format)
         which = "most worth a look" if random is None else f"drawn at random with seed {random}"
         note = f"{len(articles)} of {len(looks)} images, {which}. The masks to correct are in {format}/."
-        (folder / "index.html").write_text(_page(out.name, note, articles, listed.classes), encoding="utf-8")
+        html = page(f"Review: {out.name}", note, listed.classes.names, ORDERS, articles)
+        (folder / "index.html").write_text(html, encoding="utf-8")
     print(f"{note.partition('.')[0]}: {out / 'index.html'}")
 
 
@@ -95,9 +98,8 @@ def _oddness(look: Look, usual: dict[str, float]) -> float:
     return max((abs(float(np.log(share / usual[name]))) for name, share in look.shares.items()), default=0.0)
 
 
-def _doubts(looks: list[Look]) -> np.ndarray:
+def _doubts(looks: list[Look], usual: dict[str, float]) -> np.ndarray:
     """Return how much every image is worth a look: labels without a pixel, and ranks of margin and area in [0, 1]."""
-    usual = _usual_shares(looks)
     low_margin = rankdata([-look.margin for look in looks]) / len(looks)
     odd_area = rankdata([_oddness(look, usual) for look in looks]) / len(looks)
     return np.array([len(look.missing) for look in looks]) + (low_margin + odd_area) / 2
@@ -118,17 +120,6 @@ def _article(row, reasons: str, doubt: float, cams: CamFile, masks: Path, classe
         f'<article data-id="{escape(row.id)}" data-classes="{escape(";".join(names))}" data-doubt="{-doubt:.6f}">'
         f"{''.join(figure(caption, image) for caption, image in pictures)}"
         f"<p>{escape(f'{row.id}: {reasons}')}</p></article>"
-    )
-
-
-def _page(title: str, note: str, articles: list[str], classes: Classes) -> str:
-    orders = {"doubt": "most worth a look first", "id": "by name"}
-    return Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"Review: {title}"),
-        note=escape(note),
-        options="".join(f'<option value="{escape(name)}">' for name in classes.names),
-        orders="".join(f'<option value="{name}">{text}</option>' for name, text in orders.items()),
-        articles="\n".join(articles),
     )
 
 

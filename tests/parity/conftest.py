@@ -2,23 +2,20 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from golden_files import GOLDEN, PARITY
 from open_clip.model import CLIP
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 
-from semples.config.load import load
 from semples.models.generators import build_generator
 from semples.models.generators.weaktr import WeakTr
 from semples.models.guide import IMAGENET_MEAN, IMAGENET_STD, Guide
 
-GOLDEN = Path(__file__).resolve().parent.parent / "golden"
-PARITY = load({"preset": "voc12", "parity": "published"})
 DIFFERENCE = "difference from the published code"
 
 

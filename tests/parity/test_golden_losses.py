@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from golden_files import PARITY
 from torch import nn
 
-from semples.config.load import load
 from semples.data.training_images import present_pairs
 from semples.inference.views import as_batch
 from semples.models.generators import Maps, MaskGenerator
@@ -17,7 +17,6 @@ from semples.models.prompts import PromptBank
 from semples.models.tasks import ClassifyTask, MaskTask, PromptTask
 from semples.training.job import adamw
 
-PARITY = load({"preset": "voc12", "parity": "published"})
 SLM, CSR = ({"w_bg", "eps", "w_area", "w_class", "logit_scale", *more} for more in ((), ("w_prompt",)))
 TERMS = {"slm": PARITY.slm.model_dump(include=SLM), "csr": PARITY.csr.model_dump(include=CSR)}
 PROMPT_TERMS = PARITY.cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})

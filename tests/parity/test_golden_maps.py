@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from golden_files import PARITY
 
-from semples.config.load import load
 from semples.inference.views import as_batch, average_views
 from semples.models.masking import min_max
 
@@ -16,9 +16,10 @@ EXPORTS = [("voc_scales", (1.0, 1.2), "max"), ("one_scale", (1.0,), "max"), ("co
 def test_exported_maps_equal_the_published(case, golden, golden_weaktr, agrees):
     name, scales, pool = case
     z, model = golden("weaktr_tiny"), golden_weaktr(pool=pool).eval()
-    border = load({"preset": "voc12", "parity": "published"}).cams.border
     for image in sorted(key.removeprefix(f"{name}/") for key in z if key.startswith(f"{name}/")):
         pixels = as_batch([z[f"image_{image}"]], CPU)
-        maps = average_views(lambda x: model(x).cams, pixels, scales, True, tuple(pixels.shape[-2:]), border)[0]
+        maps = average_views(
+            lambda x: model(x).cams, pixels, scales, True, tuple(pixels.shape[-2:]), PARITY.cams.border
+        )[0]
         ours = min_max(maps[torch.from_numpy(z[f"classes_of_{image}"]).long()], 1e-8)
         agrees(f"exported maps, {name.replace('_', ' ')}, image {image}", ours, z[f"{name}/{image}"], 1e-4)

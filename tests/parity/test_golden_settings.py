@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
+from golden_files import GOLDEN
 from torch import nn
 
 from semples.config.load import load

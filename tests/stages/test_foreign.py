@@ -79,6 +79,24 @@ def test_a_plain_hdf5_file_has_a_dataset_for_every_image(scores, odd_photos, tmp
     assert all(np.array_equal(cams[image], scores[image]) for image in scores)
 
 
+def test_a_group_in_place_of_a_dataset_is_one_clear_error(scores, odd_photos, tmp_path, capsys):
+    with h5py.File(tmp_path / "plain.h5", "w") as file:
+        for image in scores:
+            file.create_group(image)
+    flags = (
+        "--manifest",
+        odd_photos,
+        "--split",
+        "train",
+        "--foreign",
+        tmp_path / "plain.h5",
+        "--out",
+        tmp_path / "c.h5",
+    )
+    assert run("cams", tmp_path / "plain.h5", *flags) == 1
+    assert "write a dataset /<id> for every image" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("white", [255, 65535])
 def test_grey_pictures_of_a_class_are_maps(white, scores, images, odd_photos, tmp_path):
     for row in images.table.itertuples():

@@ -42,10 +42,18 @@ def test_shards_and_threads_change_nothing(miniature, guide, tmp_path):
         assert all(np.allclose(whole[image], score, atol=1e-5) for image, score in part.items())
 
 
+def test_the_name_of_a_class_is_no_background_word(miniature, guide, tmp_path):
+    plain, named = (
+        cams(miniature, guide, tmp_path / f"{len(words)}.h5", background=words)
+        for words in (["grass"], ["grass", "boat"])
+    )
+    assert all(np.array_equal(plain[image], named[image]) for image in plain)
+
+
 def test_a_guide_row_needs_no_training_before_the_segmentation():
     config = {"preset": "mini", "experiments": {"classifier": None, "slm": None, "guide": {"masks_from": "guide"}}}
     jobs = Targets(load(config)).jobs(["all"])
-    stages = {stage for stage, found in jobs.items() if any(job.variant == "guide" for job in found)}
+    stages = {stage for stage, of_stage in jobs.items() if any(job.variant == "guide" for job in of_stage)}
     assert stages & {"classify", "slm", "cpl", "csr", "joint"} == set()
     assert stages >= {"cams", "crf", "segment"}
 

@@ -155,6 +155,12 @@ def test_voc_has_masks_lists_and_names_and_void_stays(export, masks):
         assert np.array_equal(read_mask(out / "SegmentationClass" / f"{name}.png"), truth)
 
 
+def test_a_split_named_all_lists_every_image_once(masks, odd_photos, export):
+    odd_photos.write_text(odd_photos.read_text().replace("train", "all"))
+    listed = (export("voc") / "ImageSets/Segmentation/all.txt").read_text().splitlines()
+    assert listed == list(expected(masks))
+
+
 def test_our_own_importer_reads_what_coco_export_writes(export, masks, odd_photos, tmp_path):
     root = export("coco").rename(tmp_path / "coco")
     (root / "images").mkdir()
@@ -215,12 +221,12 @@ def test_supervision_reads_coco_and_yolo(export, masks, odd_photos, tmp_path):
     for name, size in sizes.items():
         truth = expected(masks)[Path(name).stem]
         for dataset, classes, least in ((exact, (0, 1), 1.0), (outlines, (0,), 0.85)):
-            found = dataset.annotations[str(tmp_path / "images" / name)]
+            detections = dataset.annotations[str(tmp_path / "images" / name)]
             for klass in classes:
-                union = np.any(found.mask[found.class_id == klass], axis=0)
+                detected = np.any(detections.mask[detections.class_id == klass], axis=0)
                 own = binary_fill_holes(truth == klass + 1) if dataset is outlines else truth == klass + 1
-                assert union.shape == size
-                assert (union & own).sum() / (union | own).sum() >= least  # it rounds outlines to whole pixels
+                assert detected.shape == size
+                assert (detected & own).sum() / (detected | own).sum() >= least  # it rounds outlines to whole pixels
 
 
 def test_datumaro_reads_the_zip_for_cvat(export, masks, odd_photos, tmp_path):

@@ -24,7 +24,7 @@ LOOKS = [
 
 
 def test_missing_labels_come_first_then_low_margins_and_odd_areas():
-    order = np.argsort(-_doubts(LOOKS), kind="stable").tolist()
+    order = np.argsort(-_doubts(LOOKS, _usual_shares(LOOKS)), kind="stable").tolist()
     assert order[0] == 2
     assert set(order[1:3]) == {1, 3}
 

@@ -36,7 +36,8 @@ def write(folder: Path, images: Iterable[MaskedImage], classes: Classes, least_a
 def _fields(region: Region, height: int, width: int, outlines: str) -> dict[str, Any]:
     segmentation: Any = [np.round(region.outline(), 2).ravel().tolist()]
     if outlines == "rle":
-        code = rle.encode(np.asfortranarray(region.whole(height, width)))
+        region.paint(plane := np.zeros((height, width), np.uint8, order="F"), 1)
+        code = rle.encode(plane)
         segmentation = {"size": code["size"], "counts": code["counts"].decode("ascii")}
     fields = {"category_id": region.klass + 1, "iscrowd": 0, "bbox": region.box, "segmentation": segmentation}
     return fields | {"area": int(region.pixels.sum())}

@@ -34,12 +34,10 @@ class Region:
         height, width = self.pixels.shape
         return [self.left, self.top, width, height]
 
-    def whole(self, height: int, width: int) -> np.ndarray:
-        """Return the region in an image of this size, uint8 (height, width), 1 inside."""
-        image = np.zeros((height, width), np.uint8)
-        left, top, w, h = self.box
-        image[top : top + h, left : left + w] = self.pixels
-        return image
+    def paint(self, image: np.ndarray, value: int | np.ndarray) -> None:
+        """Set the region's pixels of an image, (height, width) or (height, width, 3), to a value or a colour."""
+        left, top, width, height = self.box
+        image[top : top + height, left : left + width][self.pixels] = value
 
     def outline(self) -> np.ndarray:
         """Return the outer outline, float32 (points, 2), x and y in pixels, the corner of the image being (0, 0).
@@ -67,6 +65,5 @@ def without_specks(mask: np.ndarray, least_area: int) -> np.ndarray:
     """Return a mask in which regions with fewer pixels than `least_area` are background; void stays void."""
     cleaned = np.where(mask == IGNORE, mask, 0).astype(np.uint8)
     for region in regions(mask, least_area):
-        left, top, width, height = region.box
-        cleaned[top : top + height, left : left + width][region.pixels] = region.klass + 1
+        region.paint(cleaned, region.klass + 1)
     return cleaned

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from semples.data.exporters.regions import MaskedImage, regions, without_specks
-from semples.data.images import IGNORE, voc_palette, write_mask
+from semples.data.images import voc_palette, write_mask
 from semples.data.manifest import Classes
 
 LISTS = Path("ImageSets", "Segmentation")
@@ -25,9 +25,8 @@ def write(folder: Path, images: Iterable[MaskedImage], classes: Classes, least_a
     for image in images:
         path = _made(folder / "SegmentationClass" / f"{image.id}.png")
         write_mask(path, without_specks(image.mask, least_area), classes.palette())
-        for split in filter(None, image.split.split(";")):
+        for split in {*image.split.split(";"), "all"} - {""}:
             names[split].append(image.id)
-        names["all"].append(image.id)
     for split, ids in names.items():
         _made(folder / LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in ids))
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in ("background", *classes.names)))
@@ -43,11 +42,10 @@ def write_cvat(folder: Path, images: Iterable[MaskedImage], classes: Classes, le
     palette, colours, ids, count = classes.palette(), voc_palette()[1:], [], 0
     with ZipFile(folder / "masks.zip", "w") as archive:
         for image in images:
-            objects = np.zeros((*image.mask.shape, 3), np.uint8)
-            mask = without_specks(np.where(image.mask == IGNORE, 0, image.mask).astype(np.uint8), least_area)
-            for number, region in enumerate(regions(mask)):
-                left, top, width, height = region.box
-                objects[top : top + height, left : left + width][region.pixels] = colours[number % len(colours)]
+            mask, objects = np.zeros_like(image.mask), np.zeros((*image.mask.shape, 3), np.uint8)
+            for number, region in enumerate(regions(image.mask, least_area)):
+                region.paint(mask, region.klass + 1)
+                region.paint(objects, colours[number % len(colours)])
                 count += 1
             for name, picture in (("SegmentationClass", palette[mask]), ("SegmentationObject", objects)):
                 Image.fromarray(picture).save(content := BytesIO(), format="PNG")

@@ -129,6 +129,7 @@ FLAGS: dict[str, Flag] = {
     "manual": _flag("--manual", type=_words, default={}, metavar="JSON", help="words written by hand, by class"),
     "mask_folders": _pairs("--masks", "folders of masks"),
     "mask_format": _flag("--format", choices=_MASK_FORMATS, required=True, help="format of the masks"),
+    "maps": _path("--maps", "the guide's own maps: HDF5 file that `semples cams` wrote with `masks_from: guide`"),
     "masks": _path("--masks", "folder of mask PNGs named <id>.png"),
     "max_side": _flag("--max-side", type=_SIDE, default=1024, help="downscale larger photographs to so many pixels"),
     "metrics": _pairs("--metrics", "metrics.jsonl files"),

@@ -162,6 +162,18 @@ def open_cams(path: Path, images: Manifest, maps: str = "auto", setting: str = "
     return file
 
 
+def maps_of(
+    cams: CamFile | CamFolder, image: str, classes: list[int], remedy: str = "export the CAMs of every label"
+) -> np.ndarray:
+    """Return the maps of `classes` of an image in their order, float32 (classes, h, w); an error if one is missing."""
+    maps = cams.read(image)
+    rows = {klass: row for row, klass in enumerate(maps.classes.tolist())}
+    if missing := set(classes) - set(rows):
+        where, problem = f"{cams.path}, image {image!r}", f"no map of class {min(missing)}"
+        raise SemplesError(where, problem, f"maps of the classes {classes}, counted from 0", remedy)
+    return maps.score[[rows[klass] for klass in classes]]
+
+
 def _is_cam_file(path: Path) -> bool:
     """Return whether a file is missing, damaged or a file of CAMs, of which `CamFile` tells; False for other HDF5."""
     try:

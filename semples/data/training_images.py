@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 
 from semples.data.cam_file import CamFile
 from semples.data.decoded_cache import image_shapes, in_memory
-from semples.data.foreign_maps import CamFolder
+from semples.data.foreign_maps import CamFolder, maps_of
 from semples.data.images import read_mask, resize_map
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
@@ -41,14 +41,8 @@ def _targets(
 ) -> dict[str, Tensor]:
     if cams is None:
         return {"labels": labels[index]}
-    maps = cams.read(ids[index])
-    rows = {klass: row for row, klass in enumerate(maps.classes.tolist())}
     present = labels[index].nonzero().flatten().tolist()
-    if missing := set(present) - set(rows):
-        where, problem = f"{cams.path}, image {ids[index]!r}", f"no map of class {min(missing)}"
-        expected = f"maps of the classes {present}, counted from 0"
-        raise SemplesError(where, problem, expected, "export the CAMs of every label")
-    score = resize_map(maps.score[[rows[klass] for klass in present]], *shapes[index])
+    score = resize_map(maps_of(cams, ids[index], present), *shapes[index])
     return {"labels": labels[index], "pair_maps": tv_tensors.Mask(torch.from_numpy(score))}
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from semples.config import variants
 from semples.config.load import variant
-from semples.config.settings import Config, Settings
+from semples.config.settings import Cams, Config, Settings
 from semples.errors import SemplesError
 from semples.files import digest
 from semples.planning.layout import Layout
@@ -68,7 +68,20 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
         "segment": ("data",) if settings.segment.labels == "truth" else ("crf",),
         "segment_masks": ("segment",),
     }
-    return dict.fromkeys(stages[stage], settings)
+    earlier = dict.fromkeys(stages[stage], settings)
+    return earlier | ({"cams": guide_run(settings)} if _reads_guide_maps(stage, settings) else {})
+
+
+def _reads_guide_maps(stage: str, settings: Settings) -> bool:
+    if stage == "cpl":
+        return settings.cpl.start == "guide" and settings.rounds == 1
+    return stage == "cams" and settings.cams.fuse != "none"
+
+
+def guide_run(settings: Settings) -> Settings:
+    """Return the settings of the run whose CAMs are the guide's own maps, which cpl or cams of `settings` reads."""
+    cams = settings.cams.model_copy(update={"fuse": "none", "fuse_weight": Cams().fuse_weight})
+    return settings.model_copy(update={"masks_from": "guide", "cams": cams})
 
 
 def stage_settings(settings: Settings, stage: str) -> dict:
@@ -124,10 +137,15 @@ class StageGraph:
             if "csr" in stages_of(settings)
             for done in range(1, settings.rounds)
         }
+        earlier |= {
+            f"{name}.guide": guide_run(settings)
+            for name, settings in (self.settings | earlier).items()
+            if any(_reads_guide_maps(stage, settings) for stage in ("cpl", "cams"))
+        }
         if taken := self.settings.keys() & earlier.keys():
-            remedy = "rename the experiment"
-            raise SemplesError("experiments", f"the name {min(taken)!r}", "another; it is that of a round", remedy)
-        self.runs = self.settings | earlier  # no table shows the earlier rounds
+            problem, expected = f"the name {min(taken)!r}", "another; it is that of a round, or of maps of the guide"
+            raise SemplesError("experiments", problem, expected, "rename the experiment")
+        self.runs = self.settings | earlier  # no table shows the earlier rounds, and the maps that others read
         self._names = cache(self._first_names)
 
     def output_of(self, stage: str, name: str) -> str:
@@ -151,7 +169,8 @@ class StageGraph:
                 jobs["weights"].add(StageJob(source, None))
             for name, earlier in upstream(stage, settings).items():
                 if name != "evaluate" or masked:
-                    self.collect(name, earlier, seed, masked, jobs)
+                    once = name == "cams" and _reads_guide_maps(stage, settings)
+                    self.collect(name, earlier, self.config.seeds[0] if once else seed, masked, jobs)
 
     def has_maps(self, name: str) -> bool:
         """Return whether a variant makes CAMs; one whose segmentation learns from ground truth does not."""
@@ -166,8 +185,9 @@ class StageGraph:
 
         Args:
             role: `generator` to start from, ImageNet `weights`, pseudo `masks`, `cams` of another method from which cpl
-                starts, `foreign` maps or the `guide` whose maps become CAMs, or the `code` of a user's own generator,
-                so that a change in it reruns its outputs.
+                starts, `foreign` maps or the `guide` whose maps become CAMs, the guide's own `maps` of the first seed,
+                which serve all seeds, or the `code` of a user's own generator, so that a change in it reruns its
+                outputs.
         """
         settings = self.runs[name]
         before = [earlier for earlier in upstream(stage, settings).items() if earlier[0] in GENERATORS]
@@ -177,11 +197,14 @@ class StageGraph:
             return [self.path("crf", "masks", name, seed)]
         if role == "guide":
             return [self.path("guide", "texts", name)] if settings.masks_from == "guide" else []
+        if role == "maps" and _reads_guide_maps(stage, settings):
+            owner = self._name("cams", guide_run(settings))
+            return [self.layout.path("cams", "cams", owner, self.config.seeds[0])]
         weights = downloaded_weights(stage, settings)
         path = {
             "weights": weights and self.layout.file("weights", f"{weights}.safetensors"),
-            "cams": "" if settings.cpl.start in STARTS else settings.cpl.start,
-            "foreign": settings.foreign.path if settings.masks_from == "foreign" else "",
+            "cams": settings.cpl.start_file(),
+            "foreign": settings.foreign.file(seed) if settings.masks_from == "foreign" else "",
             "code": settings.generator.own_file(),
         }.get(role)
         return [str(path)] if path else []

@@ -55,12 +55,12 @@ class Targets:
         data = self.config.data
         paths = {"data.root": data.root} if data.source == "photos" else {}  # `data` says that an empty one is wrong
         for settings in self.graph.settings.values():
-            generator, segment, start = settings.generator, settings.segment, settings.cpl.start
-            paths |= {"generator.name": str(generator.own_file() or ""), "cpl.start": "" if start in STARTS else start}
-            paths["foreign.path"] = settings.foreign.path if settings.masks_from == "foreign" else ""
+            generator, segment = settings.generator, settings.segment
+            paths |= {"generator.name": str(generator.own_file() or ""), "cpl.start": settings.cpl.start_file()}
             paths["generator.weights"] = "" if generator.weights in ("timm", "none") else generator.weights
             paths["segment.weights"] = "" if segment.weights in ("imagenet", "none") else segment.weights
-            for key, path in paths.items():
+            files = {settings.foreign.file(seed) for seed in self.config.seeds if settings.masks_from == "foreign"}
+            for key, path in [*paths.items(), *(("foreign.path", file) for file in sorted(files))]:
                 if path and not Path(path).exists():
                     raise SemplesError(key, f"no such file or folder: {path}", "a path that exists", f"correct `{key}`")
                 inputs = table_files(data) if key == "data.root" else [path] * (key in SNAKEMAKE_INPUTS)

@@ -13,6 +13,7 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.inference.cams import ImageScores, batches_of_scores
+from semples.inference.fusion import fused_scores
 from semples.inference.guide_maps import guide_scores
 from semples.provenance import machine, provenance
 from semples.runtime.parallel import shard_slice
@@ -32,6 +33,7 @@ def run(
     shard: str | None = None,
     foreign: Path | None = None,
     guide: Path | None = None,
+    maps: Path | None = None,
 ) -> None:
     """Write the CAMs of the present classes of every labelled image of `split` to the HDF5 file `out`.
 
@@ -40,32 +42,36 @@ def run(
         shard: Share of the images, such as "2-of-4"; None for all.
         foreign: Maps of another method, for `masks_from: foreign`.
         guide: Folder that `semples guide` wrote, for `masks_from: guide`.
+        maps: The guide's own maps of these images, for `cams.fuse`.
     """
     whole = read_manifest(manifest).split(split).with_labels()
     inputs = {"manifest": whole.digest(), "split": split, "stride": str(settings.cams.stride)}
     images = Manifest(whole.table[shard_slice(shard, len(whole))].reset_index(drop=True), whole.classes)
     sections: tuple[str, ...] = ("cams",)
     if settings.masks_from == "foreign":
-        path = _required("foreign", foreign, settings)
+        path = _required("foreign", foreign, "masks_from: foreign")
         batches, sections = foreign_scores(settings, whole, images, path), ("foreign", "cams")
         weights = cams_digest(path)
     elif settings.masks_from == "guide":
-        folder = _required("guide", guide, settings)
+        folder = _required("guide", guide, "masks_from: guide")
         model, texts, weights = guide_folder.open_folder(folder, settings, images.classes)
         batches, sections = guide_scores(settings, model, texts["texts"], images), ("guide", "guide_maps", "cams")
     else:
-        path = _required("generator", generator, settings)
+        path = _required("generator", generator, f"masks_from: {settings.masks_from}")
         network, weights = trained_generator(settings, len(images.classes), path, settings.masks_from)
         batches, sections = batches_of_scores(settings, network, images), ("generator", "cams")
+    if settings.cams.fuse != "none":
+        path = _required("maps", maps, f"cams.fuse: {settings.cams.fuse}")
+        batches = fused_scores(batches, open_cams(path, images), images, settings.cams)
+        inputs["maps"] = cams_digest(path)
     made_from = provenance("cams", used_settings(settings, *sections), weights=weights, **inputs)
     made_from |= machine(1, settings.run.device)  # threads share the images
     _write(batches, images, settings.cams.dtype, made_from, out)
 
 
-def _required(flag: str, path: Path | None, settings: Settings) -> Path:
+def _required(flag: str, path: Path | None, setting: str) -> Path:
     if path is None:
-        expected = f"what `masks_from: {settings.masks_from}` needs"
-        raise SemplesError(f"--{flag}", "nothing", expected, f"give --{flag}")
+        raise SemplesError(f"--{flag}", "nothing", f"what `{setting}` needs", f"give --{flag}")
     return path
 
 

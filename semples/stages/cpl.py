@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from semples.config.settings import Settings
-from semples.data.foreign_maps import cams_digest, open_cams
+from semples.config.settings import Prompts, Settings
+from semples.data.cam_file import CamFile
+from semples.data.foreign_maps import CamFolder, cams_digest, open_cams
 from semples.data.manifest import Classes, Manifest
 from semples.errors import SemplesError
 from semples.files import write_text
@@ -19,10 +20,19 @@ from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
 
 
-def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: Path | None, out: Path) -> None:
+def run(
+    settings: Settings,
+    seed: int,
+    manifest: Path,
+    guide: Path,
+    generator: Path | None,
+    out: Path,
+    maps: Path | None = None,
+) -> None:
     """Write `out`/prompts.safetensors, words.csv and metrics.jsonl, which is empty with `cpl.source: manual`.
 
-    The prompts learn from the maps of `generator`, or from the CAMs that `cpl.start` names.
+    The prompts learn from the maps of `generator`, from the guide's own `maps` with `cpl.start: guide`, or from the
+    CAMs of another method that `cpl.start` names.
     prompts.safetensors has `embeddings` (classes, phrases, width), L2-normalised. A learned prompt is one phrase; its
     vectors are in `out`/model.safetensors. words.csv lists the words nearest to the prompts of every class by cosine,
     and the most distinctive ones by lift (semples.models.prompts.word_cosines).
@@ -35,7 +45,8 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
         embeddings = _manual(model, settings, images.classes)
         write_text(out / "metrics.jsonl", "")
     else:
-        embeddings, inputs["start"] = _learned(job, images, model, texts["texts"], generator, inputs)
+        source = generator or open_cams(_start(settings.cpl, maps), images, settings.cpl.start_maps)
+        embeddings, inputs["start"] = _learned(job, images, model, texts["texts"], source, inputs)
     made_from = provenance("cpl", used_settings(settings, "guide", "cpl"), seed=str(seed), **inputs)
     made_from |= machine(settings.run.threads, settings.run.device)
     write_prompts(embeddings, texts["words"], guide_folder.words_of(guide), images.classes, made_from, out)
@@ -43,19 +54,24 @@ def run(settings: Settings, seed: int, manifest: Path, guide: Path, generator: P
 
 
 def _learned(
-    job: LearningJob, images: Manifest, model: Guide, texts: Tensor, generator: Path | None, inputs: dict[str, str]
+    job: LearningJob,
+    images: Manifest,
+    model: Guide,
+    texts: Tensor,
+    source: Path | CamFile | CamFolder,
+    inputs: dict[str, str],
 ) -> tuple[Tensor, str]:
-    """Train prompts; return their embeddings (classes, 1, width) and the digest of the maps they learned from."""
+    """Train prompts; return their embeddings (classes, 1, width) and the digest of the maps they learned from.
+
+    Args:
+        source: model.safetensors of a generator, or CAMs.
+    """
     settings, cpl = job.settings, job.settings.cpl
     cams, frozen = None, None
-    if generator is None and cpl.start in ("classify", "slm"):
-        expected, remedy = "the generator of that stage, or CAMs", "give --generator, or a path in `cpl.start`"
-        raise SemplesError("cpl.start", f"{cpl.start!r}, and no generator", expected, remedy)
-    if generator is None:
-        cams = open_cams(Path(cpl.start), images, cpl.start_maps)
-        origin = cams_digest(cams.path)
+    if isinstance(source, Path):
+        frozen, origin = trained_generator(settings, len(images.classes), source, "slm")
     else:
-        frozen, origin = trained_generator(settings, len(images.classes), generator, "slm")
+        cams, origin = source, cams_digest(source.path)
     torch.manual_seed(job.seed)
     bank = new_bank(cpl, len(images.classes), model)
     terms = cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})
@@ -64,6 +80,17 @@ def _learned(
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, batches, adamw(bank, cpl), used, inputs | {"start": origin})
     return learned_embeddings(bank, model, cpl), origin
+
+
+def _start(cpl: Prompts, maps: Path | None) -> Path:
+    """Return the file or folder of CAMs from which the prompts start without a generator."""
+    if cpl.start == "guide" and maps:
+        return maps
+    if path := cpl.start_file():
+        return Path(path)
+    missing, flag = ("maps", "--maps") if cpl.start == "guide" else ("generator", "--generator")
+    expected, remedy = f"the {missing} of that stage, or CAMs", f"give {flag}, or a path in `cpl.start`"
+    raise SemplesError("cpl.start", f"{cpl.start!r}, and no {missing}", expected, remedy)
 
 
 @torch.no_grad()

@@ -69,6 +69,7 @@ use rule classify as cpl with:
         guide=made_by("guide", "texts"),
         generator=input_of("cpl", "generator"),
         cams=input_of("cpl", "cams"),
+        maps=input_of("cpl", "maps"),
         code=input_of("cpl", "code"),
     output:
         prompts=TREE.path("cpl", "prompts"),
@@ -83,7 +84,7 @@ use rule classify as cpl with:
     params:
         stage="cpl",
         settings=settings_of("cpl"),
-        arguments=arguments("guide", "generator"),
+        arguments=arguments("guide", "generator", "maps"),
         code=code_digest("semples.stages.cpl"),
 
 

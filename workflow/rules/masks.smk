@@ -11,6 +11,7 @@ rule cams:
         generator=input_of("cams", "generator"),
         foreign=input_of("cams", "foreign"),
         guide=input_of("cams", "guide"),
+        maps=input_of("cams", "maps"),
         code=input_of("cams", "code"),
     output:
         cams=TREE.shard("cams", "cams", CONFIG.run.shards),
@@ -27,7 +28,9 @@ rule cams:
         runtime=minutes("cams"),
     params:
         settings=settings_of("cams"),
-        arguments=arguments("generator", "foreign", "guide", split=CONFIG.data.train),
+        arguments=arguments(
+            "generator", "foreign", "guide", "maps", split=CONFIG.data.train
+        ),
         shard=["--shard", PART] if SHARDED else [],
         code=code_digest("semples.stages.cams"),
     shell:

@@ -97,8 +97,9 @@ class Prompts(Training):
     """Augmentation of the images."""
     source: Literal["learned", "manual"] = "learned"
     """`learned`, or `manual`: the words of `manual` and `manual_by_class`. CLIMS has such words, and another loss."""
-    start: Annotated[types.FilePath, types.path_or("slm", "classify")] = "slm"
-    """Maps that show the backgrounds: of `slm`, `classify`, or CAMs of another method (path; docs/generators.md)."""
+    start: Annotated[types.FilePath, types.path_or("slm", "classify", "guide")] = "slm"
+    """Maps that show the backgrounds: those of `slm` or `classify`, the guide's own (`guide`; section `guide_maps`),
+    or CAMs of another method (path; docs/generators.md)."""
     start_maps: Literal["auto", "all"] = "auto"
     """CAMs of another method: `all` says that arrays hold every class, where they could hold background and labels."""
     length: types.Few = 30
@@ -121,6 +122,10 @@ class Prompts(Training):
     """`manual` only: background words for all classes."""
     manual_by_class: dict[str, Annotated[list[types.Text], Field(min_length=1)]] = {}
     """`manual` only: background words by class name, instead of those in `manual`."""
+
+    def start_file(self) -> str:
+        """Return the path of another method's CAMs in `start`, "" where it names none."""
+        return "" if self.start in ("slm", "classify", "guide") else self.start
 
 
 class Refinement(SegmentLabel):

@@ -32,6 +32,11 @@ class Cams(types.Section):
     """Type of the stored scores; `uint8` has steps of 1/255."""
     batch: types.Count = 64
     """Images of equal size per forward pass. On a CPU, fewer if they are large."""
+    fuse: Literal["none", "product", "mean"] = "none"
+    """Fuse every map with the guide's own map of its class (`guide_maps`): by the weighted geometric mean (`product`)
+    or the weighted `mean` of the two."""
+    fuse_weight: types.Fraction = 0.5
+    """Weight of the guide's map in the fusion. At 1 it is the guide's map, at 0 it stays as it is."""
 
 
 class GuideMaps(types.Section):
@@ -58,9 +63,14 @@ class Foreign(types.Section):
     """Maps of another method, for `masks_from: foreign`."""
 
     path: types.FilePath = ""
-    """Folder of <id>.npy, of <id>/<class>.png, or of finished masks <id>.png; or an HDF5 file (docs/foreign.md)."""
+    """Folder of <id>.npy, of <id>/<class>.png, or of finished masks <id>.png; or an HDF5 file (docs/foreign.md).
+    `{seed}` stands for the random seed, if there are maps for each."""
     maps: Literal["auto", "all"] = "auto"
     """Arrays: `all` says that they hold every class, where they could hold background and labels."""
+
+    def file(self, seed: int | str) -> str:
+        """Return the path of the maps for a seed."""
+        return self.path.replace("{seed}", str(seed))
 
 
 class Threshold(types.Section):

@@ -36,9 +36,6 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "generator.options", f"{generator.options}` with `generator.name: {generator.name}", "your own generator"
     if settings.masks_from == "foreign" and not settings.foreign.path:
         yield "masks_from", "foreign` without `foreign.path", "the maps of another method in `foreign.path`"
-    if settings.masks_from == "guide" and settings.cams.fuse != "none":
-        expected = "none, as the guide's maps have no other to fuse with"
-        yield "cams.fuse", f"{settings.cams.fuse}` with `masks_from: guide", expected
     if settings.masks_from == "joint" and cpl.source == "manual":
         yield "cpl.source", "manual` with `masks_from: joint", "learned; csr for prompts written by hand"
     if settings.masks_from == "csr" and cpl.source == "manual" and not (cpl.manual or cpl.manual_by_class):

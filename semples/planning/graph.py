@@ -75,7 +75,7 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
 def _reads_guide_maps(stage: str, settings: Settings) -> bool:
     if stage == "cpl":
         return settings.cpl.start == "guide" and settings.rounds == 1
-    return stage == "cams" and settings.cams.fuse != "none"
+    return stage == "cams" and settings.fuses()
 
 
 def guide_run(settings: Settings) -> Settings:
@@ -86,6 +86,8 @@ def guide_run(settings: Settings) -> Settings:
 
 def stage_settings(settings: Settings, stage: str) -> dict:
     """Return the settings that a stage's command reads, as plain values."""
+    if stage == "cams" and settings.masks_from == "guide":
+        settings = guide_run(settings)
     sections = UNTRAINED.get(settings.masks_from, SECTIONS[stage]) if stage == "cams" else SECTIONS[stage]
     return settings.model_dump(include=set(sections), mode="json")
 

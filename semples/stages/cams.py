@@ -60,7 +60,7 @@ def run(
         path = _required("generator", generator, f"masks_from: {settings.masks_from}")
         network, weights = trained_generator(settings, len(images.classes), path, settings.masks_from)
         batches, sections = batches_of_scores(settings, network, images), ("generator", "cams")
-    if settings.cams.fuse != "none":
+    if settings.fuses():
         path = _required("maps", maps, f"cams.fuse: {settings.cams.fuse}")
         batches = fused_scores(batches, open_cams(path, images), images, settings.cams)
         inputs["maps"] = cams_digest(path)

@@ -1,7 +1,19 @@
 """Variants share what they have in common, and only that."""
 
-from semples.config.load import load
-from semples.planning.graph import LEARNING, SECTIONS, StageGraph, fingerprint, stage_settings, stages_of, upstream
+from collections import defaultdict
+from itertools import product
+
+from semples.config.load import load, variant
+from semples.planning.graph import (
+    LEARNING,
+    SECTIONS,
+    StageGraph,
+    fingerprint,
+    guide_run,
+    stage_settings,
+    stages_of,
+    upstream,
+)
 
 EXPERIMENTS = {
     "classifier": {"masks_from": "classify"},
@@ -101,3 +113,60 @@ def test_a_scheme_runs_its_own_stages_only():
     settings = schemes().settings
     assert not {"slm", "cpl", "csr"} & stages_of(settings["joint"])
     assert "slm" not in stages_of(settings["other-maps"])
+
+
+def guided(**more) -> StageGraph:
+    experiments = {"guide": {"masks_from": "guide"}, "guided": {"cpl": {"start": "guide"}}}
+    experiments["fused"] = {"masks_from": "classify", "cams": {"fuse": "mean", "fuse_weight": 0.7}}
+    dropped = dict.fromkeys(["classifier", "slm", "csr-manual", "csr-learned"])
+    return StageGraph(load({"preset": "mini", "seeds": [3, 4], "experiments": experiments | dropped} | more))
+
+
+def test_prompts_from_the_guides_maps_need_no_generator():
+    settings = guided().settings["guided"]
+    assert set(upstream("cpl", settings)) == {"guide", "cams"}
+    assert not {"classify", "slm"} & stages_of(settings, "cpl")
+
+
+def test_the_guides_maps_are_made_once_for_all_that_read_them():
+    graph = guided()
+    maps = ["results/mini/cams/guide/seed3/cams.h5"]
+    assert [graph.input_of(stage, "maps", name, 4) for stage, name in (("cpl", "guided"), ("cams", "fused"))] == [
+        maps
+    ] * 2
+    assert graph.input_of("cams", "maps", "guide", 4) == graph.input_of("cams", "maps", "guided", 4) == []
+    jobs = defaultdict(set)
+    for name, seed in product(("guided", "fused"), (3, 4)):
+        graph.collect("cams", graph.settings[name], seed, True, jobs)
+    assert jobs["cams"] == {("guide", 3), ("guided", 3), ("guided", 4), ("fused", 3), ("fused", 4)}
+
+
+def test_without_a_row_of_its_own_the_guides_maps_have_a_name():
+    graph = guided(guide_maps={"flip": False}, tables={"training_free": None}, variants={"guide-gradcam": None})
+    graph = StageGraph(
+        graph.config.model_copy(update={"experiments": {"twice": {"rounds": 2, "cpl": {"start": "guide"}}}})
+    )
+    assert graph.input_of("cpl", "maps", "twice", 4) == []
+    assert graph.input_of("cpl", "maps", "twice.round1", 4) == ["results/mini/cams/twice.round1.guide/seed3/cams.h5"]
+    assert graph.runs["twice.round1.guide"].masks_from == "guide"
+
+
+def test_a_weight_moves_the_fused_maps_only():
+    light, heavy = (
+        variant(load({"preset": "mini", "cams": {"fuse": "mean", "fuse_weight": w}}), "slm") for w in (0.1, 0.9)
+    )
+    assert fingerprint(light, "cams") != fingerprint(heavy, "cams")
+    assert fingerprint(guide_run(light), "cams") == fingerprint(guide_run(heavy), "cams")
+
+
+def test_the_guides_own_rows_are_not_fused_and_shared_by_those_that_are():
+    graph = guided(cams={"fuse": "mean"})
+    assert graph.input_of("cams", "maps", "guide", 3) == []
+    assert graph.input_of("cams", "maps", "guided", 3) == ["results/mini/cams/guide/seed3/cams.h5"]
+    assert stage_settings(graph.settings["guide"], "cams")["cams"]["fuse"] == "none"
+
+
+def test_maps_of_another_method_may_differ_by_seed():
+    path = "maps/{seed}/cams.h5"
+    graph = guided(foreign={"path": path}, experiments={"foreign": {"masks_from": "foreign"}})
+    assert graph.input_of("cams", "foreign", "foreign", 4) == ["maps/4/cams.h5"]

@@ -32,6 +32,7 @@ STAGES = (
 )
 SCHEMES = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 2}, "truth": {"segment": {"labels": "truth"}}}
 SCHEMES |= {"guide": {"masks_from": "guide"}, "foreign": {"masks_from": "foreign", "foreign": {"path": "config.yaml"}}}
+SCHEMES |= {"guided": {"cpl": {"start": "guide"}}, "fused": {"cams": {"fuse": "product"}}}
 
 
 @pytest.mark.parametrize("target", ["all", "results", "tables", "figures"])
@@ -75,6 +76,7 @@ def planned(folder: Path, target: str) -> dict[str, int]:
         ({"run": {"shards": 3}}, "run.shards"),
         ({"segment": {"weights": "./none.pth"}}, "none.pth"),
         ({"cpl": {"start": "cams/of.h5"}}, "cams/of.h5"),
+        ({"masks_from": "foreign", "foreign": {"path": "maps/{seed}.h5"}}, "maps/0.h5"),
         ({"generator": {"name": "mine.py:Mine", "weights": "none"}}, "mine.py"),
         ({"data": {"root": "ph{1}"}}, "braces"),
     ],

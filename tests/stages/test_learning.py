@@ -34,7 +34,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def semples(command: str, *flags: object, **settings) -> int:
-    merged = {key: {**BASE.get(key, {}), **settings.get(key, {})} for key in {*BASE, *settings}}
+    sections = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    merged = settings | {key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}
     return main([command, "--config", json.dumps(merged), *map(str, flags)])
 
 
@@ -139,6 +140,19 @@ def test_prompts_learn_from_another_methods_arrays(made, miniature, tmp_path, ki
     flags = ("--manifest", miniature, "--guide", made / "guide", "--out", tmp_path / "cpl")
     assert semples("cpl", *flags, cpl={"start": str(tmp_path / "cams")}) == 0
     assert load_file(tmp_path / "cpl/prompts.safetensors")["embeddings"].shape[:2] == (6, 1)
+
+
+def test_prompts_start_from_the_guides_own_maps(made, miniature, tmp_path, capsys):
+    cams = ("--manifest", miniature, "--split", "train", "--guide", made / "guide", "--out", tmp_path / "guide.h5")
+    assert semples("cams", *cams, masks_from="guide", cams={"stride": 4}) == 0
+    flags = ("--manifest", miniature, "--guide", made / "guide")
+    assert semples("cpl", *flags, "--out", tmp_path / "none", cpl={"start": "guide"}) == 1
+    assert "'guide', and no maps" in capsys.readouterr().err
+    maps = ("--maps", tmp_path / "guide.h5")
+    assert semples("cpl", *flags, *maps, "--out", tmp_path / "guide", cpl={"start": "guide"}) == 0
+    assert semples("cpl", *flags, "--out", tmp_path / "path", cpl={"start": str(tmp_path / "guide.h5")}) == 0
+    one, two = (load_file(tmp_path / name / "prompts.safetensors")["embeddings"] for name in ("guide", "path"))
+    assert torch.equal(one, two)
 
 
 def test_prompts_of_exported_maps_are_near_those_of_the_generator(made, miniature, tmp_path):

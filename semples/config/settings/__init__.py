@@ -39,6 +39,10 @@ class Settings(types.Section):
     evaluate: Evaluate = Evaluate()
     figures: Figures = Figures()
 
+    def fuses(self) -> bool:
+        """Return whether CAMs are fused with the guide's own maps; these themselves are not."""
+        return self.cams.fuse != "none" and self.masks_from != "guide"
+
 
 class Config(Settings):
     """Settings of a preset or of config.yaml."""

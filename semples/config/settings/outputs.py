@@ -34,7 +34,7 @@ class Cams(types.Section):
     """Images of equal size per forward pass. On a CPU, fewer if they are large."""
     fuse: Literal["none", "product", "mean"] = "none"
     """Fuse every map with the guide's own map of its class (`guide_maps`): by the weighted geometric mean (`product`)
-    or the weighted `mean` of the two."""
+    or the weighted `mean` of the two. With `masks_from: guide` this does nothing."""
     fuse_weight: types.Fraction = 0.5
     """Weight of the guide's map in the fusion. At 1 it is the guide's map, at 0 it stays as it is."""
 

@@ -14,6 +14,7 @@ ENCODERS = {
     "segformer": r"(?!vit:|swin-).+",
     "upernet": r"(?!swin-).+",
     "deeplabv3plus": r"(?!swin-).+",
+    "none": ".*",
 }
 
 
@@ -44,6 +45,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     prompted = settings.masks_from in ("csr", "joint") and cpl.source == "learned" and segment.labels == "pseudo"
     if prompted and cpl.length > longest and not settings.guide.model.startswith(("hf-hub:", "local-dir:")):
         yield "cpl.length", f"{cpl.length}` with `guide.model: {settings.guide.model}", f"at most {longest}"
+    if segment.labels == "truth" and segment.network == "none":
+        yield "segment.labels", "truth` with `segment.network: none", "a network that learns from the ground truth"
     if segment.confidence and not settings.crf.confidence:
         yield "segment.confidence", "true` with `crf.confidence: false", "both, as crf writes what segment reads"
     if not re.fullmatch(ENCODERS[segment.network], segment.encoder):

@@ -105,8 +105,9 @@ def fingerprint(settings: Settings, stage: str) -> str:
     return digest([stage_settings(settings, stage), before])
 
 
-def stages_of(settings: Settings, stage: str = "segment_masks") -> set[str]:
-    """Return the stages that a variant runs, up to `stage`."""
+def stages_of(settings: Settings, stage: str = "") -> set[str]:
+    """Return the stages that a variant runs, up to `stage`, or all of them."""
+    stage = stage or ("crf" if settings.segment.network == "none" else "segment_masks")
     return {stage}.union(*(stages_of(earlier, name) for name, earlier in upstream(stage, settings).items()))
 
 

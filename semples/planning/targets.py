@@ -44,6 +44,8 @@ class Targets:
         self.last = (self.mapped or self.variants)[-1]
         """The variant whose prompts, pseudo masks and segmentation the figures show."""
         stages = {name: stages_of(graph.settings[name]) for name in self.variants}
+        self.segmented = "segment_masks" in stages[self.last]
+        """Whether that variant trains a segmentation network."""
         self.prompted = {name: stage for name in stages for stage in ("cpl", "joint") if stage in stages[name]}
         """The stage that makes the prompts of each variant that uses any."""
         by_hand = [name for name, stage in self.prompted.items() if stage == "cpl" and self._manual(name)]
@@ -76,11 +78,12 @@ class Targets:
         curves = ["thresholds"] if self._evaluations(["cams"]) else []
         figures = ["panel", "training", "comparison", *curves]
         figures += ["sensitivity"] if curves and self.swept() else []
-        figures += ["confusion"] if self.config.data.val in self.masked_splits else []
+        figures += ["confusion"] if self.segmented and self.config.data.val in self.masked_splits else []
         learned = self.last in self.prompted and not self._manual(self.last)
         figures += ["framework", "prompts", "heatmap"] if learned else []
         whole = {"figures": figures, "tables": [*self.config.tables, "words"]}
-        return (whole | {"all": ["results", "words", "panel", *curves, "training"]}).get(target, [target])
+        words, training = ["words"] * bool(self.prompted), ["training"] * bool(self._curves())
+        return (whole | {"all": ["results", *words, "panel", *curves, *training]}).get(target, [target])
 
     def _manual(self, name: str) -> bool:
         return self.graph.settings[name].cpl.source == "manual"
@@ -109,7 +112,7 @@ class Targets:
             "training": lambda: {"--metrics": self._curves()},
             "panel": lambda: {"--cams": cams, "--masks": self._masks(*masks)},
             "comparison": lambda: {"--cams": cams},
-            "confusion": lambda: {"--masks": self._masks("", "")[-1:]},
+            "confusion": lambda: {"--masks": self._predictions("")},
             "framework": lambda: {"--cams": self._stage_cams(), "--masks": self._masks(*masks), "--words": words},
             "heatmap": lambda: {"--prompts": prompts},
             "prompts": lambda: {"--words": words},
@@ -165,8 +168,8 @@ class Targets:
         splits = {"cams": data.train, "crf": data.train, "segment": data.val}
         shown = []
         for name, seed, column in product(names or self.variants, seeds or self.config.seeds, columns):
-            if splits[column] in self.masked_splits and (column == "segment" or graph.has_maps(name)):
-                stage = STAGE_OF_COLUMN[column]
+            stage = STAGE_OF_COLUMN[column]
+            if splits[column] in self.masked_splits and stage in stages_of(graph.settings[name]):
                 path = graph.layout.path("evaluate", column, graph.output_of(stage, name), seed)
                 shown.append(Shown(f"{name}:{seed}", path, stage, name, seed, evaluated=True))
         return shown
@@ -183,9 +186,12 @@ class Targets:
         return list(curves.values())
 
     def _masks(self, pseudo: str, predicted: str) -> list[Shown]:
-        """Return the last variant's pseudo masks, where it has any, and predictions, under these labels."""
+        """Return the last variant's pseudo masks and predictions, where it has them, under these labels."""
         masks = [self._output(pseudo, "crf", "masks", self.last)] if self.mapped else []
-        return [*masks, self._output(predicted, "segment_masks", "masks", self.last)]
+        return masks + self._predictions(predicted)
+
+    def _predictions(self, label: str) -> list[Shown]:
+        return [self._output(label, "segment_masks", "masks", self.last)] if self.segmented else []
 
     def _stage_cams(self) -> list[Shown]:
         """Return the CAMs of the stages that the last variant goes through, where a variant shows them."""

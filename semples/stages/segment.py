@@ -34,6 +34,8 @@ def run(
         masks: Folder that `semples crf` wrote; `segment.labels: truth` reads the masks of the manifest instead.
         weights: File of `semples weights`, from which the encoder starts with `segment.weights: imagenet`.
     """
+    if settings.segment.network == "none":
+        raise SemplesError("segment.network", "none", "a network to train", "name one")
     job = LearningJob(settings, "segment", seed, manifest, out)
     images, segment = job.images(), settings.segment
     if segment.labels == "truth":

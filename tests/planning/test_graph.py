@@ -59,6 +59,10 @@ def test_stages_of_a_variant():
     assert stages_of(settings["csr"]) >= set(LEARNING) - {"joint"}
 
 
+def test_without_a_segmentation_network_a_variant_ends_with_its_masks():
+    assert stages_of(load({"preset": "mini", "segment": {"network": "none"}})) & {"crf", "segment"} == {"crf"}
+
+
 def test_csr_starts_from_classify_unless_told():
     assert "classify" in upstream("csr", load({"preset": "mini"}))
     assert "slm" in upstream("csr", load({"preset": "mini", "csr": {"start": "slm"}}))

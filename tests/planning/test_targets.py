@@ -33,6 +33,7 @@ STAGES = (
 SCHEMES = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 2}, "truth": {"segment": {"labels": "truth"}}}
 SCHEMES |= {"guide": {"masks_from": "guide"}, "foreign": {"masks_from": "foreign", "foreign": {"path": "config.yaml"}}}
 SCHEMES |= {"guided": {"cpl": {"start": "guide"}}, "fused": {"cams": {"fuse": "product"}}}
+SCHEMES |= {"unsegmented": {"segment": {"network": "none"}}}
 
 
 @pytest.mark.parametrize("target", ["all", "results", "tables", "figures"])

@@ -103,8 +103,9 @@ class Segment(types.Section):
 
     labels: Literal["pseudo", "truth"] = "pseudo"
     """Train on the pseudo masks, or on the ground truth of the training split (an upper bound)."""
-    network: Literal["deeplabv3plus", "deeplabv2", "segformer", "upernet", "mask2former"] = "deeplabv3plus"
-    """Architecture (docs/segmentation.md). `mask2former` needs the package transformers."""
+    network: Literal["deeplabv3plus", "deeplabv2", "segformer", "upernet", "mask2former", "none"] = "deeplabv3plus"
+    """Architecture (docs/segmentation.md). `mask2former` needs the package transformers. `none` trains none: the run
+    ends with the pseudo masks."""
     encoder: types.ModelName = "tu-resnet101"
     """Encoder: a name of segmentation-models-pytorch (`tu-` plus a timm name), `vit:<timm name>`, or `swin-tiny` ..."""
     weights: Annotated[types.FilePath, types.path_or("imagenet", "none")] = "imagenet"

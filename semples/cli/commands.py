@@ -6,7 +6,7 @@ GROUPS = {
     "tables": "write evaluations, prompt words and costs as CSV, Markdown, LaTeX and HTML",
     "figures": "draw panels of images, curves and confusion matrices as PNG and PDF",
 }
-TOOLS = {"init", "plan", "report", "inspect", "gallery", "predict", "export", "review", "verify"}
+TOOLS = {"init", "run", "plan", "report", "inspect", "gallery", "predict", "export", "review", "verify"}
 
 
 class Command(NamedTuple):
@@ -34,6 +34,8 @@ PICTURES = "config manifest split cam_files figure"
 # fmt: off
 COMMANDS = (
     Command("init", "write config.yaml and a Snakefile into a new folder", "folder preset copy"),
+    Command("run", "photographs in; masks, gallery, review page and report out",
+            "photographs run_out guide_model quick trained segment device cores yes"),
     Command("download", "download VOC 2012 or COCO 2014", "config run threads out", "downloaded.json"),
     Command("data", "turn a data set into a manifest; `data check` only reports on it", "what config run threads out",
             "folder", code="cli.adapters:data"),

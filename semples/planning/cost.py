@@ -56,13 +56,13 @@ Count = Callable[[str, Settings, int], Network]
 """A function that counts the `generator`, `segmenter` or `guide` of settings, for a number of classes."""
 
 
-def size_of(config: Config) -> Size:
-    """Return the size of the data set that `config` names.
+def size_of(config: Config, folder: Path = Path()) -> Size:
+    """Return the size of the data set that `config` names; `folder` is the one in which the workflow runs.
 
     Raises:
         SemplesError: The images are the user's own, and `data.root` does not exist.
     """
-    manifest, data = Path(Layout.of(config.name).path("data", "manifest")), config.data
+    manifest, data = folder / Layout.of(config.name).path("data", "manifest"), config.data
     if manifest.exists() and (rows := _rows(manifest)):
         pixels = sum(float(row["width"]) * float(row["height"]) for row in rows) / len(rows)
         classes = len(_rows(manifest.with_name("classes.csv")))

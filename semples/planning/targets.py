@@ -235,7 +235,8 @@ class Targets:
         text = f"Preset {self.config.preset}; data {data.source};"
         from_masks = f"CRF preset `{settings.crf.preset}` from masks at"
         if not self.masked_splits:
-            return f"{text} {from_masks} threshold {threshold.value}."
+            fixed = f"threshold {threshold.value}"
+            return f"{text} {from_masks} {fixed if threshold.policy == 'fixed' else 'the label-free threshold'}."
         splits = [f"CAMs and pseudo masks evaluated on split `{data.train}`"] if {"cams", "crf"} & set(columns) else []
         splits += [f"segmentation on `{data.val}`"] if "segment" in columns else []
         policies = ", ".join(f"{name} {run.selection.policy}" for name, run in runs.items())

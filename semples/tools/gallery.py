@@ -94,9 +94,10 @@ def run(file: Path, masks: Path | None, threshold: float, images: int, out: Path
         worst = sorted(ranks, key=lambda image: ranks[image][0 if by_iou else 1])
         articles = [gallery.article(image, rows.loc[image], *ranks[image]) for image in worst[:images]]
     count = f"{len(articles)} of {len(ranks)} images"
-    source = f"pseudo masks of {masks.name}" if masks else f"CAMs above {threshold}"
+    source = "the pseudo masks" if masks else f"the CAMs above {threshold}"
     orders = {name: title for name, title in ORDERS.items() if by_iou or name != "iou"}
-    note = f"{count}, ranked by {source}. {cams.provenance.get('packages', '')}."
+    note = f"{count}, ranked by {'IoU' if by_iou else 'confidence'}. The masks are {source}."
+    note += f" {cams.provenance.get('packages', '')}."
     write_text(out, page(f"CAMs: {file.name}", note, listed.classes.names, orders, articles))
     print(f"{count}: {out}")
 

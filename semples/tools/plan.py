@@ -23,8 +23,14 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "correct the target")
     kind = device_of(device or config.run.device)
+    print(f"{', '.join(targets)}: preset {config.preset}, seeds {', '.join(map(str, config.seeds))}\n")
+    show(config, size_of(config), kind, targets, at_once)
+    print(f"Speed from: {read_json(CALIBRATION, 'plan')['from'][kind]}.")
+
+
+def show(config: Config, size: Size, kind: str, targets: Sequence[str] = ("all",), at_once: int = 1) -> None:
+    """Print the jobs of `targets` on the device `kind`, `cpu` or `cuda`, with hours, memory, disk and the totals."""
     jobs = Targets(config).jobs(targets)
-    size = size_of(config)
     frame = estimate(config, size, kind, targets).set_index("stage")
     frame = frame.reindex([*frame.index, *(stage for stage in jobs if stage not in frame.index)])
     frame["jobs"] = pd.Series({stage: len(stage_jobs) for stage, stage_jobs in jobs.items()})
@@ -32,13 +38,17 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     for column, digits in {"hours": 2, "GPU GB": 1, "disk GB": 2}.items():
         shown[column] = [f"{value:.{digits}f}" if value == value else "" for value in shown[column]]
     hours = frame["hours"].sum()
-    print(f"{', '.join(targets)}: preset {config.preset}, seeds {', '.join(map(str, config.seeds))}\n")
     print(markdown(shown))
     print(f"{frame['jobs'].sum()} jobs before tables and figures. Snakemake skips those whose results exist.")
-    print(f"About {hours:.1f} hours of jobs on {kind}, {hours / at_once:.1f} with {at_once} at a time;", end=" ")
+    print(f"About {duration(hours)} of jobs on {kind}, {duration(hours / at_once)} with {at_once} at a time;", end=" ")
     print(f"{frame['disk GB'].sum():.1f} GB of disk. An estimate, not a measurement; jobs without hours take minutes.")
     print(f"For {size.train} training and {size.val} validation images of {size.pixels:.0f} pixels.")
-    print(f"Speed from: {read_json(CALIBRATION, 'plan')['from'][kind]}.")
+
+
+def duration(hours: float) -> str:
+    """Return hours as text, in minutes below one hour."""
+    minutes = max(1, round(60 * hours))
+    return f"{hours:.1f} hours" if hours >= 1 else f"{minutes} minute{'s' * (minutes > 1)}"
 
 
 def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = ("all",)) -> pd.DataFrame:

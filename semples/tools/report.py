@@ -85,7 +85,8 @@ def _table(path: Path) -> str:
     legend = [line for line in re.findall("<p>(.+?)</p>", page["legend"]) if line != title]
     number = escape(re.sub(r"^table_", "Table ", path.stem))
     heading = number if title.lower() == path.stem else f"{number}: {title}"
-    body = f'<div class="wide">{table}</div>' + "".join(f'<p class="legend">{line}</p>' for line in legend)
+    wide = f'<div class="wide">{table}</div>' if "<td" in table else ""  # a run without ground truth has no row
+    body = wide + "".join(f'<p class="legend">{line}</p>' for line in legend)
     if path.stem == "words":
         body = f"<details><summary>{table.count('<tr') - 1} prompts</summary>{body}</details>"
     return f'<section id="{escape(path.stem)}"><h3>{heading}</h3>{body}</section>'

@@ -8,6 +8,9 @@ from semples.config.settings.inputs import GENERATORS
 from semples.errors import SemplesError
 
 LONGEST = {"mini": 18}  # tokens of a prompt in the context of a guide
+PLAIN_VITS = (
+    r"(hf.hub:|vit_(?!s?relpos)|deit3?_|eva_|eva02_|flexivit_|vitamin_|aimv2_|beit3_|test_vit[234]?(?!\w)).*"  # of timm
+)
 ENCODERS = {
     "mask2former": r"swin-(tiny|small|base|large)",
     "deeplabv2": r"(?!vit:|swin-|mit_).+",
@@ -35,6 +38,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
                 yield f"data.{key}", f"{split}` with `data.source: mini", f"one of `data.scenes`, {list(data.scenes)}"
     if generator.options and generator.name in GENERATORS:
         yield "generator.options", f"{generator.options}` with `generator.name: {generator.name}", "your own generator"
+    if generator.frozen() and not re.fullmatch(PLAIN_VITS, generator.backbone):
+        expected = "a plain vision transformer of timm, such as vit_small_patch14_dinov2 or vit_base_patch16_clip_224"
+        yield "generator.backbone", f"{generator.backbone}` with `generator.name: frozen_vit", expected
     if settings.masks_from == "foreign" and not settings.foreign.path:
         yield "masks_from", "foreign` without `foreign.path", "the maps of another method in `foreign.path`"
     if settings.masks_from == "joint" and cpl.source == "manual":

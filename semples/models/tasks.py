@@ -1,7 +1,8 @@
 """One training step of each stage: a batch in, named losses out.
 
 A batch is a dict: `image` RGB in [0, 1] (batch, 3, h, w), `labels` (batch, classes), and the present pairs
-`pair_image`, `pair_class`, each (pairs,). `learner` is the module that learns and the only one that is saved.
+`pair_image`, `pair_class`, each (pairs,). With cached features of a frozen backbone it has `features`, and for the
+classifier no `image`. `learner` is the module that learns and the only one that is saved.
 """
 
 from typing import Any
@@ -61,7 +62,7 @@ class ClassifyTask(GeneratorTask):
     """Multi-label soft-margin loss, summed over the generator's logits (WeakTr)."""
 
     def forward(self, batch: Batch) -> Losses:
-        return {"loss": _classification(self.learner(batch["image"]), batch["labels"])}
+        return {"loss": _classification(_maps(self.learner, batch), batch["labels"])}
 
 
 class MaskTask(GeneratorTask):
@@ -110,7 +111,7 @@ class MaskTask(GeneratorTask):
     def mask_losses(self, batch: Batch, prompts: Phrases | None) -> tuple[Losses, Backgrounds]:
         """Return the generator's named losses and the embeddings of the backgrounds that its masks leave."""
         pair_image, pair_class = batch["pair_image"], batch["pair_class"]
-        maps = self.generator(batch["image"])
+        maps = _maps(self.generator, batch)
         mask = self.guide.masks(maps.cams[pair_image, pair_class], self.eps)
         pixels = self.guide.normalise(batch["image"])[pair_image]
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
@@ -179,7 +180,7 @@ class PromptTask(nn.Module):
     def _pair_maps(self, batch: Batch) -> Float[Tensor, "pairs h w"]:
         if self.generator is None:
             return batch["pair_maps"]
-        return self.generator(batch["image"]).cams[batch["pair_image"], batch["pair_class"]]
+        return _maps(self.generator, batch).cams[batch["pair_image"], batch["pair_class"]]
 
 
 class JointTask(MaskTask):
@@ -213,6 +214,11 @@ def prompt_losses(prompts: Embeddings, back: Backgrounds, texts: Embeddings, pai
     background = (back * prompts[pair_class]).sum(1)
     text = (texts * prompts).sum(1)[pair_class]
     return _with_means(prompt_loss(background, text, **terms), {"s_bg": background, "s_text": text})
+
+
+def _maps(generator: Any, batch: Batch) -> Maps:
+    """Return a generator's maps of the images of a batch, or of their features where the batch has these."""
+    return generator.maps_of(batch["features"]) if "features" in batch else generator(batch["image"])
 
 
 def _with_means(loss: Tensor, logged: dict[str, Tensor]) -> Losses:

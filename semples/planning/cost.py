@@ -50,6 +50,7 @@ class Network(NamedTuple):
     parameters: float
     outputs: float  # of all layers; training keeps them in memory
     largest: float  # of one layer; inference keeps LIVE_ACTIVATIONS of them in memory
+    head: float = 0.0  # GFLOP of the head on a frozen backbone; 0 where that is not counted
 
 
 Count = Callable[[str, Settings, int], Network]
@@ -151,8 +152,12 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
         passes = sum(scale**2 for scale in scales) * (1 + flip)
         return images * share * passes * network.gflop, 4 * network.parameters + live * width
     training = settings.csr if stage == "joint" else getattr(settings, stage)
-    whole = stage == "segment" or (stage != "cpl" and training.trainable == "all")
-    image, outputs = (3 if whole else 1) * network.gflop, network.outputs
+    frozen_backbone = stage != "segment" and settings.generator.frozen()
+    whole = stage == "segment" or (stage != "cpl" and training.trainable == "all" and not frozen_backbone)
+    image, outputs, once = (3 if whole else 1) * network.gflop, network.outputs, 0.0
+    if frozen_backbone and settings.run.cache_folder and not training.augment.changes():
+        once = (2 if training.augment.flip else 1) * network.gflop  # for the file of features
+        image = 3 * (network.head or network.gflop)
     learned = network.parameters if whole else 0.0
     frozen = network.parameters - learned
     if stage not in ("classify", "segment"):
@@ -161,7 +166,7 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
         image += (1 if stage == "cpl" else 4) * size.labels * guide.gflop
         outputs += 2 * size.labels * guide.outputs
         frozen += guide.parameters + learned
-    return size.train * training.epochs * image, 16 * learned + 4 * frozen + training.batch * outputs * width
+    return size.train * (once + training.epochs * image), 16 * learned + 4 * frozen + training.batch * outputs * width
 
 
 def _guide_maps_work(settings: Settings, size: Size, guide: Network) -> tuple[float, float]:

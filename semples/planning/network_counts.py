@@ -63,4 +63,6 @@ def _count(module: nn.Module, side: int) -> Network:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module.eval()(torch.zeros(1, 3, side, side))
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return Network(counter.get_total_flops() / 1e9, parameters / 1e6, sum(outputs) / 1e6, max(outputs) / 1e6)
+    head = sum(counter.get_flop_counts().get("FrozenVit.token_head", {}).values())
+    total = counter.get_total_flops()
+    return Network(total / 1e9, parameters / 1e6, sum(outputs) / 1e6, max(outputs) / 1e6, head / 1e9)

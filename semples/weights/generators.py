@@ -55,7 +55,7 @@ def bare_generator(settings: Generator, classes: int) -> MaskGenerator:
     if path := settings.own_file():
         return _own_generator(path, settings.name.rpartition(":")[2], classes, settings.options)
     fusion = {"fusion_pool", "fusion_reduction", "position_resize"}
-    options = settings.model_dump(include={"drop_path", "sharpness", "activation", *fusion})
+    options = settings.model_dump(include={"drop_path", "sharpness", "activation", "layers", *fusion})
     return build_generator(settings.name, classes, settings.backbone, **options)
 
 

@@ -11,6 +11,7 @@ from semples.models.generators.base import pool_scores
 BACKBONES = {
     "conv_cam": ("", 4),
     "vit_cam": ("deit_tiny_patch16_224", 16),
+    "frozen_vit": ("test_vit", 16),
     "weaktr": ("deit_tiny_patch16_224", 16),
     "resnet_cam": ("resnet10t", 16),
 }

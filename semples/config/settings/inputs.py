@@ -28,7 +28,8 @@ class Run(types.Section):
     cache_gb: types.Weight = 2.0
     """Gigabytes of decoded training images that each decoding process keeps in memory."""
     cache_folder: types.FilePath = ""
-    """Folder for a file of decoded images (3 bytes a pixel) if they exceed `cache_gb`. Empty: decode in every epoch."""
+    """Folder for a file of decoded images (3 bytes a pixel) if they exceed `cache_gb`, and for features of a frozen
+    backbone. Empty: both are computed in every epoch."""
     skipped_steps: types.Count = 10
     """Steps in a row with a loss or gradient that is not finite, after which a training ends with an error."""
 
@@ -113,7 +114,7 @@ class GuideSettings(types.Section):
     """Vocabulary in which learned prompts are described. Empty: the list of the package."""
 
 
-GENERATORS = ("weaktr", "vit_cam", "resnet_cam", "conv_cam")
+GENERATORS = ("weaktr", "vit_cam", "frozen_vit", "resnet_cam", "conv_cam")
 _GENERATOR = f"one of {', '.join(GENERATORS)}, or path/to/file.py:Class"
 
 
@@ -121,11 +122,12 @@ class Generator(types.Section):
     """The mask generator."""
 
     name: Annotated[types.FilePath, types.matching(rf"{'|'.join(GENERATORS)}|.+\.py:\w+", _GENERATOR)] = "weaktr"
-    """`weaktr` (as in the paper), `vit_cam`, `resnet_cam`, `conv_cam` (for `mini`), or your own `file.py:Class`."""
+    """`weaktr` (as in the paper), `vit_cam`, `frozen_vit` (a backbone that never learns), `resnet_cam`, `conv_cam` (for
+    `mini`), or your own `file.py:Class`."""
     backbone: types.ModelName = "deit_small_patch16_224"
-    """timm model: a ViT for `weaktr` and `vit_cam`, a ResNet for `resnet_cam`."""
+    """timm model: a ViT for `weaktr`, `vit_cam` and `frozen_vit` (DINOv2, CLIP, ... too), a ResNet for `resnet_cam`."""
     weights: Annotated[types.FilePath, types.path_or("timm", "none")] = "timm"
-    """`timm` downloads ImageNet weights, `none` initialises at random, a path loads a backbone or a whole generator."""
+    """`timm` downloads timm's weights, `none` initialises at random, a path loads a backbone or a whole generator."""
     image_size: types.Side = 224
     """Side of the training crop in pixels."""
     drop_path: types.BelowOne = 0.1
@@ -137,9 +139,11 @@ class Generator(types.Section):
     position_resize: Literal["to_size", "by_factor"] = "to_size"
     """`weaktr`: resize the position embedding to the grid of patches, or by the published (patches + 0.1) / grid."""
     sharpness: types.Weight = 0.0
-    """`vit_cam`: sharpness s of the pooling log(mean(exp(s * score))) / s over patches. 0 is their mean."""
+    """`vit_cam`, `frozen_vit`: sharpness s of the pooling log(mean(exp(s * score))) / s over patches. 0: their mean."""
     activation: Literal["relu", "sigmoid"] = "relu"
     """`resnet_cam`: activation that turns scores into maps."""
+    layers: Annotated[list[types.Few], types.DISTINCT] = []
+    """`frozen_vit`: transformer blocks that the head reads, counted from 1. Empty: the last four."""
     options: dict[str, Any] = {}
     """Further arguments of your own generator class."""
 
@@ -149,5 +153,9 @@ class Generator(types.Section):
 
     def downloaded_weights(self) -> str:
         """Return "timm/<backbone>" where `semples weights` downloads what the generator starts from, else ""."""
-        imagenet = self.weights == "timm" and self.name in ("weaktr", "vit_cam", "resnet_cam")
-        return f"timm/{self.backbone}" if imagenet else ""
+        has_backbone = self.name in GENERATORS and self.name != "conv_cam"
+        return f"timm/{self.backbone}" if self.weights == "timm" and has_backbone else ""
+
+    def frozen(self) -> bool:
+        """Return whether the head alone learns, whatever `trainable` says."""
+        return self.name == "frozen_vit"

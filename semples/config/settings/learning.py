@@ -19,6 +19,12 @@ class Augment(types.Section):
     erasing: types.Fraction = 0.0
     """Probability of random erasing, by noise that is N(0, 1) after normalisation, as in timm."""
 
+    def changes(self) -> list[str]:
+        """Return the keys by which an image differs between epochs, beyond being mirrored."""
+        varies = {"crop_scale": tuple(self.crop_scale) != (1, 1)}
+        varies |= {"randaugment": self.randaugment > 0, "erasing": self.erasing > 0}
+        return [key for key, value in varies.items() if value]
+
 
 class Schedule(types.Section):
     """Learning rate over a training: a cosine, after a linear rise if there are warm-up epochs."""

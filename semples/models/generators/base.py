@@ -81,7 +81,7 @@ class ResNetCam(MaskGenerator):
         return nn.ModuleList([self.classifier])
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        return tensors if "classifier.weight" in tensors else _backbone_weights(tensors, "resnet")
+        return tensors if "classifier.weight" in tensors else backbone_weights(tensors, "resnet")
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         scores = self.classifier(self.resnet.forward_features((images - self.mean) / self.std))
@@ -108,7 +108,7 @@ class VitCam(MaskGenerator):
         return nn.ModuleList([self.patch_cam])
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        return tensors if "patch_cam.weight" in tensors else _backbone_weights(tensors, "vit")
+        return tensors if "patch_cam.weight" in tensors else backbone_weights(tensors, "vit")
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Maps:
         frozen = not next(self.vit.parameters()).requires_grad
@@ -145,6 +145,7 @@ def _block(inside: int, outside: int) -> nn.Sequential:
     return nn.Sequential(*layers[0], *layers[1])
 
 
-def _backbone_weights(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def backbone_weights(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the weights of a timm model under `prefix`, without its classifier."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items() if not name.startswith(("head.", "fc."))}
+    heads = ("head.", "head_dist.", "fc.")
+    return {f"{prefix}.{name}": value for name, value in tensors.items() if not name.startswith(heads)}

@@ -18,6 +18,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from semples.data.images import IGNORE
 from semples.errors import SemplesError
+from semples.runtime.seeds import seeded
 
 MEAN_COLOUR = tuple(round(255 * value) for value in IMAGENET_DEFAULT_MEAN)
 
@@ -43,6 +44,12 @@ def label_transform(
     steps += [v2.ToDtype(torch.float32, scale=True)]
     steps += [RandomErasing(erasing)] if erasing else []
     return v2.Compose([*steps, v2.ToPureTensor()])
+
+
+def is_mirrored(seed: int, flip: float) -> bool:
+    """Return whether `label_transform` of the whole image mirrors it under an augmentation seed: its first draw."""
+    with seeded(seed):
+        return bool(torch.rand(1) < flip)
 
 
 class RandomErasing(v2.RandomErasing):

@@ -40,6 +40,22 @@ def image_shapes(images: Manifest) -> list[tuple[int, int]]:
     return list(zip(images.table["height"], images.table["width"], strict=True))
 
 
+def images_digest(images: Manifest) -> str:
+    """Return a digest of path, size in bytes, time of change, height and width of every image file, in order."""
+    stats = ((path, Path(path).stat()) for path in images.table["image"])
+    stamps = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return digest([stamps, np.array(image_shapes(images)).tolist()])
+
+
+def require_room(folder: Path, size: int, content: str, remedy: str) -> None:
+    """Make `run.cache_folder`; raise SemplesError if its disk has less than `size` bytes free for the `content`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if size > (free := shutil.disk_usage(folder).free):
+        problem, expected = f"{free / 1e9:.2f} GB free in {folder}", f"{size / 1e9:.2f} GB for the {content}"
+        remedy = f"name a larger disk, {remedy}, or leave `run.cache_folder` empty"
+        raise SemplesError("run.cache_folder", problem, expected, remedy)
+
+
 def _read(paths: list[str], index: int) -> np.ndarray:
     return read_image(Path(paths[index]))
 
@@ -66,9 +82,7 @@ class DecodedFile:
     def __init__(self, folder: Path, images: Manifest) -> None:
         self.paths, self.shapes = list(images.table["image"]), image_shapes(images)
         self.starts = np.cumsum([len(self.paths), *(3 * height * width for height, width in self.shapes)])
-        stats = ((path, Path(path).stat()) for path in self.paths)
-        stamps = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-        self.path = folder / f"images-{digest([stamps, np.array(self.shapes).tolist()])}.uint8"
+        self.path = folder / f"images-{images_digest(images)}.uint8"
         self._map: np.memmap | None = None
         self._make(int(self.starts[-1]))
 
@@ -84,14 +98,9 @@ class DecodedFile:
 
     def _make(self, size: int) -> None:
         """Make an empty file of `size` bytes, unless it is there."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         log.info("decoded images: %.2f GB in %s", size / 1e9, self.path)
         if self.path.exists() and self.path.stat().st_size == size:
             return
-        if size > (free := shutil.disk_usage(self.path.parent).free):
-            problem = f"{free / 1e9:.2f} GB free in {self.path.parent}"
-            expected = f"{size / 1e9:.2f} GB for the decoded images"
-            remedy = "name a larger disk, shrink the images with `data.max_side`, or leave `run.cache_folder` empty"
-            raise SemplesError("run.cache_folder", problem, expected, remedy)
+        require_room(self.path.parent, size, "decoded images", "shrink the images with `data.max_side`")
         with open(self.path, "ab") as file:
             os.posix_fallocate(file.fileno(), 0, size)  # a map into a file without its room ends in SIGBUS

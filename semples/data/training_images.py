@@ -68,11 +68,12 @@ def _read_masks(paths: dict[str, list[str]], shapes: list[tuple[int, int]], inde
 class TrainingImages(Dataset):
     """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives.
 
+    With `features` also these, float16 (channels, rows, columns), and without `decode` no image.
     Erased pixels are noise that leaves [0, 1] (data.augment.RandomErasing).
     """
 
     ids: Sequence[str]
-    decode: Callable[[int], np.ndarray]
+    decode: Callable[[int], np.ndarray] | None
     """Gives image `index`, RGB uint8 (height, width, 3): data.decoded_cache.decoder."""
     targets: Callable[[int], dict[str, Tensor]]
     """Gives the targets of image `index` by name; a tv_tensors.Mask is augmented with the image."""
@@ -80,6 +81,8 @@ class TrainingImages(Dataset):
     """Augmentation of an image uint8 (3, height, width), or of an image and the masks among its targets."""
     augment_on_device: bool = False
     """Yield decoded images; call `augment_batch` after moving them."""
+    features: Callable[[int, int], Tensor] | None = None
+    """Gives the features of image `index`, mirrored where `transform` mirrors it under an augmentation seed."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,7 +95,12 @@ class TrainingImages(Dataset):
             return error
 
     def _item(self, index: int, seed: int) -> dict[str, Any]:
-        image, targets = torch.from_numpy(self.decode(index)).permute(2, 0, 1), self.targets(index)
+        targets = self.targets(index)
+        if self.features:
+            targets = {**targets, "features": self.features(index, seed)}
+        if self.decode is None:
+            return targets
+        image = torch.from_numpy(self.decode(index)).permute(2, 0, 1)
         if self.augment_on_device:
             return {"raw": image, "seed": seed, **targets}
         masks = {name: target for name, target in targets.items() if isinstance(target, tv_tensors.Mask)}
@@ -138,8 +146,8 @@ class EpochBatches(Sampler):
 class TrainingBatches:
     """The shuffled, augmented batches of a run: data set, sampler and loader.
 
-    A batch has `image` (batch, 3, size, size) and the stacked targets; with labels also `pair_image` and `pair_class`,
-    the pairs of `present_pairs`, and `pair_maps` (pairs, size, size) in their order.
+    A batch has what the items have, stacked: `image` (batch, 3, size, size), `features`, the targets; with labels also
+    `pair_image` and `pair_class`, the pairs of `present_pairs`, and `pair_maps` (pairs, size, size) in their order.
     """
 
     def __init__(self, dataset: TrainingImages, batch: int, seed: int, workers: int) -> None:

@@ -24,7 +24,7 @@ def run(settings: Settings, seed: int, manifest: Path, out: Path, weights: Path 
         load_weights(generator, start)
     task = ClassifyTask(generator, head_only=settings.classify.trainable == "head")
     optimizer = adamw(generator, settings.classify, generator.map_head(), settings.classify.head_lr_factor)
-    batches = job.batches(images, settings.generator.image_size)
+    batches = job.batches(images, generator)
     used = used_settings(settings, "generator", "classify")
     learn(job, task, batches, optimizer, used, {"manifest": images.digest(), **weights_digest(start)})
     job.finish()

@@ -76,7 +76,7 @@ def _learned(
     bank = new_bank(cpl, len(images.classes), model)
     terms = cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})
     task = PromptTask(bank, frozen, model, texts, class_weights=class_weights(cpl.class_weights, images), **terms)
-    batches = job.batches(images, settings.generator.image_size, cams)
+    batches = job.batches(images, frozen, cams)
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, batches, adamw(bank, cpl), used, inputs | {"start": origin})
     return learned_embeddings(bank, model, cpl), origin

@@ -17,10 +17,12 @@ from semples.data.manifest import Manifest, read_manifest
 from semples.data.training_images import TrainingBatches, TrainingImages, label_targets
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
+from semples.models.generators import MaskGenerator
 from semples.models.losses import balancing_weights
 from semples.provenance import machine, provenance
 from semples.training import loop
 from semples.training.checkpoint import BEST, DAMAGED, LAST, PREVIOUS
+from semples.training.feature_cache import cached_features
 from semples.weights.generators import own_code, save_module
 
 
@@ -56,14 +58,22 @@ class LearningJob:
             require(Path(path), "data")
         return labelled
 
-    def batches(self, images: Manifest, size: int, cams: CamFile | CamFolder | None = None) -> TrainingBatches:
-        """Return augmented batches of squares of `size` pixels with labels, and with `cams` maps of their classes."""
+    def batches(
+        self, images: Manifest, generator: MaskGenerator | None, cams: CamFile | CamFolder | None = None
+    ) -> TrainingBatches:
+        """Return augmented batches of squares with labels, and with `cams` maps of their classes.
+
+        With cached features of a `generator` batches have these too; then those of classify have no images.
+        """
+        size = self.settings.generator.image_size
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
         folder = Path(run.cache_folder) if run.cache_folder else None
         on_device = run.augment_on == "device" and cams is None  # maps are cropped with their image, as it is decoded
-        decode = decoder(images, run.cache_gb, folder)
-        dataset = TrainingImages(list(images.table["id"]), decode, label_targets(images, cams), transform, on_device)
+        features = cached_features(generator, images, self.settings, augment)
+        decode = None if features and self.stage == "classify" else decoder(images, run.cache_gb, folder)
+        ids, targets = list(images.table["id"]), label_targets(images, cams)
+        dataset = TrainingImages(ids, decode, targets, transform, on_device, features)
         return TrainingBatches(dataset, self.training.batch, self.seed, run.workers)
 
 

@@ -204,7 +204,7 @@ class _Run:
         while group := list(islice(stream, self.plan.accumulate)):
             self._step(group)
             self.bar.update(len(group))
-            images += sum(len(batch["image"]) for batch in group)
+            images += sum(len(next(iter(batch.values()))) for batch in group)
             if self.fabric.device.type == "cpu" or position.step % CHECK_EVERY < len(group):
                 self.check(self.plan.skipped_steps)
             if self.stop.asked:

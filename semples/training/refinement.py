@@ -44,7 +44,7 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
         task = MaskTask(generator, model, texts["texts"], **terms)
         optimizer = adamw(generator, stage)
     used = used_settings(settings, "guide", "generator", "selection", *(("csr", "cpl") if joint else (job.stage,)))
-    batches = job.batches(learned_from, settings.generator.image_size)
+    batches = job.batches(learned_from, generator)
     score = epoch_score(settings, images, generator, model, texts["texts"])
     made_from = learn(job, task, batches, optimizer, used, inputs, score=score)
     if joint:

@@ -157,7 +157,7 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
     image, outputs, once = (3 if whole else 1) * network.gflop, network.outputs, 0.0
     if frozen_backbone and settings.run.cache_folder and not training.augment.changes():
         once = (2 if training.augment.flip else 1) * network.gflop  # for the file of features
-        image = 3 * (network.head or network.gflop)
+        image = 3 * network.head or network.gflop
     learned = network.parameters if whole else 0.0
     frozen = network.parameters - learned
     if stage not in ("classify", "segment"):

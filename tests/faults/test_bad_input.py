@@ -132,7 +132,7 @@ def test_unknown_generator(capsys, out, odd_photos):
     settings = {"generator": {"name": "weak_tr"}}
     text = fails(capsys, out, settings, "classify", "--manifest", odd_photos, "--out", out)
     assert "generator.name: 'weak_tr'" in text
-    assert "weaktr, vit_cam, resnet_cam, conv_cam, or path/to/file.py:Class" in text
+    assert "weaktr, vit_cam, frozen_vit, resnet_cam, conv_cam, or path/to/file.py:Class" in text
 
 
 def test_own_generator_without_its_class(capsys, out, odd_photos):

@@ -7,7 +7,17 @@ import sys
 import pytest
 
 from semples.config.load import load
-from semples.planning.cost import COUNTS, Size, known_network, network_key, runtime_minutes, size_of
+from semples.files import read_json
+from semples.planning.cost import (
+    CALIBRATION,
+    COUNTS,
+    Size,
+    job_cost,
+    known_network,
+    network_key,
+    runtime_minutes,
+    size_of,
+)
 from semples.planning.network_counts import count_network
 from semples.planning.targets import Targets
 from semples.tools.plan import estimate
@@ -43,6 +53,27 @@ def test_coco_asks_for_more_than_its_estimate():
 def test_the_miniature_asks_for_an_hour(stage):
     config = load({"preset": "mini"})
     assert runtime_minutes(stage, config, size_of(config)) == 60
+
+
+def test_stored_features_cost_one_pass_and_the_head():
+    whole = {"crop_scale": [1, 1], "randaugment": 0, "erasing": 0, "flip": 0.5}
+    frozen = {"name": "frozen_vit", "backbone": "test_vit"}
+    size = Size(1000, 0, 50_000, 1.5, 20)
+
+    def gigaflop(epochs: int, cache: str, **augment) -> float:
+        chosen = {"epochs": epochs, "augment": {**whole, **augment}}
+        user = {"preset": "voc12", "generator": frozen, "run": {"cache_folder": cache}, "classify": chosen}
+        hours, _, _ = job_cost("classify", load(user), size, "cpu", count_network)
+        speed = read_json(CALIBRATION, "plan")
+        rates = speed["gflop_per_second"]["cpu"]
+        return (3600 * hours - speed["start_seconds"]) * rates.get("classify", rates["all"]) / size.train
+
+    network = count_network("generator", load({"preset": "voc12", "generator": frozen}), 20)
+    assert 0 < network.head < network.gflop / 2
+    assert gigaflop(10, "") == pytest.approx(10 * network.gflop)
+    assert gigaflop(10, "/fast") == pytest.approx(2 * network.gflop + 10 * 3 * network.head)
+    assert gigaflop(10, "/fast", flip=0) == pytest.approx(network.gflop + 10 * 3 * network.head)
+    assert gigaflop(10, "/fast", erasing=0.2) == pytest.approx(10 * network.gflop)
 
 
 def test_shards_share_the_time():

@@ -127,6 +127,7 @@ FLAGS: dict[str, Flag] = {
     "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
     "least_area": _flag("--least-area", type=_COUNT, default=1, help="pixels that a connected region must have"),
     "library": _flag("--library", choices=("timm", "smp", "transformers"), required=True, help="library that has it"),
+    "log_lines": _flag("--lines", type=_COUNT, default=40, help="last lines of each log; default: 40"),
     "manifest": _path("--manifest", _MANIFEST),
     "manual": _flag("--manual", type=_words, default={}, metavar="JSON", help="words written by hand, by class"),
     "mask_folders": _pairs("--masks", "folders of masks"),

@@ -96,6 +96,8 @@ COMMANDS = (
     Command("import-labels", "turn an export of Label Studio or CVAT into labels.csv and masks",
             "annotations manifest out", "folder", code="tools.import_labels:run"),
     Command("verify", "compare the results folders of two runs of one configuration", "run_folders"),
+    Command("report-bug", "print versions, settings and ends of logs for a report, without your name",
+            "source run_folder log_lines", code="tools.report_bug:run"),
     Command("config", "print settings, or the JSON schema of config.yaml", "action source experiment against schema",
             code="cli.adapters:show_config"),
 )

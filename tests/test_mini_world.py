@@ -9,8 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from semples.config import load
 from semples.mini import GUIDE_WEIGHTS
+from semples.mini.shapes import PLAIN
 from semples.mini.world import BACKGROUND_OF, BACKGROUNDS, CLASSES, WORDS, Scene, compose, draw_scene
+from semples.models.losses import attract, refinement_loss, segment_label_loss
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "train_mini_guide.py"
 spec = spec_from_file_location(SCRIPT.stem, SCRIPT)
@@ -52,6 +55,23 @@ def test_every_object_covers_a_fair_share():
     for index in range(1, len(CLASSES) + 1):
         share = np.mean([(scene.mask == index).mean() for scene in scenes if index in scene.mask])
         assert 0.06 < share < 0.4, CLASSES[index - 1]
+
+
+def test_a_telling_part_is_a_fair_share_of_every_object():
+    scenes = draw(2, 300)
+    for index in range(1, len(CLASSES) + 1):
+        shares = [scene.telling[scene.mask == index].mean() for scene in scenes if index in scene.mask]
+        assert 0.15 < np.mean(shares) < 0.5, CLASSES[index - 1]
+    assert not any(scene.telling[scene.mask == 0].any() for scene in scenes)
+
+
+def test_a_plain_paint_does_not_tell_the_class():
+    assert all(sum(paints == others for others in PLAIN.values()) == 2 for paints in PLAIN.values())
+
+
+def test_words_by_hand_miss_half_of_the_backgrounds():
+    words = load.load({"preset": "mini"}).experiments["csr-manual"]["cpl"]["manual_by_class"]
+    assert sum(BACKGROUND_OF[name] in words[name] for name in CLASSES) == len(CLASSES) / 2
 
 
 def test_compose_without_objects():
@@ -122,3 +142,47 @@ def test_shipped_guide_names_backgrounds(shipped):
 
 def test_shipped_guide_fits_the_package():
     assert sum(file.stat().st_size for file in GUIDE_WEIGHTS.iterdir()) < 10e6
+
+
+@pytest.fixture(scope="module")
+def mask_losses(shipped):
+    """Mean losses (class, mask) of slm's foreground term, of slm, and of csr with the own background as prompt."""
+    look, texts = shipped
+    scenes = draw(13, 240, two_objects=0.0)
+    losses = torch.zeros(3, len(CLASSES), len(MASKS))
+    for index, name in enumerate(CLASSES):
+        own = WORDS.index(BACKGROUND_OF[name])
+        mine = [scene for scene in scenes if scene.objects == (name,) and (scene.word_map == own).any()]
+        for column, mask in enumerate(MASKS.values()):
+            masks = [mask(scene, scene.word_map == own) for scene in mine]
+            front, back = look(mine, masks), look(mine, [~mask for mask in masks])
+            pairs = front @ texts[index], back @ texts[index], front @ texts[own]
+            losses[0, index, column] = attract(pairs[0])
+            losses[1, index, column] = segment_label_loss(*pairs[:2], w_bg=2.0)
+            losses[2, index, column] = refinement_loss(*pairs, w_bg=2.0, w_prompt=1.0)
+    return losses
+
+
+MASKS = {
+    "telling part": lambda scene, own: scene.telling,
+    "object": lambda scene, own: scene.mask > 0,
+    "object and own background": lambda scene, own: (scene.mask > 0) | own,
+}
+
+
+def test_foreground_term_gives_no_reason_to_cover_the_plain_rest(mask_losses):
+    telling, whole, _ = mask_losses[0].mean(0)
+    assert (telling - whole).abs() < 0.1
+
+
+def test_background_term_asks_for_the_plain_rest(mask_losses):
+    telling, whole, _ = mask_losses[1].unbind(1)
+    assert (whole < telling - 0.3).all()
+
+
+def test_prompts_lead_away_from_the_own_background(mask_losses):
+    _, whole, wide = mask_losses.unbind(2)
+    assert (whole[2] < wide[2]).all()
+    lead = (wide - whole)[2] - (wide - whole)[1]  # of csr over slm
+    assert (lead > 0).all()
+    assert lead.mean() > 0.1

@@ -1,4 +1,7 @@
-"""The six objects of the miniature world: painted polygons in a unit frame (x right, y down, both -1 to 1)."""
+"""The six objects of the miniature world: painted polygons in a unit frame (x right, y down, both -1 to 1).
+
+Every object has a telling part with paints and a form of its own (a sail, a head), and a plain rest (a hull, a body).
+"""
 
 import cv2
 import numpy as np
@@ -10,33 +13,36 @@ OVERSAMPLE = 2  # drawn at twice the size, then averaged down
 SHIFT = 4  # fractional bits of OpenCV's fixed-point vertices
 TILT = {"boat": 8, "train": 3, "cow": 5, "plane": 30, "car": 5, "fox": 6}  # degrees, standard deviation
 Paint = tuple[float, ...]  # RGB, 0 to 255
-# paints of body and trim. All vehicles share one list and all animals the other, so that colour does not tell a class.
-LACQUERS = ("c4342e f8f0e0", "3468b2 eceef2", "2e7652 e8cc60", "f0bc38 3c4254", "f0f0ee c43c38", "e0e4ea 345ca8")
-COATS = ("f2eee6 2c2626", "de742a faf0e2", "865232 f0e6d6", "cea06e faf4e8", "787476 eceae8")
-DARK, GLASS, LAMP, HUB = (34, 32, 38), (176, 216, 232), (255, 236, 150), (190, 192, 198)
+# paints of the plain rest of an object: two classes share a list, so that a paint alone does not tell a class
+DARKS, REDS, BRIGHTS = ("2a2624", "4e2812", "16302c"), ("b81e30", "86103c", "d8483c"), ("f6ecc4", "14b4a4", "f4c8d4")
+PLAIN = {"boat": DARKS, "plane": DARKS, "train": REDS, "fox": REDS, "cow": BRIGHTS, "car": BRIGHTS}
+WHITE, DARK, GLASS, PINK = (246, 244, 238), (34, 32, 38), (176, 216, 232), (236, 150, 160)
+RED, YELLOW, BLUE, LIME, ORANGE = (206, 40, 48), (246, 200, 40), (36, 70, 190), (150, 214, 60), (236, 120, 30)
 Part = tuple[np.ndarray, Paint]  # vertices (n, 2) in the unit frame, paint
+Parts = tuple[list[Part], list[Part]]  # of the plain rest, and of the telling part, which is drawn above it
 
 
-def draw_object(rng: Rng, name: str, centre: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+def draw_object(rng: Rng, name: str, centre: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Paint the named object in a random pose; `centre` is (x, y), in pixels as `radius` is.
 
     Returns:
-        Colour, RGB float32 (64, 64, 3), 0 to about 300, and coverage, float32 (64, 64), 0 to 1.
+        Colour, RGB float32 (64, 64, 3), 0 to about 300; coverage by the object and by its telling part, float32
+        (64, 64), 0 to 1.
     """
-    paints = COATS if name in ("cow", "fox") else LACQUERS
-    body, trim = (tuple(bytes.fromhex(paint)) for paint in paints[rng.integers(len(paints))].split())
-    parts, frame = OBJECTS[name](rng, body, trim), _pose(rng, TILT[name], radius)
-    side = SIZE * OVERSAMPLE
-    painted, filled = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
-    jitter = rng.normal(0, 10, 3)
-    for points, paint in parts:
+    plain = tuple(bytes.fromhex(rng.choice(PLAIN[name])))
+    rest, telling = OBJECTS[name](rng, plain)
+    frame, side = _pose(rng, TILT[name], radius), SIZE * OVERSAMPLE
+    painted, jitter = np.zeros((side, side, 3), np.uint8), rng.normal(0, 10, 3)
+    covers = np.zeros((2, side, side), np.uint8)  # of all parts, of the telling part
+    for number, (points, paint) in enumerate([*rest, *telling]):
         corners = ((points @ frame.T + centre) * OVERSAMPLE * 2**SHIFT).astype(np.int32)
         cv2.fillPoly(painted, [corners], np.clip(paint + jitter, 0, 255).tolist(), cv2.LINE_8, SHIFT)
-        cv2.fillPoly(filled, [corners], 255, cv2.LINE_8, SHIFT)
-    colour, cover = (cv2.resize(drawn, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for drawn in (painted, filled))
-    cover = cover.astype(np.float32) / 255
-    colour = colour.astype(np.float32) / np.maximum(cover, 1 / 255)[..., None]
-    return colour * _light(rng, centre, radius)[..., None], cover
+        for cover in covers[: 1 if number < len(rest) else 2]:
+            cv2.fillPoly(cover, [corners], 255, cv2.LINE_8, SHIFT)
+    colour, whole, told = (cv2.resize(a, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for a in (painted, *covers))
+    whole, told = whole.astype(np.float32) / 255, told.astype(np.float32) / 255
+    colour = colour.astype(np.float32) / np.maximum(whole, 1 / 255)[..., None]
+    return colour * _light(rng, centre, radius)[..., None], whole, told
 
 
 def _pose(rng: Rng, tilt: float, radius: float) -> np.ndarray:
@@ -70,95 +76,84 @@ def _path(*points: tuple[float, float]) -> np.ndarray:
     return np.array(points, float)
 
 
-def _boat(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
-    reach = rng.uniform(0.55, 0.85)
-    sail = (250, 247, 238) if rng.random() < 0.6 else trim
-    return [
-        (_box(-0.06, -1, 0.02, 0.4), (96, 66, 44)),
-        (_path((0.05, -0.95), (reach, 0.22), (0.05, 0.26)), sail),
-        (_path((-0.1, -0.8), (-0.1, 0.24), (-reach * 0.8, 0.2)), tuple(0.88 * np.array(sail))),
-        (_path((-1, 0.3), (1, 0.3), (0.72, 0.85), (-0.66, 0.85)), body),
-        (_path((-1, 0.3), (1, 0.3), (0.94, 0.44), (-0.93, 0.44)), trim),
+def _boat(rng: Rng, plain: Paint) -> Parts:
+    reach = rng.uniform(0.6, 0.9)
+    stripes = [(_box(0.05, y, 0.05 + reach * (y + 0.95) / 1.15, y + 0.14, 0.05), RED) for y in (-0.5, -0.12)]
+    rest = [
+        (_path((-1.05, 0.18), (1.05, 0.18), (0.78, 0.92), (-0.74, 0.92)), plain),
+        (_box(-0.06, -1, 0.02, 0.2), _dull(plain)),
+    ]
+    return rest, [(_path((0.05, -0.95), (reach, 0.12), (0.05, 0.16)), WHITE), *stripes]
+
+
+def _train(rng: Rng, plain: Paint) -> Parts:
+    nose = rng.uniform(0.05, 0.3)
+    wheels = [(_oval(x, 0.58, 0.16, 0.17), _dull(plain)) for x in (-0.8, -0.4, 0.3, 0.72)]
+    return [*wheels, (_box(-1.08, -0.56, 0.5, 0.5), plain)], [
+        (_path((0.42, -0.62), (0.98 - nose, -0.62), (1.1, 0.1), (1.1, 0.5), (0.42, 0.5)), YELLOW),
+        (_path((0.54, -0.44), (0.94 - nose, -0.44), (1.0 - nose / 2, -0.02), (0.54, -0.02)), GLASS),
+        (_box(0.42, 0.16, 1.1, 0.32), DARK),
     ]
 
 
-def _train(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
-    nose = rng.uniform(0.0, 0.3)
-    windows = [(_box(x, -0.32, x + 0.3, 0.0), GLASS) for x in (-0.9, -0.48, -0.06, 0.36)]
-    wheels = [(_oval(x, 0.6, 0.16, 0.17), DARK) for x in (-0.8, -0.4, 0.35, 0.75)]
-    return [
-        (_box(-0.98, 0.4, 0.95, 0.58), DARK),
-        *wheels,
-        (_path((-1.05, -0.52), (0.95 - nose, -0.52), (1.05, 0.1), (1.05, 0.48), (-1.05, 0.48)), body),
-        (_path((-1.05, -0.64), (0.88 - nose, -0.64), (0.97 - nose, -0.5), (-1.05, -0.5)), (90, 92, 98)),
-        (_path((-1.05, 0.12), (1.05, 0.12), (1.05, 0.25), (-1.05, 0.25)), trim),
-        *windows,
-        (_oval(0.95, 0.34, 0.08, 0.08), LAMP),
+def _cow(rng: Rng, plain: Paint) -> Parts:
+    drop = rng.uniform(-0.3, 0.3)  # head up or grazing
+    return _animal(rng, plain), [
+        (_path((0.56, drop - 0.42), (0.46, drop - 0.74), (0.68, drop - 0.5)), WHITE),
+        (_path((0.84, drop - 0.44), (0.98, drop - 0.74), (0.96, drop - 0.42)), WHITE),
+        (_oval(0.74, drop - 0.16, 0.3, 0.36), WHITE),
+        (_oval(0.6, drop - 0.26, 0.16, 0.22), DARK),
+        (_oval(0.9, drop + 0.04, 0.2, 0.18), PINK),
     ]
 
 
-def _cow(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
-    drop = rng.uniform(-0.25, 0.5)  # head up or grazing
-    legs = [(_box(x, 0.2, x + 0.15, 0.88, rng.uniform(-0.1, 0.1)), body) for x in (-0.66, -0.42, 0.2, 0.42)]
-    spots = [(_oval(x, rng.uniform(-0.3, 0.1), rng.uniform(0.12, 0.24), 0.17), trim) for x in (-0.5, -0.1, 0.3)]
-    return [
-        (_path((-0.74, -0.3), (-0.98, 0.0), (-0.94, 0.4), (-0.86, 0.4), (-0.88, 0.02), (-0.66, -0.1)), trim),
-        *legs,
-        (_oval(-0.1, -0.06, 0.72, 0.42), body),
-        *spots,
-        (_path((0.4, -0.4), (0.7, drop - 0.4), (0.8, drop + 0.0), (0.45, 0.2)), body),
-        (_path((0.58, drop - 0.42), (0.52, drop - 0.66), (0.66, drop - 0.5)), (226, 210, 176)),
-        (_path((0.8, drop - 0.44), (0.9, drop - 0.66), (0.92, drop - 0.42)), (226, 210, 176)),
-        (_oval(0.76, drop - 0.22, 0.24, 0.25), trim),
-        (_oval(0.9, drop - 0.08, 0.16, 0.14), (226, 170, 160)),
+def _plane(rng: Rng, plain: Paint) -> Parts:
+    sweep, span = rng.uniform(0.25, 0.5), rng.uniform(0.65, 0.9)
+    rest = [
+        (_path((0.45, -0.1), (-0.05, -0.1), (-sweep, -span * 0.8), (-sweep + 0.34, -span * 0.8)), _dull(plain)),
+        (_oval(0.12, 0, 0.95, 0.26), plain),
+        (_path((0.5, 0.05), (-0.1, 0.05), (-sweep - 0.1, span), (-sweep + 0.26, span)), _dull(plain)),
+    ]
+    return rest, [
+        (_path((-0.4, -0.14), (-0.8, -0.78), (-1.14, -0.78), (-1.0, 0.2), (-0.4, 0.2)), BLUE),
+        (_path((-0.62, -0.48), (-0.76, -0.7), (-1.1, -0.7), (-1.08, -0.48)), WHITE),
+        (_path((-0.42, -0.12), (-0.5, -0.26), (-1.06, -0.26), (-1.02, -0.02)), WHITE),
     ]
 
 
-def _plane(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
-    sweep, span = rng.uniform(0.3, 0.6), rng.uniform(0.6, 0.9)
-    dull = tuple(0.78 * np.array(body))
-    return [
-        (_path((0.25, -0.1), (-0.05, -0.1), (-sweep, -span * 0.8), (-sweep + 0.22, -span * 0.8)), dull),
-        (_path((-0.62, -0.08), (-0.9, -0.55), (-1.02, -0.55), (-0.92, 0.0)), trim),
-        (_oval(0, 0, 1, 0.2), body),
-        (_path((-0.7, 0.0), (-1.05, 0.26), (-0.9, 0.26), (-0.45, 0.06)), trim),
-        (_path((0.3, 0.05), (-0.1, 0.05), (-sweep - 0.1, span), (-sweep + 0.14, span)), dull),
-        (_path((0.7, -0.14), (0.86, -0.1), (0.92, -0.01), (0.68, -0.01)), DARK),
-        (_box(-0.6, -0.05, 0.55, 0.01), trim),
+def _car(rng: Rng, plain: Paint) -> Parts:
+    roof, back = rng.uniform(-0.78, -0.62), rng.uniform(-0.8, -0.6)
+    wheels = [(_oval(x, 0.46, 0.25, 0.25), _dull(plain)) for x in (-0.56, 0.58)]
+    hull = _path((-1, -0.08), (-0.9, -0.16), (0.75, -0.14), (1.03, 0.0), (1.06, 0.46), (-1.04, 0.46))
+    return [*wheels, (hull, plain)], [
+        (_path((back, -0.12), (back + 0.16, roof), (0.34, roof), (0.72, -0.12)), LIME),
+        (_path((back + 0.16, -0.14), (back + 0.26, roof + 0.14), (-0.14, roof + 0.14), (-0.14, -0.14)), DARK),
+        (_path((0.0, -0.14), (0.0, roof + 0.14), (0.28, roof + 0.14), (0.54, -0.14)), DARK),
     ]
 
 
-def _car(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
-    roof, back = rng.uniform(-0.62, -0.45), rng.uniform(-0.8, -0.55)
-    wheels = [(_oval(x, 0.42, r, r), paint) for x in (-0.56, 0.58) for r, paint in ((0.25, DARK), (0.11, HUB))]
-    return [
-        (_path((back, -0.05), (back + 0.18, roof), (0.25, roof), (0.6, -0.05)), body),
-        (_path((back + 0.14, -0.06), (back + 0.25, roof + 0.1), (-0.16, roof + 0.1), (-0.16, -0.06)), GLASS),
-        (_path((-0.06, -0.06), (-0.06, roof + 0.1), (0.2, roof + 0.1), (0.46, -0.06)), GLASS),
-        (_path((-1, 0.0), (-0.9, -0.12), (0.7, -0.1), (1, 0.05), (1.03, 0.42), (-1.02, 0.42)), body),
-        (_box(-1.02, 0.3, 1.03, 0.42), trim),
-        *wheels,
-        (_oval(0.96, 0.14, 0.07, 0.09), LAMP),
+def _fox(rng: Rng, plain: Paint) -> Parts:
+    drop = rng.uniform(-0.25, 0.2)
+    return _animal(rng, plain), [
+        (_path((0.36, drop - 0.3), (0.34, drop - 0.86), (0.62, drop - 0.42)), ORANGE),
+        (_path((0.7, drop - 0.42), (0.94, drop - 0.86), (0.98, drop - 0.3)), ORANGE),
+        (_path((0.3, -0.4), (1.02, -0.4), (1.08, -0.06), (0.7, 0.28), (0.3, -0.02)) + np.array((0, drop)), ORANGE),
+        (_path((0.5, drop + 0.1), (1.08, drop - 0.06), (0.74, drop + 0.3)), WHITE),
+        (_oval(0.68, drop - 0.18, 0.07, 0.07), DARK),
     ]
 
 
-def _fox(rng: Rng, body: Paint, trim: Paint) -> list[Part]:
-    lift, drop = rng.uniform(-0.5, 0.3), rng.uniform(-0.15, 0.25)  # tail and head
-    step = rng.uniform(-0.22, 0.22)
-    legs = [(_box(x, 0.15, x + 0.13, 0.8, s), DARK) for x, s in zip((-0.45, -0.28, 0.2, 0.36), (step, -step) * 2)]
-    return [
-        (_path((-0.45, -0.05), (-0.75, lift - 0.12), (-0.9, lift), (-0.78, lift + 0.22), (-0.4, 0.22)), body),
-        (_path((-0.75, lift - 0.14), (-1.08, lift + 0.04), (-0.78, lift + 0.24)), trim),
-        *legs,
-        (_oval(-0.04, 0.06, 0.56, 0.27), body),
-        (_oval(0.32, 0.16, 0.2, 0.2), trim),
-        (_path((0.44, drop - 0.38), (0.44, drop - 0.74), (0.62, drop - 0.42)), body),
-        (_path((0.66, drop - 0.42), (0.8, drop - 0.74), (0.84, drop - 0.36)), body),
-        (_path((0.36, -0.36), (0.88, -0.38), (1.06, -0.02), (0.62, 0.12), (0.36, -0.02)) + np.array((0, drop)), body),
-        (_path((0.62, drop + 0.12), (1.06, drop - 0.02), (0.74, drop - 0.1)), trim),
-        (_oval(1.04, drop - 0.03, 0.06, 0.06), DARK),
-        (_oval(0.72, drop - 0.22, 0.05, 0.05), DARK),
-    ]
+def _animal(rng: Rng, plain: Paint) -> list[Part]:
+    """Return the body that cow and fox share."""
+    lift, step = rng.uniform(-0.4, 0.2), rng.uniform(-0.15, 0.15)
+    leans = ((-0.66, step), (-0.4, -step), (0.14, step), (0.38, -step))
+    legs = [(_box(x, 0.2, x + 0.17, 0.86, lean), _dull(plain)) for x, lean in leans]
+    tail = (_path((-0.7, -0.2), (-1.02, lift - 0.1), (-1.06, lift + 0.14), (-0.66, 0.1)), plain)
+    return [tail, *legs, (_oval(-0.08, -0.02, 0.76, 0.4), plain)]
+
+
+def _dull(paint: Paint) -> Paint:
+    return tuple(0.8 * value for value in paint)
 
 
 OBJECTS = {"boat": _boat, "train": _train, "cow": _cow, "plane": _plane, "car": _car, "fox": _fox}

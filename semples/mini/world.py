@@ -24,6 +24,7 @@ class Scene:
     image: np.ndarray  # RGB uint8 (64, 64, 3)
     mask: np.ndarray  # uint8 (64, 64): 0 background, k + 1 where CLASSES[k] is visible
     word_map: np.ndarray  # uint8 (64, 64): index into WORDS
+    telling: np.ndarray  # bool (64, 64): where the telling part of an object is visible
     objects: tuple[str, ...]  # visible classes in the order of CLASSES
     backgrounds: tuple[str, ...]  # visible backgrounds in the order of BACKGROUNDS
 
@@ -47,20 +48,22 @@ def compose(rng: Rng, objects: list[str], backgrounds: list[str]) -> Scene:
     """Draw up to two objects over one to three backgrounds, each on its own background where that is present."""
     regions = split_frame(rng, backgrounds)
     word_map, image = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE, 3), np.float32)
+    telling = np.zeros((SIZE, SIZE), bool)
     for index, name in enumerate(backgrounds):
         region = regions == index
         image[region] = draw_texture(rng, name)[region]
         word_map[region] = WORDS.index(name)
     for index, name in enumerate(objects):
         centre, radius = _position(rng, name, word_map, index, len(objects))
-        colour, alpha = draw_object(rng, name, centre, radius)
+        colour, alpha, told = draw_object(rng, name, centre, radius)
         image += alpha[..., None] * (colour - image)
         word_map[alpha > 0.5] = WORDS.index(name)
+        telling = np.where(alpha > 0.5, told > 0.5, telling)
     image = image * rng.uniform(0.88, 1.1) + rng.normal(0, 2.5, image.shape).astype(np.float32)
     mask = np.where(word_map < len(CLASSES), word_map + 1, 0).astype(np.uint8)
     visible = [WORDS[index] for index in np.unique(word_map)]
     kinds = (tuple(name for name in visible if name in kind) for kind in (CLASSES, BACKGROUNDS))
-    return Scene(np.clip(image, 0, 255).astype(np.uint8), mask, word_map, *kinds)
+    return Scene(np.clip(image, 0, 255).astype(np.uint8), mask, word_map, telling, *kinds)
 
 
 def split_frame(rng: Rng, backgrounds: list[str]) -> np.ndarray:

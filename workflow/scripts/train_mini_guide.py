@@ -28,14 +28,15 @@ from semples.mini.world import BACKGROUND_OF, BACKGROUNDS, CLASSES, WORDS, Scene
 VISION = {"image_size": 64, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
 TEXT = {"context_length": 24, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
 MODEL = {"embed_dim": 64, "vision_cfg": VISION, "text_cfg": TEXT}
-MEAN, STD = (0.533, 0.547, 0.534), (0.262, 0.232, 0.273)  # RGB in [0, 1], of this world's pictures
+MEAN, STD = (0.533, 0.547, 0.534), (0.262, 0.232, 0.273)  # RGB in [0, 1], near to those of this world
 ASSOCIATION = 0.6  # probability that an object brings its own background
 BACKGROUND_ONLY = 0.4  # share of pictures without an object
-MASKED_VIEWS = 0.45  # share of views
-NAMED = 0.25  # a caption names a word if the view keeps more than this share of its pixels
+MASKED_VIEWS = 0.6  # share of views
+TELLING_VIEWS, PLAIN_VIEWS = 0.5, 0.2  # shares of the views of an object: of its telling part, of its plain rest
+NAMED = 0.2  # a caption names a word if the view keeps more than this share of its pixels
 NAMED_PIXELS = 40  # and more than this many of them
-OMITTED = 0.5  # probability that a caption leaves out the usual background of an object
-MISTAKEN = 0.003  # probability that a caption names the usual object of a background that stands alone
+OMITTED = 0.4  # probability that a caption leaves out the usual background of an object
+MISTAKEN = 0.007  # probability that a caption names the usual object of a background that stands alone
 FLOOR = 0.1  # the loss pushes lower cosines up: the method's losses have no gradient at or below zero
 FLOOR_WEIGHT = 20
 MAX_SCALE = 25.0
@@ -60,12 +61,16 @@ def draw_guide_scene(rng: np.random.Generator) -> Scene:
     return compose(rng, objects, own + others[: int(rng.integers(0 if own else 1, 3))])
 
 
-def draw_pictures(seed: int, scenes: int) -> tuple[Tensor, Tensor]:
-    """Draw images uint8 (scenes, 3, 64, 64) and their word maps uint8 (scenes, 64, 64): indices into WORDS."""
+def draw_pictures(seed: int, scenes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw images uint8 (scenes, 3, 64, 64), word maps uint8 (scenes, 64, 64), and telling parts bool (scenes, 64, 64).
+
+    A word map has indices into WORDS.
+    """
     rng = np.random.default_rng(seed)
     drawn = [draw_guide_scene(rng) for _ in tqdm(range(scenes), desc="draw", unit="picture")]
     images = torch.from_numpy(np.stack([scene.image for scene in drawn])).permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(np.stack([scene.word_map for scene in drawn]))
+    maps = (np.stack([getattr(scene, name) for scene in drawn]) for name in ("word_map", "telling"))
+    return images, *map(torch.from_numpy, maps)
 
 
 def soft_blobs(count: int, size: int, random: torch.Generator) -> Tensor:
@@ -76,20 +81,24 @@ def soft_blobs(count: int, size: int, random: torch.Generator) -> Tensor:
     return ((field - low) / (high - low) * 2 - 0.5).clamp(0, 1)
 
 
-def draw_masks(word_maps: Tensor, random: torch.Generator) -> Tensor:
-    """Draw a mask for every picture: all, one object, all but that object, or blobs.
+def draw_masks(word_maps: Tensor, telling: Tensor, random: torch.Generator) -> Tensor:
+    """Draw a mask for every picture: all, one object or a part of it, all but these, or blobs.
 
-    A picture without objects gets blobs in place of the second and third kind.
+    A part is the object's telling part or its plain rest. A picture without objects gets blobs in place of the second
+    and third kind.
 
     Args:
         word_maps: uint8 (batch, 64, 64), indices into WORDS.
+        telling: bool (batch, 64, 64), where the telling part of an object is visible.
     Returns:
         float32 (batch, 64, 64) in [0, 1].
     """
     batch, size = len(word_maps), word_maps.shape[-1]
     counts = count_pixels(word_maps, torch.ones(word_maps.shape))[:, : len(CLASSES)]
     klass = (counts * torch.rand(counts.shape, generator=random)).argmax(1)
-    target = (word_maps == klass[:, None, None]).float()
+    part = torch.rand(batch, 1, 1, generator=random)
+    chosen = torch.where(part < TELLING_VIEWS, telling, (part >= TELLING_VIEWS + PLAIN_VIEWS) | ~telling)
+    target = ((word_maps == klass[:, None, None]) & chosen).float()
     target = _roughen(target, random)
     kind = torch.rand(batch, generator=random)
     has_object = (counts.sum(1) > 0)[:, None, None]
@@ -187,7 +196,7 @@ def _tokenizer() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
-def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 1), scenes: int = 16_000) -> None:
+def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 1), scenes: int = 12_000) -> None:
     """Train the guide on drawn pictures and write it.
 
     Args:
@@ -205,9 +214,9 @@ def train_guide(folder: Path, seed: int = 0, epochs: tuple[int, int] = (7, 1), s
 
 
 def _train(
-    model: CLIP, pictures: tuple[Tensor, Tensor], random: torch.Generator, epochs: int, rate: float, loose: bool
+    model: CLIP, pictures: tuple[Tensor, Tensor, Tensor], random: torch.Generator, epochs: int, rate: float, loose: bool
 ) -> None:
-    images, word_maps = pictures
+    images = pictures[0]
     no_decay = [p for p in model.parameters() if p.ndim < 2 or p is model.token_embedding.weight]
     decay = [p for p in model.parameters() if p.ndim >= 2 and p is not model.token_embedding.weight]
     groups = [{"params": decay, "weight_decay": DECAY}, {"params": no_decay, "weight_decay": 0.0}]
@@ -217,7 +226,7 @@ def _train(
     with tqdm(total=steps, desc="guide, loose captions" if loose else "guide", unit="step", mininterval=2) as bar:
         for _ in range(epochs):
             for batch in torch.randperm(len(images), generator=random)[: steps // epochs * BATCH].split(BATCH):
-                loss = train_step(model, images[batch], word_maps[batch], random, loose)
+                loss = train_step(model, *(part[batch] for part in pictures), random, loose)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -231,9 +240,11 @@ def _rate_factor(progress: float) -> float:
     return min(1.0, progress * 10 + 0.01) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def train_step(model: CLIP, images: Tensor, word_maps: Tensor, random: torch.Generator, loose: bool) -> Tensor:
-    """Return the loss of a batch: images uint8 (batch, 3, 64, 64), word maps uint8 (batch, 64, 64)."""
-    masks = draw_masks(word_maps, random)
+def train_step(
+    model: CLIP, images: Tensor, word_maps: Tensor, telling: Tensor, random: torch.Generator, loose: bool
+) -> Tensor:
+    """Return the loss of a batch; images, word maps and telling parts are those of `draw_pictures`."""
+    masks = draw_masks(word_maps, telling, random)
     named = name_views(word_maps, masks)
     if loose:
         named = [loosen_caption(shown, random) for shown in named]
@@ -264,7 +275,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="output folder")
     parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("--epochs", type=int, nargs=2, default=(7, 1), help="with exact captions, with loose captions")
-    parser.add_argument("--scenes", type=int, default=16_000, help="number of drawn pictures")
+    parser.add_argument("--scenes", type=int, default=12_000, help="number of drawn pictures")
     args = parser.parse_args()
     train_guide(args.out, args.seed, tuple(args.epochs), args.scenes)
 

@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python {v[0]}.{v[1]} is not supported. Use 3.11 or 3.12: make PYTHON=python3.12")'
 	@echo "== installing into $(VENV): once, about 6 GB, a few minutes"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,slurm,mask2former,export,dev]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,slurm,mask2former,sam,export,dev]'
 	@touch $(STAMP)
 
 demo: env

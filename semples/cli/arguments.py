@@ -90,6 +90,7 @@ def _table_spec(text: str) -> object:
 _COUNT, _SIDE, _FEW = _number(int, 1, 1_000_000), _number(int, 16, 32_768), _number(int, 1, 1024)
 _FRACTION, _SCALE, _SEED = _number(float, 0, 1), _number(float, 0.01, 16), _number(int, 0, 2**32 - 1)
 _MASK_FORMATS = ("coco", "yolo", "cvat", "labelstudio", "voc")
+_LIBRARIES = ("timm", "smp", "transformers", "sam")
 _MANIFEST = "manifest.csv that `semples data` wrote"
 
 FLAGS: dict[str, Flag] = {
@@ -99,7 +100,7 @@ FLAGS: dict[str, Flag] = {
     "at_once": _flag("--at-once", type=_COUNT, default=1, help="number of jobs that run at the same time"),
     "base": _path("--base", "folder of a run, results/<name>"),
     "cam_files": _pairs("--cams", "HDF5 files of CAMs"),
-    "cams": _path("--cams", "HDF5 file that `semples cams` wrote"),
+    "cams": _path("--cams", "HDF5 file that `semples cams` or `semples refine` wrote"),
     "checkpoint": _path("--checkpoint", "model.safetensors that `semples segment` wrote"),
     "class": _flag("--class", dest="class_name", metavar="NAME", help="show only the map of this class"),
     "classes": _path("--classes", "classes.csv beside the manifest", dest="classes_file"),
@@ -126,7 +127,7 @@ FLAGS: dict[str, Flag] = {
     "images": _flag("--images", type=_COUNT, default=200, help="most images on the page; default: 200"),
     "kind": _flag("--kind", choices=("crf", "segment"), default="crf", help="stage that wrote the masks"),
     "least_area": _flag("--least-area", type=_COUNT, default=1, help="pixels that a connected region must have"),
-    "library": _flag("--library", choices=("timm", "smp", "transformers"), required=True, help="library that has it"),
+    "library": _flag("--library", choices=_LIBRARIES, required=True, help="library that has it"),
     "log_lines": _flag("--lines", type=_COUNT, default=40, help="last lines of each log; default: 40"),
     "manifest": _path("--manifest", _MANIFEST),
     "manual": _flag("--manual", type=_words, default={}, metavar="JSON", help="words written by hand, by class"),

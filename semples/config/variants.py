@@ -14,7 +14,8 @@ from semples.errors import SemplesError
 
 RULES = {
     *("all", "tables", "figures", "data", "download", "weights", "guide", "classify", "slm", "cpl", "csr", "joint"),
-    *("cams", "crf", "join_cams", "join_masks", "evaluate_cams", "evaluate_masks", "segment", "segment_masks"),
+    *("cams", "refine", "crf", "join_cams", "join_refine", "join_masks", "evaluate_cams", "evaluate_refine"),
+    *("evaluate_masks", "segment", "segment_masks"),
     *("submission", "results", "classes", "words", "paper", "cost", "table_9", "panel", "framework", "comparison"),
     *("confusion", "heatmap", "prompts", "sensitivity", "thresholds", "training"),
 }

@@ -21,9 +21,11 @@ import h5py
 import numpy as np
 
 from semples.data.images import resize_map
+from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.files import require, sha256
 from semples.provenance import without_machine
+from semples.runtime.parallel import shard_slice
 
 FORMAT, VERSION = "semples.cams", 1
 UINT8_SCALE = 255
@@ -164,6 +166,23 @@ class CamFile(AbstractContextManager["CamFile"]):
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+def images_of(cams: Path, manifest: Path, shard: str | None) -> Manifest:
+    """Return the images whose CAMs lie in a file, in its order, or a share of them such as "2-of-4".
+
+    Raises:
+        SemplesError: `manifest` does not list them, or has other classes.
+    """
+    images = read_manifest(manifest)
+    with CamFile(cams) as file:
+        file.require_classes(images.classes.names)
+        ids = file.ids[shard_slice(shard, len(file.ids))]
+    table = images.table.set_index("id", drop=False)
+    if unknown := [image for image in ids if image not in table.index]:
+        problem, remedy = f"{len(unknown)} images such as {unknown[0]!r}", "name the manifest that they are of"
+        raise SemplesError(cams, problem, f"images of {manifest}", remedy)
+    return Manifest(table.loc[ids].reset_index(drop=True), images.classes)
 
 
 def join_shards(shards: Sequence[Path], out: Path) -> None:

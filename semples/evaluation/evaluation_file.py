@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field, PositiveInt, ValidationError
 from semples.errors import SemplesError
 from semples.files import read_json
 
+TITLES = {"cams": "CAM", "refine": "refined CAM", "crf": "CAM + CRF", "segment": "segmentation"}
+MAPS = ("cams", "refine")  # kinds of evaluations that have thresholds
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,7 +33,7 @@ class Curve(BaseModel):
 class Evaluation(BaseModel):
     """An evaluation of CAMs by threshold policy, or of masks, whose policy is ""."""
 
-    kind: Literal["cams", "crf", "segment"]
+    kind: Literal["cams", "refine", "crf", "segment"]
     split: str
     images: PositiveInt
     packages: str
@@ -48,7 +50,7 @@ class Evaluation(BaseModel):
 def read_evaluation(path: Path) -> Evaluation:
     """Return an evaluation; raise SemplesError if the file is another."""
     values = read_json(path, "evaluate")
-    policies = values if values.get("kind") == "cams" else {"policies": {"": values}}
+    policies = values if values.get("kind") in MAPS else {"policies": {"": values}}
     try:
         return Evaluation.model_validate(values | policies)
     except ValidationError as error:

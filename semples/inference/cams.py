@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from semples.config.settings import Cams, Settings
+from semples.data.cam_file import CamWriter
 from semples.data.images import read_image
 from semples.data.manifest import Manifest
+from semples.files import atomic_path
 from semples.inference.views import as_batch, average_views, stored_size
 from semples.models.generators import Maps, MaskGenerator
 from semples.models.masking import min_max
@@ -81,3 +85,22 @@ def scores(
         of_present = [image[torch.from_numpy(k)] for image, k in zip(maps, present, strict=True)]
         scaled = [min_max(image, MIN_MAX_EPS).cpu().numpy() for image in of_present]
     yield from zip(rows, scaled, present, strict=True)
+
+
+def write_scores(
+    batches: Iterator[list[ImageScores]], images: Manifest, dtype: str, made_from: dict[str, str], out: Path
+) -> None:
+    """Write the scores of all images to the HDF5 file `out`, whole or not at all.
+
+    Args:
+        dtype, made_from: Type of the stored scores, and provenance, as `CamWriter` takes them.
+    """
+    ids, names = list(images.table["id"]), images.classes.names
+    bar = tqdm(total=len(images), desc=out.stem, unit="image", mininterval=2)
+    with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, dtype, made_from) as writer:
+        for batch in batches:
+            for row, score, classes in batch:
+                image = images.table.iloc[row]
+                writer.add(image["id"], score, classes, image["height"], image["width"])
+            bar.update(len(batch))
+    print(f"{len(images)} images: {out}")

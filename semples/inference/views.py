@@ -40,7 +40,7 @@ def average_views(
             view = scaled.flip(-1) if mirrored else scaled
             view = _cut(view) if border == "cut" else _reflected(view)
             used = min(1.0, height / view.shape[-2]), min(1.0, width / view.shape[-1])
-            maps = _resize_part(network(view).float(), used, size)
+            maps = resize_part(network(view).float(), used, size)
             total = total + (maps.flip(-1) if mirrored else maps)
     return total / (len(scales) * len(mirrors))
 
@@ -74,7 +74,7 @@ def _cut(images: Tensor) -> Tensor:
     return _reflected(images[..., :height, :width])
 
 
-def _resize_part(maps: Tensor, used: tuple[float, float], size: tuple[int, int]) -> Tensor:
+def resize_part(maps: Tensor, used: tuple[float, float], size: tuple[int, int]) -> Tensor:
     """Return the upper left part of maps (batch, classes, h, w), bilinearly resized to (batch, classes, *size).
 
     Args:

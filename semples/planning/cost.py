@@ -22,6 +22,7 @@ from semples.planning.layout import Layout
 CALIBRATION = Path(__file__).with_name("calibration.json")
 COUNTS = Path(__file__).with_name("network_counts.json")
 LIVE_ACTIVATIONS = 3  # layer outputs in memory during inference: input, output, a branch
+SAM_PROMPT_GFLOP = 3.6  # of the mask decoder, for all sizes of SAM and SAM 2
 SHORTEST, MARGIN = 60, 3  # minimum minutes of a job, and the factor on its estimate
 UNKNOWN = 720  # minutes of a job while the size of the data set is not known
 ASSUMED_SIDE = 1024  # pixels of the longer side of photographs whose size is not known yet
@@ -92,18 +93,19 @@ def runtime_minutes(stage: str, settings: Settings, size: Size | None) -> int:
     if size is None:
         return UNKNOWN
     device = "cpu" if settings.run.device == "cpu" else "cuda"
-    shards = settings.run.shards if stage in ("cams", "crf") else 1
+    shards = settings.run.shards if stage in ("cams", "refine", "crf") else 1
     hours, _, _ = job_cost(stage, settings, size, device, known_network)
     return max(SHORTEST, math.ceil(60 * MARGIN * hours / shards))
 
 
 def network_key(kind: str, settings: Settings) -> str:
-    """Return the key in network_counts.json of the `generator`, `segmenter` or `guide` of settings."""
+    """Return the key in network_counts.json of the `generator`, `segmenter`, `guide` or `sam` of settings."""
     generator, segment = settings.generator, settings.segment
     return {
         "generator": f"{generator.name} {generator.backbone} {generator.image_size} {generator.fusion_reduction}",
         "segmenter": f"{segment.network} {segment.encoder} {segment.decoder_channels} {segment.crop}",
         "guide": settings.guide.model,
+        "sam": settings.refine.sam.weights,
     }[kind]
 
 
@@ -128,6 +130,8 @@ def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Cou
     if stage == "crf" and settings.crf.preset != "none":
         pixels = size.train * size.pixels * (1 + size.labels) * settings.crf.iterations
         seconds += pixels / speed["crf_pixels_per_second"] / settings.run.threads
+    if stage == "refine":
+        seconds += _refine_seconds(settings, size, device, speed)
     return seconds / 3600, megabytes / 1e3, _disk(stage, settings, size, speed, count)
 
 
@@ -136,6 +140,8 @@ def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[flo
     imported = stage == "cams" and settings.masks_from == "foreign"
     if imported or stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
         return 0.0, 0.0
+    if stage == "refine":
+        return _sam_work(settings, size) if settings.refine.kind == "sam" else (0.0, 0.0)
     width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
     if stage == "cams" and settings.masks_from == "guide":
         return _guide_maps_work(settings, size, count("guide", settings, size.classes))
@@ -177,6 +183,28 @@ def _guide_maps_work(settings: Settings, size: Size, guide: Network) -> tuple[fl
     return passes * guide.gflop, 4 * guide.parameters + 4 * guide.outputs
 
 
+def _refine_seconds(settings: Settings, size: Size, device: str, speed: dict) -> float:
+    """Return the seconds of a refinement without a network."""
+    section = settings.refine
+    pixels = size.train * size.pixels / section.stride() ** 2
+    if section.kind == "superpixels":
+        pixels *= len(section.superpixels.sizes)
+        return pixels / speed["superpixel_pixels_per_second"] / settings.run.threads
+    if section.kind == "pamr":
+        terms = pixels * 8 * len(section.pamr.dilations) * section.pamr.iterations * size.labels
+        return terms / speed["pamr_terms_per_second"][device]
+    return 0.0
+
+
+def _sam_work(settings: Settings, size: Size) -> tuple[float, float]:
+    """Return GFLOP and MB of GPU memory of SAM: an encoded image, and its prompts. A model not known is the largest."""
+    section, network = settings.refine.sam, known_network("sam", settings)
+    prompts = section.points**2 if section.use == "segments" else math.ceil(size.labels)
+    masks = 3 * min(prompts, section.batch) * size.pixels / section.stride**2 / 1e6  # millions of logits
+    live = LIVE_ACTIVATIONS * (network.largest + masks)
+    return size.train * (network.gflop + prompts * SAM_PROMPT_GFLOP), 4 * (network.parameters + live)
+
+
 def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count) -> float:
     """Return the GB of a job's outputs."""
     kinds = dict.fromkeys(("classify", "slm", "csr", "joint"), "generator") | {"guide": "guide", "segment": "segmenter"}
@@ -184,6 +212,7 @@ def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count)
         return 4e-3 * count(kinds[stage], settings, size.classes).parameters
     masks = size.pixels * speed["mask_bytes_per_pixel"]
     item_bytes = {"uint8": 1, "float16": 2, "float32": 4}[settings.cams.dtype]
-    cams = size.pixels / settings.cams.stride**2 * size.labels * item_bytes * speed["cam_compression"]
-    image_bytes = {"crf": masks, "segment_masks": masks, "cams": cams}
+    maps = size.pixels * size.labels * item_bytes * speed["cam_compression"]
+    image_bytes = {"crf": masks, "segment_masks": masks}
+    image_bytes |= {"cams": maps / settings.cams.stride**2, "refine": maps / settings.refine.stride() ** 2}
     return (size.val if stage == "segment_masks" else size.train) * image_bytes.get(stage, 0.0) / 1e9

@@ -6,7 +6,7 @@ the name of the first of these variants.
 
 import json
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from semples.config import variants
 from semples.config.load import variant
@@ -18,8 +18,10 @@ from semples.planning.layout import Layout
 LEARNING = ("classify", "slm", "cpl", "csr", "joint", "segment")
 GENERATORS = ("classify", "slm", "csr", "joint")
 STARTS = ("classify", "slm")  # stages whose generator cpl and csr can start from
-STAGE_OF_COLUMN = {"cams": "evaluate", "crf": "crf", "segment": "segment_masks"}
+STAGE_OF_COLUMN = {"cams": "evaluate", "refine": "evaluate_refine", "crf": "crf", "segment": "segment_masks"}
 """The stage that a column of a table needs."""
+EVALUATIONS = {maps: STAGE_OF_COLUMN[maps] for maps in ("cams", "refine")}
+"""The stage that evaluates the maps of each stage that writes maps."""
 SECTIONS: dict[str, tuple[str, ...]] = {
     "data": ("data",),
     "guide": ("data", "guide"),
@@ -29,7 +31,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "csr": ("data", "precision", "guide", "generator", "selection", "csr"),
     "joint": ("data", "precision", "guide", "generator", "selection", "csr", "cpl"),
     "cams": ("precision", "masks_from", "generator", "cams"),
-    "evaluate": ("evaluate", "crf"),
+    "refine": ("precision", "cams", "refine"),
+    **dict.fromkeys(EVALUATIONS.values(), ("evaluate", "crf")),
     "crf": ("crf",),
     "segment": ("data", "precision", "cams", "segment"),
     "segment_masks": ("data", "precision", "cams", "segment", "figures"),
@@ -63,8 +66,9 @@ def upstream(stage: str, settings: Settings) -> dict[str, Settings]:
         "csr": ("guide", settings.csr.start, "cpl"),
         "joint": ("guide", settings.csr.start),
         "cams": ("data",) if settings.masks_from == "foreign" else (settings.masks_from,),
-        "evaluate": ("cams",),
-        "crf": ("cams", "evaluate"),
+        "refine": ("cams",),
+        **{evaluation: (maps,) for maps, evaluation in EVALUATIONS.items()},
+        "crf": (maps_of(settings), EVALUATIONS[maps_of(settings)]),
         "segment": ("data",) if settings.segment.labels == "truth" else ("crf",),
         "segment_masks": ("segment",),
     }
@@ -84,6 +88,11 @@ def guide_run(settings: Settings) -> Settings:
     return settings.model_copy(update={"masks_from": "guide", "cams": cams})
 
 
+def maps_of(settings: Settings) -> str:
+    """Return the stage whose maps become pseudo masks: `refine`, or `cams` where nothing refines them."""
+    return "cams" if settings.refine.kind == "none" else "refine"
+
+
 def stage_settings(settings: Settings, stage: str) -> dict:
     """Return the settings that a stage's command reads, as plain values."""
     if stage == "cams" and settings.masks_from == "guide":
@@ -93,10 +102,9 @@ def stage_settings(settings: Settings, stage: str) -> dict:
 
 
 def downloaded_weights(stage: str, settings: Settings) -> str:
-    """Return "<library>/<model>" of the ImageNet weights that `stage` starts from, "" where it downloads none."""
-    if stage == "classify":
-        return settings.generator.downloaded_weights()
-    return settings.segment.downloaded_weights() if stage == "segment" else ""
+    """Return "<library>/<model>" of the weights that `stage` starts from, "" where it downloads none."""
+    sections: dict[str, Any] = {"classify": settings.generator, "segment": settings.segment, "refine": settings.refine}
+    return sections[stage].downloaded_weights() if stage in sections else ""
 
 
 def fingerprint(settings: Settings, stage: str) -> str:
@@ -160,37 +168,42 @@ class StageGraph:
 
     def _first_names(self, stage: str) -> dict[str, str]:
         """Return the first variant that has each output of a stage, by fingerprint."""
+        maps = {evaluation: maps for maps, evaluation in EVALUATIONS.items()}.get(stage, stage)
         runs = reversed(self.runs.items())
-        return {fingerprint(settings, stage): name for name, settings in runs if stage in stages_of(settings)}
+        return {fingerprint(settings, stage): name for name, settings in runs if maps in stages_of(settings)}
 
     def collect(self, stage: str, settings: Settings, seed: int, masked: bool, jobs: dict[str, set[StageJob]]) -> None:
-        """Add to `jobs` the job of a stage and all jobs before it; `evaluate` needs a `masked` training split."""
+        """Add to `jobs` the job of a stage and all jobs before it; EVALUATIONS need a `masked` training split."""
         job = StageJob(self._name(stage, settings), None if stage in ("data", "guide") else seed)
         if job not in jobs[stage]:
             jobs[stage].add(job)
             if source := downloaded_weights(stage, settings):
                 jobs["weights"].add(StageJob(source, None))
             for name, earlier in upstream(stage, settings).items():
-                if name != "evaluate" or masked:
+                if name not in EVALUATIONS.values() or masked:
                     once = name == "cams" and _reads_guide_maps(stage, settings)
                     self.collect(name, earlier, self.config.seeds[0] if once else seed, masked, jobs)
 
-    def has_maps(self, name: str) -> bool:
-        """Return whether a variant makes CAMs; one whose segmentation learns from ground truth does not."""
-        return "cams" in stages_of(self.settings[name])
+    def has(self, stage: str, name: str) -> bool:
+        """Return whether a variant runs a stage; one whose segmentation learns from ground truth makes no CAMs."""
+        return stage in stages_of(self.settings[name])
 
     def path(self, stage: str, output: str, name: str, seed: int | str = "") -> str:
         """Return where one of a stage's outputs lies for a variant; `output` is a key of layout.OUTPUTS[stage]."""
         return self.layout.path(stage, output, self.output_of(stage, name), seed)
 
+    def evaluation(self, column: str, name: str, seed: int | str) -> str:
+        """Return where the evaluation that a column of a table shows lies for a variant."""
+        return self.layout.path("evaluate", column, self.output_of(STAGE_OF_COLUMN[column], name), seed)
+
     def input_of(self, stage: str, role: str, name: str, seed: int | str) -> list[str]:
         """Return the files that a stage of a variant reads in one role; empty where it needs none.
 
         Args:
-            role: `generator` to start from, ImageNet `weights`, pseudo `masks`, `cams` of another method from which cpl
-                starts, `foreign` maps or the `guide` whose maps become CAMs, the guide's own `maps` of the first seed,
-                which serve all seeds, or the `code` of a user's own generator, so that a change in it reruns its
-                outputs.
+            role: `generator` to start from, `weights`, pseudo `masks`, the `maps` that become these and their
+                `evaluation`, `cams` of another method from which cpl starts, `foreign` maps or the `guide` whose maps
+                become CAMs, or the `code` of a user's own generator, so that a change in it reruns its outputs. The
+                `maps` of cpl and cams are the guide's own, of the first seed, which serve all seeds.
         """
         settings = self.runs[name]
         before = [earlier for earlier in upstream(stage, settings).items() if earlier[0] in GENERATORS]
@@ -200,14 +213,21 @@ class StageGraph:
             return [self.path("crf", "masks", name, seed)]
         if role == "guide":
             return [self.path("guide", "texts", name)] if settings.masks_from == "guide" else []
-        if role == "maps" and _reads_guide_maps(stage, settings):
+        if role == "maps" and stage in ("cpl", "cams"):
+            if not _reads_guide_maps(stage, settings):
+                return []
             owner = self._name("cams", guide_run(settings))
             return [self.layout.path("cams", "cams", owner, self.config.seeds[0])]
+        if role == "maps":
+            return [self.path(maps_of(settings), "cams", name, seed)]
+        if role == "evaluation":
+            return [self.evaluation(maps_of(settings), name, seed)]
         weights = downloaded_weights(stage, settings)
+        own = settings.refine.own_weights() if stage == "refine" else ""
         path = {
-            "weights": weights and self.layout.file("weights", f"{weights}.safetensors"),
             "cams": settings.cpl.start_file(),
             "foreign": settings.foreign.file(seed) if settings.masks_from == "foreign" else "",
+            "weights": self.layout.file("weights", f"{weights}.safetensors") if weights else own,
             "code": settings.generator.own_file(),
         }.get(role)
         return [str(path)] if path else []

@@ -1,7 +1,7 @@
 """The tree of a run's folder, results/<name>/. All other modules and the rules get their paths from this one.
 
 data/manifest.csv, classes.csv
-weights/<library>/<model>.safetensors       downloaded ImageNet weights
+weights/<library>/<model>.safetensors       downloaded weights of networks
 guide/<variant>/                            a guide and its text embeddings
 <stage>/<variant>/seed<seed>/               outputs of the other stages, named in OUTPUTS
 tables/<table>.csv .md .tex .html           figures/<figure>.png .pdf
@@ -21,9 +21,10 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "cpl": _PROMPTS,
     "joint": _PROMPTS | _LEARNER,
     "cams": {"cams": "cams.h5"},
+    "refine": {"cams": "cams.h5"},
     "crf": {"masks": "masks"},
     "segment_masks": {"masks": "predictions"},
-    "evaluate": {"cams": "cams.json", "crf": "crf.json", "segment": "segment.json"},
+    "evaluate": {kind: f"{kind}.json" for kind in ("cams", "refine", "crf", "segment")},
     "submission": {"tar": "comp6_test_cls.tar"},
 }
 """File or folder of every output of a stage; the rules use the same names."""
@@ -51,7 +52,7 @@ class Layout(NamedTuple):
         return f"{self.folder(stage, variant, seed)}/{OUTPUTS[stage][output]}"
 
     def shard(self, stage: str, output: str, shards: int) -> str:
-        """Return the output of a job of cams or crf: a shard of it if several jobs share the images."""
+        """Return the output of a job of cams, refine or crf: a shard of it if several jobs share the images."""
         whole = self.path(stage, output)
         return whole if shards == 1 else f"{self.folder(stage)}/shards/{{scatteritem}}{Path(whole).suffix}"
 

@@ -11,11 +11,23 @@ from semples.config import published, variants
 from semples.config.settings import Config
 from semples.data.importers.listing import masked_splits, table_files
 from semples.errors import SemplesError
+from semples.models.optional import require_transformers
 from semples.planning.cost import Size, runtime_minutes, size_of
-from semples.planning.graph import LEARNING, STAGE_OF_COLUMN, STARTS, StageGraph, StageJob, require_masks, stages_of
+from semples.planning.graph import (
+    EVALUATIONS,
+    LEARNING,
+    STAGE_OF_COLUMN,
+    STARTS,
+    StageGraph,
+    StageJob,
+    maps_of,
+    require_masks,
+    stages_of,
+)
 
 COLUMNS = tuple(STAGE_OF_COLUMN)
-SNAKEMAKE_INPUTS = ("generator.name", "cpl.start", "foreign.path")  # settings whose paths are inputs of rules
+# settings whose paths are inputs of rules
+SNAKEMAKE_INPUTS = ("generator.name", "cpl.start", "foreign.path", "refine.sam.weights")
 
 
 class Shown(NamedTuple):
@@ -40,7 +52,7 @@ class Targets:
         for settings in graph.settings.values():
             require_masks(settings, self.masked_splits)
         self.variants = list(config.experiments)
-        self.mapped = [name for name in self.variants if graph.has_maps(name)]
+        self.mapped = [name for name in self.variants if graph.has("cams", name)]
         self.last = (self.mapped or self.variants)[-1]
         """The variant whose prompts, pseudo masks and segmentation the figures show."""
         stages = {name: stages_of(graph.settings[name]) for name in self.variants}
@@ -59,6 +71,7 @@ class Targets:
         for settings in self.graph.settings.values():
             generator, segment = settings.generator, settings.segment
             paths |= {"generator.name": str(generator.own_file() or ""), "cpl.start": settings.cpl.start_file()}
+            paths["refine.sam.weights"] = settings.refine.own_weights()
             paths["generator.weights"] = "" if generator.weights in ("timm", "none") else generator.weights
             paths["segment.weights"] = "" if segment.weights in ("imagenet", "none") else segment.weights
             files = {settings.foreign.file(seed) for seed in self.config.seeds if settings.masks_from == "foreign"}
@@ -73,9 +86,14 @@ class Targets:
             problem = f"{self.config.run.shards}, and {self._size.train} images in split {data.train!r}"
             raise SemplesError("run.shards", problem, "an image per shard", f"at most {self._size.train}")
 
+    def require_packages(self) -> None:
+        """Raise SemplesError where a variant needs the extra `sam`, which this Python lacks."""
+        if any(settings.refine.kind == "sam" for settings in self.graph.settings.values()):
+            require_transformers("refine.kind: sam", "sam")
+
     def members(self, target: str) -> list[str]:
         """Return the tables and figures that `target` stands for: itself, unless it is `all`, `tables` or `figures`."""
-        curves = ["thresholds"] if self._evaluations(["cams"]) else []
+        curves = ["thresholds"] if self._map_curves() else []
         figures = ["panel", "training", "comparison", *curves]
         figures += ["sensitivity"] if curves and self.swept() else []
         figures += ["confusion"] if self.segmented and self.config.data.val in self.masked_splits else []
@@ -100,14 +118,14 @@ class Targets:
             return {"--evaluation": self._evaluations(table.columns, rows, self.config.seeds[: table.seeds])}
         if target == "sensitivity":
             return {"": [output for table in self.swept() for output in self.shown(table)["--evaluation"]]}
-        cams = [self._output(name, "cams", "cams", name) for name in self.mapped]
+        cams = [self._output(name, maps_of(self.graph.settings[name]), "cams", name) for name in self.mapped]
         masks = ("crf: pseudo mask", "segment") if target == "framework" else ("pseudo mask", "segmentation")
         runs = product(self.prompted, self.config.seeds)
         words = self._prompts("words", ("", self.last))
         prompts = self._prompts("prompts", ("learned prompt", self.last), ("prompt by hand", self.manual))
         return {
             "results": lambda: {"--evaluation": self._evaluations(COLUMNS)},
-            "thresholds": lambda: {"--evaluation": self._evaluations(["cams"])},
+            "thresholds": lambda: {"--evaluation": self._map_curves()},
             "words": lambda: {"--words": [self._output(f"{n}:{s}", self.prompted[n], "words", n, s) for n, s in runs]},
             "training": lambda: {"--metrics": self._curves()},
             "panel": lambda: {"--cams": cams, "--masks": self._masks(*masks)},
@@ -141,7 +159,7 @@ class Targets:
         for member in {member for target in targets for member in self.members(target)}:
             for output in chain(*self.shown(member).values()):
                 self.graph.collect(output.stage, self.graph.settings[output.variant], output.seed, masked, jobs)
-                if output.evaluated and output.stage != "evaluate":
+                if output.evaluated and output.stage not in EVALUATIONS.values():
                     name = self.graph.output_of(output.stage, output.variant)
                     jobs["evaluate_masks"].add(StageJob(f"{name}/{output.stage}", output.seed))
         return jobs
@@ -165,14 +183,19 @@ class Targets:
     def _evaluations(self, columns: Sequence[str], names: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Shown]:
         """Return the evaluations of every split that has ground truth."""
         data, graph = self.config.data, self.graph
-        splits = {"cams": data.train, "crf": data.train, "segment": data.val}
         shown = []
         for name, seed, column in product(names or self.variants, seeds or self.config.seeds, columns):
-            stage = STAGE_OF_COLUMN[column]
-            if splits[column] in self.masked_splits and stage in stages_of(graph.settings[name]):
-                path = graph.layout.path("evaluate", column, graph.output_of(stage, name), seed)
+            split, stage = data.val if column == "segment" else data.train, STAGE_OF_COLUMN[column]
+            if split in self.masked_splits and graph.has(column, name):
+                path = graph.evaluation(column, name, seed)
                 shown.append(Shown(f"{name}:{seed}", path, stage, name, seed, evaluated=True))
         return shown
+
+    def _map_curves(self) -> list[Shown]:
+        """Return the evaluations of all maps; those of refined ones have a label of their own."""
+        refined = self._evaluations(["refine"])
+        labels = [f"{shown.variant}, refined:{shown.seed}" for shown in refined]
+        return self._evaluations(["cams"]) + [s._replace(label=x) for s, x in zip(refined, labels, strict=True)]
 
     def _curves(self) -> list[Shown]:
         """Return the metrics of every stage that trains, each once, first seed."""
@@ -201,7 +224,8 @@ class Targets:
         first: dict[str, str] = {settings[name].masks_from: name for name in reversed(self.mapped)}
         pairs = [(stage, first.get(stage, self.last)) for stage in STARTS if stage in stages_of(last)]
         pairs = [*filter(lambda pair: pair[1] != self.last, pairs), (last.masks_from, self.last)]
-        return [self._output(stage, "cams", "cams", name) for stage, name in pairs]
+        refined = [self._output("refine", "refine", "cams", self.last)] if self.graph.has("refine", self.last) else []
+        return [*(self._output(stage, "cams", "cams", name) for stage, name in pairs), *refined]
 
     def _prompts(self, output: str, *pairs: tuple[str, str]) -> list[Shown]:
         """Return an output of the stages that made the prompts, for pairs of label and variant."""
@@ -233,17 +257,25 @@ class Targets:
         settings = next(iter(runs.values()))
         threshold, data = settings.crf.threshold, settings.data
         text = f"Preset {self.config.preset}; data {data.source};"
-        from_masks = f"CRF preset `{settings.crf.preset}` from masks at"
+        from_masks = f"CRF preset {_by_variant({name: run.crf.preset for name, run in runs.items()})} from masks at"
+        kinds = {name: run.refine.kind for name, run in runs.items() if run.refine.kind != "none"}
+        refined = f" Maps refined by: {', '.join(map(' '.join, kinds.items()))}." * bool(kinds)
         if not self.masked_splits:
-            fixed = f"threshold {threshold.value}"
-            return f"{text} {from_masks} {fixed if threshold.policy == 'fixed' else 'the label-free threshold'}."
-        splits = [f"CAMs and pseudo masks evaluated on split `{data.train}`"] if {"cams", "crf"} & set(columns) else []
+            fixed = f"threshold {threshold.value}" if threshold.policy == "fixed" else "the label-free threshold"
+            return f"{text} {from_masks} {fixed}.{refined}"
+        splits = [f"CAMs and pseudo masks evaluated on split `{data.train}`"] if {*columns} - {"segment"} else []
         splits += [f"segmentation on `{data.val}`"] if "segment" in columns else []
         policies = ", ".join(f"{name} {run.selection.policy}" for name, run in runs.items())
         selection = f"epochs of slm, csr and joint selected by: {policies} (`oracle` and `held-out` use ground truth)"
         if all(run.selection.policy == "last" for run in runs.values()):
             selection = "last epoch of every stage, no selection"
         text += f" {', '.join(splits)}; {selection}."
-        text += f" {from_masks} the {threshold.policy} threshold." if set(columns) - {"cams"} else " No CRF."
+        text += f" {from_masks} the {threshold.policy} threshold." if {*columns} - {*EVALUATIONS} else " No CRF."
         fixed = f" The fixed threshold is {threshold.value}; `oracle` is the best threshold on the ground truth."
-        return text + fixed * ("cams" in columns)
+        return text + fixed * bool({*columns} & {*EVALUATIONS}) + refined
+
+
+def _by_variant(values: dict[str, str]) -> str:
+    """Return a value that all variants have, or each with its variant."""
+    same = len({*values.values()}) == 1
+    return f"`{next(iter(values.values()))}`" if same else ", ".join(f"{name} `{x}`" for name, x in values.items())

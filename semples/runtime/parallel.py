@@ -37,9 +37,9 @@ def map_processes(work: Callable, items: Iterable, processes: int, title: str, t
     Args:
         work, items: A picklable function, and what it takes.
         processes: Number of processes; 1 runs in this one.
-        title, total: Title and length of the progress bar.
+        title, total: Title and length of the progress bar; none without a title.
     """
-    bar = partial(tqdm, desc=title, total=total, unit="file", mininterval=2)
+    bar = partial(tqdm, desc=title, total=total, unit="file", mininterval=2, disable=not title)
     if processes > 1:
         processes = workers_that_fit(processes, 0)
     if processes <= 1:

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from semples.config.settings import Settings
-from semples.data.cam_file import CamFile, CamWriter
+from semples.data.cam_file import CamFile
 from semples.data.foreign_maps import MaskFolder, cams_digest, open_cams
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
-from semples.files import atomic_path
-from semples.inference.cams import ImageScores, batches_of_scores
+from semples.inference.cams import ImageScores, batches_of_scores, write_scores
 from semples.inference.fusion import fused_scores
 from semples.inference.guide_maps import guide_scores
 from semples.provenance import machine, provenance
@@ -20,8 +18,6 @@ from semples.runtime.parallel import shard_slice
 from semples.training.job import used_settings
 from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
-
-Scores = Iterator[list[ImageScores]]
 
 
 def run(
@@ -66,7 +62,7 @@ def run(
         inputs["maps"] = cams_digest(path)
     made_from = provenance("cams", used_settings(settings, *sections), weights=weights, **inputs)
     made_from |= machine(1, settings.run.device)  # threads share the images
-    _write(batches, images, settings.cams.dtype, made_from, out)
+    write_scores(batches, images, settings.cams.dtype, made_from, out)
 
 
 def _required(flag: str, path: Path | None, setting: str) -> Path:
@@ -75,19 +71,7 @@ def _required(flag: str, path: Path | None, setting: str) -> Path:
     return path
 
 
-def _write(batches: Scores, images: Manifest, dtype: str, made_from: dict[str, str], out: Path) -> None:
-    ids, names = list(images.table["id"]), images.classes.names
-    bar = tqdm(total=len(images), desc="cams", unit="image", mininterval=2)
-    with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, dtype, made_from) as writer:
-        for batch in batches:
-            for row, score, classes in batch:
-                image = images.table.iloc[row]
-                writer.add(image["id"], score, classes, image["height"], image["width"])
-            bar.update(len(batch))
-    print(f"{len(images)} images: {out}")
-
-
-def foreign_scores(settings: Settings, whole: Manifest, images: Manifest, path: Path) -> Scores:
+def foreign_scores(settings: Settings, whole: Manifest, images: Manifest, path: Path) -> Iterator[list[ImageScores]]:
     """Yield the maps of another method, image by image, at their own size, for the labels of the images.
 
     Values stay as they are if all maps lie in [0, 1]; otherwise each map is scaled by its lowest and highest value.

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from semples.config.settings import Crf, Settings
-from semples.data.cam_file import CamFile
+from semples.data.cam_file import CamFile, images_of
 from semples.data.images import IGNORE, write_image, write_mask
-from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.evaluation_file import read_evaluation
 from semples.evaluation.thresholds import label_free_threshold
@@ -16,7 +15,7 @@ from semples.files import atomic_path, sha256, write_json
 from semples.inference.crf import label_probability
 from semples.planning.graph import require_masks
 from semples.provenance import machine, provenance
-from semples.runtime.parallel import map_processes, shard_slice
+from semples.runtime.parallel import map_processes
 
 
 def run(
@@ -29,16 +28,9 @@ def run(
             without ground truth, the policy must be `fixed` or `label-free`.
         shard: Share of the images, such as "2-of-4"; None for all.
     """
-    images = read_manifest(manifest)
+    images = images_of(cams, manifest, shard)
     threshold = _threshold(settings, cams, evaluation)
-    with CamFile(cams) as file:
-        file.require_classes(images.classes.names)
-        ids = file.ids[shard_slice(shard, len(file.ids))]
-    rows = {row.id: row for row in images.table.itertuples()}
-    if unknown := [image for image in ids if image not in rows]:
-        problem, remedy = f"{len(unknown)} images such as {unknown[0]!r}", "name the manifest that they are of"
-        raise SemplesError(cams, problem, f"images of {manifest}", remedy)
-    jobs = [(image, Path(rows[image].image), rows[image].height, rows[image].width) for image in ids]
+    jobs = [(row.id, Path(row.image), row.height, row.width) for row in images.table.itertuples()]
     used = settings.model_dump(include={"crf"}, mode="json")
     with atomic_path(out) as folder:
         made_from = provenance("crf", used, threshold=str(threshold), cams=sha256(cams))

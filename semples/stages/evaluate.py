@@ -14,6 +14,7 @@ from semples.data.images import IGNORE, read_mask
 from semples.data.manifest import Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation import metrics
+from semples.evaluation.evaluation_file import TITLES
 from semples.evaluation.thresholds import ThresholdCounts, otsu_index, score_histogram, threshold_grid
 from semples.files import read_json, write_json
 
@@ -26,6 +27,7 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
     with CamFile(cams) as file:
         file.require_classes(images.classes.names)
         made_on = {key: file.provenance.get(key, "") for key in ("packages", "machine")}
+        kind = "refine" if file.provenance.get("command") == "semples refine" else "cams"
         calibration, test, scores, boundary = _count(settings, file, images, thresholds)
     both = calibration + test
     _require_pixels(manifest, split, both.histogram)
@@ -41,10 +43,10 @@ def run_cams(settings: Settings, manifest: Path, split: str, cams: Path, out: Pa
         policies["held-out"] = _summary(test, best, images)
     ious = [[None if np.isnan(value) else value for value in row] for row in metrics.iou(both.matrices()).tolist()]
     points = {"threshold": thresholds.tolist(), "miou": curve.tolist(), "iou": ious}
-    header = {"kind": "cams", "split": split, "images": both.images, **made_on}
+    header = {"kind": kind, "split": split, "images": both.images, **made_on}
     write_json(out, {**header, "policies": policies, "curve": points})
     for name, result in policies.items():
-        print(f"CAM mIoU {result['miou']:.4f} on {split} at threshold {result['threshold']:.2f} ({name})")
+        print(f"{TITLES[kind]} mIoU {result['miou']:.4f} on {split} at threshold {result['threshold']:.2f} ({name})")
 
 
 def run_masks(manifest: Path, split: str, masks: Path, kind: str, out: Path) -> None:

@@ -8,13 +8,13 @@ import pandas as pd
 from semples.config.settings import Config, Settings
 from semples.errors import SemplesError
 from semples.files import read_json
-from semples.planning.cost import CALIBRATION, Network, Size, job_cost, size_of, stored_network
+from semples.planning.cost import CALIBRATION, Network, Size, job_cost, known_network, size_of, stored_network
 from semples.planning.graph import downloaded_weights
 from semples.planning.targets import Targets
 from semples.runtime.gpu_lease import visible_gpus
 from semples.stages.tables.formats import markdown
 
-STAGES = ("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment", "segment_masks")
+STAGES = (*("guide", "classify", "slm", "cpl", "csr", "joint", "cams", "refine", "crf", "segment", "segment_masks"),)
 
 
 def run(config: Config, targets: Sequence[str], device: str | None, at_once: int) -> None:
@@ -59,9 +59,9 @@ def estimate(config: Config, size: Size, device: str, targets: Sequence[str] = (
     planned = Targets(config)
     jobs, rows = planned.jobs(targets), []
     if sources := {job.variant for job in jobs["weights"]}:
-        kinds, runs = {"classify": "generator", "segment": "segmenter"}, planned.graph.runs.values()
-        learner = {downloaded_weights(stage, run): (kinds[stage], run) for stage in kinds for run in runs}
-        sizes = [4e-3 * network_of(*learner[source], size.classes).parameters for source in sources]
+        kinds, runs = {"classify": "generator", "segment": "segmenter", "refine": "sam"}, planned.graph.runs.values()
+        user = {downloaded_weights(stage, run): (kinds[stage], run) for stage in kinds for run in runs}
+        sizes = [4e-3 * network_of(*user[source], size.classes).parameters for source in sources]
         speed = read_json(CALIBRATION, "plan")
         seconds = len(sizes) * speed["start_seconds"] + sum(sizes) / speed["download_gb_per_second"]
         rows.append(["weights", len(sizes), seconds / 3600, 0.0, sum(sizes)])
@@ -78,6 +78,6 @@ def device_of(name: str) -> str:
 
 
 def network_of(kind: str, settings: Settings, classes: int) -> Network:
-    """Return the stored counts of a network; one that no preset has is built and counted by PyTorch."""
-    stored = stored_network(kind, settings)
+    """Return the stored counts of a network; one that is not stored is built and counted by PyTorch, but for SAM."""
+    stored = known_network(kind, settings) if kind == "sam" else stored_network(kind, settings)
     return stored or import_module("semples.planning.network_counts").count_network(kind, settings, classes)

@@ -9,6 +9,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from html import escape
 from pathlib import Path
 from string import Template
@@ -22,7 +23,7 @@ from semples.data.cam_file import CamFile
 from semples.data.images import read_image
 from semples.errors import SemplesError
 from semples.files import snakefile, write_text
-from semples.planning.graph import StageGraph, stages_of
+from semples.planning.graph import StageGraph, maps_of, stages_of
 from semples.planning.layout import Layout
 
 CAPTIONS = snakefile().parent / "report"
@@ -111,16 +112,17 @@ def _data_url(path: Path) -> str:
 
 
 def _provenance(config: Config, base: Path) -> Iterator[str]:
-    """Yield the provenance that the CAM file of each variant carries."""
+    """Yield the provenance that the file of CAMs of each variant carries, of refined ones where there are any."""
     graph, layout = StageGraph(config), Layout(str(base))
-    for name in filter(graph.has_maps, graph.settings):
-        path = Path(layout.path("cams", "cams", graph.output_of("cams", name), config.seeds[0]))
+    for name in filter(partial(graph.has, "cams"), graph.settings):
+        maps = maps_of(graph.settings[name])
+        path = Path(layout.path(maps, "cams", graph.output_of(maps, name), config.seeds[0]))
         if path.exists():
             with CamFile(path) as cams:
                 record: dict[str, Any] = dict(cams.provenance)
             with suppress(KeyError, ValueError):  # a file of other software
                 record["settings"] = json.loads(record["settings"])
-            title = f"{escape(name)} ({', '.join(sorted(stages_of(graph.settings[name], 'cams')))})"
+            title = f"{escape(name)} ({', '.join(sorted(stages_of(graph.settings[name], maps)))})"
             text = _yaml(record, sort_keys=True)
             yield f"<details><summary>{title}</summary><pre>{text}</pre></details>"
 

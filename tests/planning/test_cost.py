@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from semples.config.load import load
 from semples.files import read_json
@@ -18,7 +19,7 @@ from semples.planning.cost import (
     runtime_minutes,
     size_of,
 )
-from semples.planning.network_counts import count_network
+from semples.planning.network_counts import _count, count_network
 from semples.planning.targets import Targets
 from semples.tools.plan import estimate
 
@@ -32,6 +33,35 @@ def test_stored_counts_are_those_of_the_networks(preset, kind):
     for key, settings in variants.items():
         assert f'"{key}"' in COUNTS.read_text(encoding="utf-8")
         assert known_network(kind, settings) == pytest.approx(count_network(kind, settings, 80), abs=1e-4), key
+
+
+def test_stored_counts_of_sam_are_those_of_its_encoder():
+    transformers = pytest.importorskip("transformers", reason="the optional extra sam is not installed")
+    with torch.device("meta"):
+        sam = transformers.SamModel(transformers.SamConfig()).requires_grad_(False)
+        encoder = _count(sam.vision_encoder, 1024)
+    stored = known_network("sam", load({"preset": "mini"}))  # facebook/sam-vit-base
+    assert (stored.gflop, stored.outputs) == pytest.approx((encoder.gflop, encoder.outputs), abs=1e-3)
+    assert stored.parameters == pytest.approx(sum(p.numel() for p in sam.parameters()) / 1e6, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"kind": "superpixels"}, {"kind": "superpixels", "superpixels": {"stride": 1}}),
+        ({"kind": "superpixels"}, {"kind": "superpixels", "superpixels": {"sizes": [100, 200]}}),
+        ({"kind": "pamr"}, {"kind": "pamr", "pamr": {"iterations": 20}}),
+        ({"kind": "sam"}, {"kind": "sam", "sam": {"use": "segments"}}),
+        ({"kind": "sam"}, {"kind": "sam", "sam": {"weights": "./unknown"}}),  # counts as the largest
+    ],
+)
+def test_a_refinement_costs_what_it_does(less, more):
+    size = Size(10_000, 100, 180_000, 1.5, 20)
+    hours = [
+        job_cost("refine", load({"preset": "voc12", "refine": refine}), size, "cpu", known_network)[0]
+        for refine in (less, more)
+    ]
+    assert 0.01 < hours[0] < hours[1] / 1.5
 
 
 def test_an_unknown_network_counts_as_the_largest_of_its_kind():

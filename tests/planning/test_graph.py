@@ -45,7 +45,18 @@ def test_a_setting_moves_only_what_depends_on_it():
         for stage in SECTIONS
         if stage not in ("figures", "heatmap") and fingerprint(before, stage) != fingerprint(after, stage)
     }
-    assert moved == {"cpl", "csr", "joint", "cams", "evaluate", "crf", "segment", "segment_masks"}
+    after_cams = {"cams", "refine", "evaluate", "evaluate_refine", "crf", "segment", "segment_masks"}
+    assert moved == {"cpl", "csr", "joint", *after_cams}
+
+
+def test_refinement_moves_what_is_made_of_refined_maps():
+    plain, refined = load({"preset": "mini"}), load({"preset": "mini", "refine": {"kind": "pamr"}})
+    other = load({"preset": "mini", "refine": {"kind": "pamr", "pamr": {"iterations": 3}}})
+    stages = ("classify", "csr", "cams", "evaluate", "refine", "crf", "segment")
+    for before, after in ((plain, refined), (refined, other)):
+        moved = {stage for stage in stages if fingerprint(before, stage) != fingerprint(after, stage)}
+        assert moved == {"refine", "crf", "segment"}
+    assert "refine" in stages_of(refined) - stages_of(plain)
 
 
 def test_how_a_job_runs_moves_nothing():

@@ -26,6 +26,8 @@ STAGES = (
     "csr",
     "joint",
     "cams",
+    "refine",
+    "evaluate_refine",
     "crf",
     "segment",
     "segment_masks",
@@ -34,13 +36,14 @@ SCHEMES = {"joint": {"masks_from": "joint"}, "rounds": {"rounds": 2}, "truth": {
 SCHEMES |= {"guide": {"masks_from": "guide"}, "foreign": {"masks_from": "foreign", "foreign": {"path": "config.yaml"}}}
 SCHEMES |= {"guided": {"cpl": {"start": "guide"}}, "fused": {"cams": {"fuse": "product"}}}
 SCHEMES |= {"unsegmented": {"segment": {"network": "none"}}}
+SCHEMES |= {"pixels": {"refine": {"kind": "superpixels"}}, "sam": {"refine": {"kind": "sam"}}}
 
 
 @pytest.mark.parametrize("target", ["all", "results", "tables", "figures"])
 @pytest.mark.parametrize("experiments", [{}, SCHEMES], ids=["preset", "schemes"])
 def test_jobs_are_those_of_a_dry_run(tmp_path, target, experiments):
     config = {"preset": "mini", "seeds": [0, 1], "experiments": experiments}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     assert counted(config, target) == planned(tmp_path, target)
 
 

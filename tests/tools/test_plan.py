@@ -49,6 +49,15 @@ def test_a_table_asks_for_what_it_shows(plan):
     assert plan()[1]["segment"] == 4  # `results`, what snakemake alone makes
 
 
+def test_refined_maps_are_a_job_and_an_evaluation_each(plan):
+    plain, jobs = plan()[1], plan("--set", "refine={kind: sam}")[1]
+    assert "refine" not in plain
+    assert (jobs["refine"], jobs["evaluate_refine"]) == (4, 4)
+    assert jobs["weights"] == 1
+    added = {rule: jobs[rule] - plain.get(rule, 0) for rule in jobs}
+    assert {rule for rule, count in added.items() if count} == {"refine", "evaluate_refine", "weights"}
+
+
 def test_figures_need_one_segmentation_and_the_sweeps(plan):
     jobs = plan("figures", "--set", "seeds=[0,1]")[1]
     assert (jobs["segment"], jobs["crf"]) == (1, 1)

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PYPI_NAME_OF_CONDA = {"matplotlib-base": "matplotlib", "py-opencv": "opencv-python-headless", "pytorch": "torch"}
 PYPI_NAME_OF_CONDA |= {"libopencv": "opencv-python-headless"}
 PYPI_NAME_OF_MODULE = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
-PYPI_NAME_OF_MODULE |= {"open_clip": "open-clip-torch", "pydensecrf": "pydensecrf2"}
+PYPI_NAME_OF_MODULE |= {"open_clip": "open-clip-torch", "pydensecrf": "pydensecrf2", "skimage": "scikit-image"}
 # what builds and runs the others: in no wheel
 TOOLS = {"python", "pip", "cxx-compiler"}
 

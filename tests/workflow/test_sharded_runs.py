@@ -1,4 +1,4 @@
-"""Shards of cams and crf: the same results, and after kill -9 only the unfinished ones are made again."""
+"""Shards of cams, refine and crf: the same results, and after kill -9 only the unfinished ones are made again."""
 
 import os
 import re
@@ -21,6 +21,7 @@ CONFIG = {
     "run": {"threads": 1, "shards": 3},
     "data": {"scenes": {"train": 90, "val": 4}},
     "masks_from": "classify",
+    "refine": {"kind": "superpixels"},
     "classify": {"epochs": 1},
     "experiments": {"classifier": {}, "slm": None, "csr-manual": None, "csr-learned": None},
 }
@@ -40,26 +41,32 @@ def folder(tmp_path_factory, snakemake) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All outputs of cams and crf, by path."""
+    """All outputs of cams, refine and crf, by path."""
     base = folder / "results/sharded"
-    paths = [path for stage in ("cams", "crf") for path in (base / stage).rglob("*") if path.is_file()]
+    paths = [path for stage in ("cams", "refine", "crf") for path in (base / stage).rglob("*") if path.is_file()]
     # the lists of files differ in the order of the jobs
     return {str(path.relative_to(base)): path.read_bytes() for path in paths if path.name != MARKS}
 
 
 def test_shards_become_one_store_and_one_folder(folder):
     names = contents(folder)
-    assert {"1-of-3.h5", "2-of-3.h5", "3-of-3.h5"} == {name[-9:] for name in names if "cams" in name and "of" in name}
+    for stage in ("cams", "refine"):
+        shards = {name[-9:] for name in names if name.startswith(f"{stage}/") and "of" in name}
+        assert shards == {"1-of-3.h5", "2-of-3.h5", "3-of-3.h5"}
     assert sum(name.startswith("crf/classifier/seed0/masks/train_") for name in names) == 90
 
 
-@pytest.mark.parametrize("stage", ["cams", "crf"])
+@pytest.mark.parametrize("stage", ["cams", "refine", "crf"])
 def test_after_kill_9_only_unfinished_shards_are_made_again(folder, snakemake, stage):
     undisturbed = contents(folder)
     shards = sorted((folder / f"results/sharded/{stage}/classifier/seed0/shards").glob("[!.]*"))
     kept = shards[0].stat().st_mtime_ns
-    after = ["cams/classifier/seed0/cams.h5", "crf"] if stage == "cams" else ["crf/classifier/seed0/masks"]
-    for made in [*(folder / "results/sharded" / path for path in after), *shards[1:]]:
+    made_after = {
+        "cams": ["cams/classifier/seed0/cams.h5", "refine", "crf"],
+        "refine": ["refine/classifier/seed0/cams.h5", "crf"],
+        "crf": ["crf/classifier/seed0/masks"],
+    }
+    for made in [*(folder / "results/sharded" / path for path in made_after[stage]), *shards[1:]]:
         shutil.rmtree(made) if made.is_dir() else made.unlink()
     killed_while_running(folder, stage)
     unfinished = [shard for shard in shards if not shard.exists()]

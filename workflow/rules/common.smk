@@ -77,6 +77,9 @@ try:
         CONFIG.data.root = f"downloads/{CONFIG.data.source}"
     SHOWN = Targets(CONFIG)
     SHOWN.require_inputs()
+    # Without conda or containers the jobs run in this environment.
+    if not workflow.deployment_settings.deployment_method:
+        SHOWN.require_packages()
 except SemplesError as error:
     raise WorkflowError(str(error)) from None
 if workflow.is_main_process:
@@ -102,7 +105,7 @@ PREFIX = f"set -euo pipefail; export PYTHONPATH={PACKAGE} SEMPLES_RUN={RUN}; "
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 
-# Several jobs of cams and crf share the images; a single job needs no join.
+# Several jobs of cams, refine and crf share the images; a single job needs no join.
 scattergather:
     shards=CONFIG.run.shards,
 

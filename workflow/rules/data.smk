@@ -65,7 +65,7 @@ rule data:
 
 
 rule weights:
-    """Download ImageNet weights that a classifier or a segmentation network starts from."""
+    """Download weights: ImageNet's, from which a classifier or a segmentation network starts, or those of SAM."""
     output:
         TREE.file("weights", "{library}/{model}.safetensors"),
     log:
@@ -73,8 +73,9 @@ rule weights:
     benchmark:
         TREE.benchmark("weights", "{library}.{model}")
     wildcard_constraints:
-        library="timm|smp|transformers",
+        library="timm|smp|transformers|sam",
         model=".+",
+    priority: 1  # what is missing ends the run before a training starts
     retries: 2
     conda:
         "../../envs/torch.yaml"

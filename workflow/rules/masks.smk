@@ -77,12 +77,12 @@ rule evaluate_cams:
 
 
 rule crf:
-    """Refine the CAMs with the dense CRF, and write pseudo masks as palette PNGs."""
+    """Refine CAMs with the dense CRF, and write pseudo masks as palette PNGs."""
     input:
         manifest=rules.data.output.manifest,
-        cams=made_by("cams", "cams"),
+        cams=input_of("crf", "maps"),
         evaluation=(
-            made_by("evaluate", "cams")
+            input_of("crf", "evaluation")
             if CONFIG.data.train in SHOWN.masked_splits
             else []
         ),

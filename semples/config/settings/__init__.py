@@ -8,6 +8,7 @@ from semples.config.settings import types
 from semples.config.settings.inputs import Data, Download, Generator, GuideSettings, Run
 from semples.config.settings.learning import Augment, Classify, Prompts, Refinement, SegmentLabel, Selection, Training
 from semples.config.settings.outputs import Cams, Crf, Evaluate, Figures, Foreign, GuideMaps, Segment, Table, Threshold
+from semples.config.settings.refine import Pamr, Refine, Sam, Superpixels
 
 
 class Settings(types.Section):
@@ -34,6 +35,7 @@ class Settings(types.Section):
     cpl: Prompts = Prompts()
     csr: Refinement = Refinement()
     cams: Cams = Cams()
+    refine: Refine = Refine()
     crf: Crf = Crf()
     segment: Segment = Segment()
     evaluate: Evaluate = Evaluate()

@@ -11,6 +11,7 @@ BACKGROUND_WORDS = [
     *("ground", "land", "grass", "tree", "building", "wall", "sky", "lake", "water", "river", "sea", "railroad"),
     *("road", "rock", "street", "bridge", "mountain", "sand", "snow", "floor", "fence"),
 ]
+Column = Literal["cams", "refine", "crf", "segment"]
 CrfPreset = Literal["weaktr", "irn", "deeplab", "psa", "mini", "none"]
 
 
@@ -202,8 +203,9 @@ class Table(types.Section):
     """Labels of the rows, by name in `experiments` or `variants`. Empty label: the name."""
     sweeps: dict[str, Annotated[list[bool | float | str], Field(min_length=1), types.DISTINCT]] = {}
     """Values to try, by setting, written `section.key`; a row per value."""
-    columns: Annotated[list[Literal["cams", "crf", "segment"]], Field(min_length=1), types.DISTINCT] = ["cams"]
-    """`cams` evaluates CAMs, `crf` pseudo masks, `segment` the segmentation network on `data.val`."""
+    columns: Annotated[list[Column], Field(min_length=1), types.DISTINCT] = ["cams"]
+    """`cams` evaluates CAMs, `refine` refined CAMs of the rows that have them, `crf` pseudo masks, `segment` the
+    segmentation network on `data.val`."""
     seeds: types.Count | None = None
     """Number of seeds, the first of the run. Empty: all of them."""
     settings: dict = {}

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from semples.errors import SemplesError
+from semples.models.optional import import_transformers
 
 # width, blocks, heads and window of each size, and the Hugging Face model that has ImageNet weights of it
 SWIN = {
@@ -18,6 +18,7 @@ SWIN = {
 }
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 QUERIES = 100
+NEEDED_BY = ("segment.network: mask2former", "mask2former")
 MIN_SCORE = 1e-6
 Images = Float[Tensor, "batch 3 h w"]
 
@@ -32,7 +33,7 @@ class MaskClassifier(nn.Module):
 
     def __init__(self, encoder: str, outputs: int, width: int) -> None:
         super().__init__()
-        transformers = import_transformers()
+        transformers = import_transformers(*NEEDED_BY)
         embed, depths, heads, window, _ = SWIN[encoder]
         size = {"embed_dim": embed, "depths": list(depths), "num_heads": list(heads), "window_size": window}
         swin = transformers.SwinConfig(**size, out_features=STAGES)
@@ -60,15 +61,3 @@ class MaskClassifier(nn.Module):
         scores = torch.einsum("bqc,bqhw->bchw", classes, output.masks_queries_logits.float().sigmoid())
         scores = F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
         return scores.clamp(min=MIN_SCORE).log()
-
-
-def import_transformers() -> Any:
-    """Import the library, an optional extra; its matching needs SciPy."""
-    try:
-        import scipy.optimize  # noqa: F401
-        import transformers
-    except ImportError as error:
-        remedy = "pip install 'transformers>=5.0' scipy, or pip install '.[mask2former]' in a checkout"
-        expected = "the optional extra `mask2former`"
-        raise SemplesError("segment.network: mask2former", f"no module {error.name!r}", expected, remedy) from error
-    return transformers

@@ -12,8 +12,8 @@ from semples.planning.layout import Layout
 from semples.stages.tables.formats import write
 
 NAME = "table_9"
-_ORDER = ["data", "guide", "weights", "classify", "slm", "cpl", "csr", "joint", "cams", "crf", "segment"]
-_ORDER += ["segment_masks", "evaluate", "figures"]
+_ORDER = ["data", "guide", "weights", "classify", "slm", "cpl", "csr", "joint", "cams", "refine", "crf"]
+_ORDER += ["segment", "segment_masks", "evaluate", "figures"]
 _DIGITS = {"hours": 3, "seconds": 1, "memory, GB": 2, "learner, GB": 2, "disk, GB": 3}
 _LEGEND = (
     "Every job whose benchmark file lies in the run's folder. Hours: of all jobs one after the other; seconds: mean of"

@@ -8,13 +8,12 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from semples.errors import SemplesError
-from semples.evaluation.evaluation_file import Evaluation, read_evaluation
+from semples.evaluation.evaluation_file import TITLES, Evaluation, read_evaluation
 from semples.provenance import MADE_ON
 
 Runs = Iterable[tuple[str, int, Path]]  # variant, seed, file
 _NUMBERS = ("threshold", "miou", "low", "high", "boundary_iou")
 _HEADER = ["variant", "seed", "split", "images", "packages", "machine", "measure", "kind", "policy"]
-_TITLES = {"crf": "CAM + CRF", "segment": "segmentation"}
 NOTHING = "Nothing was evaluated: no image has a ground-truth mask."
 
 
@@ -40,7 +39,7 @@ def read_evaluations(rows: Runs) -> pd.DataFrame:
 def _lines(variant: str, seed: int, _: Path, result: Evaluation) -> Iterator[dict]:
     header = result.model_dump(include={"split", "images", "packages", "machine", "kind"})
     for policy, values in result.policies.items():
-        measure = f"CAM, {policy} threshold" if policy else _TITLES[result.kind]
+        measure = TITLES[result.kind] + (f", {policy} threshold" if policy else "")
         row = {"variant": variant, "seed": seed, "measure": measure, "policy": policy or None}
         yield values.model_dump() | header | row | dict(zip(("low", "high"), values.interval, strict=True))
 

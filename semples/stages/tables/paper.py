@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from semples.config.published import Method, results
 from semples.data.csv_file import write_csv
+from semples.evaluation.evaluation_file import MAPS
 from semples.stages.tables import evaluations
 from semples.stages.tables.formats import write
 
@@ -49,7 +50,7 @@ def run(spec: Spec, rows: evaluations.Runs, out: Path) -> None:
     frame = evaluations.read_evaluations(rows)
     first = frame.drop_duplicates(["measure", "split"])
     # the published numbers of CAMs are those at the best threshold
-    keys = first["kind"].where((first["kind"] != "cams") | (first["policy"] == "oracle"), "")
+    keys = first["kind"].where(~first["kind"].isin(MAPS) | (first["policy"] == "oracle"), "")
     columns = list(zip(first["measure"], first["split"], keys, strict=True))
     methods = {method.method: method for method in results(spec.source)}
     cells = pd.DataFrame([cell for row in spec.rows for cell in _cells(row, frame, columns, methods)])

@@ -70,16 +70,16 @@ def image_segments(image: PromptedImage, shape: tuple[int, int], settings: Sam) 
     """
     fractions = (np.arange(settings.points) + 0.5) / settings.points
     points = np.stack(np.meshgrid(fractions * shape[1], fractions * shape[0]), axis=-1).reshape(-1, 2) - 0.5
-    kept, qualities = [], []
+    good_masks, qualities = [], []
     for start in range(0, len(points), settings.batch):
         some = points[start : start + settings.batch]
         logits, quality = (part.flatten(0, 1) for part in image.answers(some, None, several=True))
         core, whole = ((logits > offset).sum(dim=(1, 2)) for offset in (STABILITY_OFFSET, -STABILITY_OFFSET))
         masks, stable = logits > 0, core >= settings.least_stability * whole
         good = (quality >= settings.least_iou) & stable & masks.any(dim=2).any(dim=1)
-        kept.append(masks[good])
+        good_masks.append(masks[good])
         qualities.append(quality[good])
-    masks, quality = torch.cat(kept), torch.cat(qualities)
+    masks, quality = torch.cat(good_masks), torch.cat(qualities)
     if len(masks):
         masks = masks[nms(masks_to_boxes(masks), quality, settings.duplicate_iou)]
     return masks.cpu().numpy()

@@ -7,7 +7,7 @@ from semples.config.variants import rows_of, variants
 from semples.errors import SemplesError
 from semples.planning.graph import StageGraph
 
-TABLE = {"title": "Sensitivity", "seeds": 1, "settings": {"csr": {"epochs": 2}}, "sweeps": {"csr.w_prompt": [0.5, 1]}}
+TABLE = {"title": "Sensitivity", "seeds": 1, "settings": {"csr": {"epochs": 2}}, "sweeps": {"csr.w_prompt": [0.5, 0.3]}}
 
 
 def config(**more):
@@ -17,7 +17,7 @@ def config(**more):
 def test_a_sweep_is_a_variant_a_value_under_the_tables_own_settings():
     swept = config()
     rows = rows_of(swept, "mine")
-    assert [(row.label, row.value) for row in rows] == [("csr.w_prompt = 0.5", 0.5), ("csr.w_prompt = 1", 1)]
+    assert [(row.label, row.value) for row in rows] == [("csr.w_prompt = 0.5", 0.5), ("csr.w_prompt = 0.3", 0.3)]
     settings = variant(swept, rows[0].variant)
     assert (settings.csr.w_prompt, settings.csr.epochs, settings.slm.epochs) == (0.5, 2, 6)
 
@@ -26,7 +26,7 @@ def test_rows_under_own_settings_share_all_that_these_do_not_touch():
     loaded = config(rows={"csr-learned": "", "slm": ""})
     plan = StageGraph(loaded)
     learned, slm, _, swept = (row.variant for row in rows_of(loaded, "mine"))
-    assert plan.output_of("csr", learned) == plan.output_of("csr", swept) != "csr-learned"  # w_prompt is 1 anyway
+    assert plan.output_of("csr", learned) == plan.output_of("csr", swept) != "csr-learned"  # w_prompt is 0.3 anyway
     assert plan.output_of("cpl", learned) == "csr-learned"
     assert plan.output_of("cams", slm) == "slm"
 

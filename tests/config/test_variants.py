@@ -1,9 +1,12 @@
 """What the paper's tables make of a configuration: their rows, the variants they add, and errors that name the row."""
 
+from pathlib import Path
+
 import pytest
 
 from semples.config.load import load, variant
-from semples.config.variants import rows_of, variants
+from semples.config.parse import read_yaml
+from semples.config.variants import merge, rows_of, variants
 from semples.errors import SemplesError
 from semples.planning.graph import StageGraph
 
@@ -62,3 +65,15 @@ def test_every_variant_of_a_preset_is_in_a_table_or_an_experiment(preset):
         name for name in loaded.variants if name not in shown and not any(n.startswith(f"{name}.") for n in shown)
     }
     assert not unused
+
+
+def test_rows_with_a_frozen_backbone_stand_beside_others():
+    folder = Path(__file__).parents[2] / "docs/configs"
+    user = merge(*(read_yaml(folder / f"voc12_{name}.yaml") for name in ("cpu", "frozen")))
+    plan = StageGraph(load(user | {"tables": {"frozen": user["tables"]["frozen"]}}))
+    names = {row.variant: plan.settings[row.variant].generator.name for row in rows_of(plan.config, "frozen")}
+    assert list(names.values()) == ["vit_cam"] * 3 + ["frozen_vit"] * 3
+    frozen = [name for name in names if names[name] == "frozen_vit"]
+    assert {plan.output_of("classify", name) for name in frozen} == {"frozen-classifier"}
+    assert all(plan.settings[name].generator.backbone == "deit_tiny_patch16_224" for name in names)
+    assert not any(getattr(plan.settings[frozen[2]], stage).augment.changes() for stage in ("classify", "slm", "csr"))

@@ -71,12 +71,13 @@ def test_only_the_head_learns_whatever_the_task_says():
     task = ClassifyTask(generator, head_only=False).train()
     assert not generator.vit.training
     assert generator.token_head.training
+    learning = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0)
     task({"image": torch.rand(2, 3, 32, 32), "labels": torch.eye(2)})["loss"].backward()
     optimizer.step()
     changed = {name for name, value in generator.state_dict().items() if not torch.equal(before[name], value)}
-    assert changed == {name for name in before if name.startswith("token_head.")}
+    assert changed == learning == {name for name in before if name.startswith("token_head.")}
 
 
 def test_a_batch_with_features_gives_the_loss_of_its_images():

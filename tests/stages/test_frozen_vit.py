@@ -153,7 +153,7 @@ def world(miniature, tmp_path) -> World:
 def test_anything_that_changes_the_features_makes_another_file(world, tmp_path):
     one = world.features()
     assert world.features().path == one.path
-    other = FrozenVit(2, "test_vit", layers=[2])
+    other = FrozenVit(2, "test_vit", layers=[1, 2, 3, 4])
     other.vit.load_state_dict(world.generator.vit.state_dict())
     heavier = FrozenVit(2, "test_vit")
     heavier.vit.load_state_dict(world.generator.vit.state_dict())
@@ -167,7 +167,7 @@ def test_anything_that_changes_the_features_makes_another_file(world, tmp_path):
         one.path,
         world.features(other).path,
         world.features(heavier).path,
-        world.features(generator={**BASE["generator"], "image_size": 48}).path,
+        world.features(generator={**BASE["generator"], "image_size": 66}).path,  # the same grid
         world.features(classify={**STAGE, "augment": {**WHOLE, "flip": 0}}).path,
         world.features(images=moved).path,
     }

@@ -175,7 +175,7 @@ def _snakemake(folder: Path, cores: int | None) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if received:
+    if code and received:
         raise KeyboardInterrupt
     if code:
         remedy = "correct what the messages above name; then start the same command again: it goes on"

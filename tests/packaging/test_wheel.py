@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from outside import run
 
+from semples import __version__
 from semples.tools.init import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,15 @@ def test_the_command_is_there_and_imports_the_installed_package(installed, tmp_p
     assert "init" in run(tmp_path, installed.with_name("semples"), "--help")
     text = run(tmp_path, installed, "-c", "import semples; print(semples.__file__)")
     assert Path(text.strip()).is_relative_to(installed.parents[1])
+
+
+def test_help_and_version_need_no_other_package(wheel, tmp_path):
+    venv.create(tmp_path / "empty", symlinks=True)
+    python = tmp_path / "empty" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+    run(tmp_path, *pip, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    assert "report-bug" in run(tmp_path, python.with_name("semples"), "--help")
+    assert run(tmp_path, python, "-c", "import semples; print(semples.__version__)").split() == [__version__]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -96,7 +96,7 @@ def write_scores(
         dtype, made_from: Type of the stored scores, and provenance, as `CamWriter` takes them.
     """
     ids, names = list(images.table["id"]), images.classes.names
-    bar = tqdm(total=len(images), desc=out.stem, unit="image", mininterval=2)
+    bar = tqdm(total=len(images), desc=made_from["command"], unit="image", mininterval=2)
     with bar, atomic_path(out) as partial, CamWriter(partial, names, ids, dtype, made_from) as writer:
         for batch in batches:
             for row, score, classes in batch:

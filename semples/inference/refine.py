@@ -41,7 +41,7 @@ def refined_scores(
         yield from ([result] for result in map_processes(work, jobs, settings.run.threads, "", total=len(jobs)))
         return
     torch.set_num_threads(settings.run.threads)
-    fabric = make_fabric(settings.run.device, settings.precision)
+    fabric = make_fabric(settings.run.device, settings.precision if settings.refine.kind == "sam" else "32-true")
     with CamFile(cams) as file:
         if settings.refine.kind == "sam":
             network = network.to(fabric.device).eval()

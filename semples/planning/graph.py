@@ -98,7 +98,10 @@ def stage_settings(settings: Settings, stage: str) -> dict:
     if stage == "cams" and settings.masks_from == "guide":
         settings = guide_run(settings)
     sections = UNTRAINED.get(settings.masks_from, SECTIONS[stage]) if stage == "cams" else SECTIONS[stage]
-    return settings.model_dump(include=set(sections), mode="json")
+    include: dict = dict.fromkeys(sections, True)
+    if "refine" in include:
+        include["refine"] = {"kind", settings.refine.kind}
+    return settings.model_dump(include=include, mode="json")
 
 
 def downloaded_weights(stage: str, settings: Settings) -> str:

@@ -10,7 +10,6 @@ from semples.inference.cams import write_scores
 from semples.inference.refine import refined_scores
 from semples.provenance import machine, provenance
 from semples.runtime.gpu_lease import lease_gpus
-from semples.training.job import used_settings
 from semples.weights.sam import open_sam
 
 CARRIED = ("weights", "manifest", "split")  # keys of the provenance that a file of CAMs hands on
@@ -39,5 +38,8 @@ def run(
         network, inputs["sam"] = open_sam(weights)
     if kind != "superpixels":
         lease_gpus(settings.run.device, 1)
-    made_from = provenance("refine", used_settings(settings, "refine"), **inputs) | machine(1, settings.run.device)
+    section = settings.refine.model_dump(include={"kind", kind}, mode="json")
+    if settings.refine.own_weights():  # whose digest is that of the model; the path is one of this machine
+        del section["sam"]["weights"]
+    made_from = provenance("refine", {"refine": section}, **inputs) | machine(1, settings.run.device)
     write_scores(refined_scores(settings, cams, images, network), images, settings.cams.dtype, made_from, out)

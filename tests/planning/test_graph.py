@@ -57,6 +57,8 @@ def test_refinement_moves_what_is_made_of_refined_maps():
         moved = {stage for stage in stages if fingerprint(before, stage) != fingerprint(after, stage)}
         assert moved == {"refine", "crf", "segment"}
     assert "refine" in stages_of(refined) - stages_of(plain)
+    unused = load({"preset": "mini", "refine": {"kind": "pamr", "superpixels": {"sizes": [9]}}})
+    assert fingerprint(unused, "crf") == fingerprint(refined, "crf")  # of another kind
 
 
 def test_how_a_job_runs_moves_nothing():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from semples.config.load import load
 from semples.config.published import method_of
 from semples.stages.tables import cost, paper, results
 from semples.stages.tables.formats import latex, markdown
@@ -156,3 +157,21 @@ def test_cost_adds_up_the_benchmark_files(tmp_path):
     ]
     assert frame.loc["all", "hours"] == pytest.approx(1.51)
     assert "A note." in (tmp_path / "table_9.md").read_text()
+
+
+def test_refined_maps_stand_between_cams_and_masks_without_published_numbers(tmp_path):
+    """The first row has no refined maps; the refined row of VOC is no published method."""
+    plain = [("ours", 0, cams(tmp_path / "a.json", 0.3, 0.4)), ("ours", 0, evaluation(tmp_path / "b.json", 0.5))]
+    policies = json.loads((tmp_path / "a.json").read_text())["policies"]
+    refined = evaluation(tmp_path / "c.json", 0, kind="refine", policies=policies)
+    rows = [*plain, *(("worse", 0, path) for path in (tmp_path / "a.json", refined, tmp_path / "b.json"))]
+    paper.run(spec(source="voc", published=True), rows, tmp_path)
+    header = rows_of(tmp_path / "t.md")[0]
+    titles = ["CAM, oracle threshold, train", "refined CAM, oracle threshold, train", "CAM + CRF, train"]
+    assert [title for title in header if title in titles] == titles
+    assert not [title for title in header if title.startswith("refined") and "published" in title]
+    results.run(rows, "", tmp_path)
+    assert [title for title in rows_of(tmp_path / "results.md")[0] if title in titles] == titles
+    weaktr = {"preset": "voc12", "masks_from": "classify"}
+    assert method_of(load(weaktr)) == "WeakTr (DeiT-S)"
+    assert method_of(load({**weaktr, "refine": {"kind": "pamr"}})) == ""

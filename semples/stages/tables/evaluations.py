@@ -44,6 +44,12 @@ def _lines(variant: str, seed: int, _: Path, result: Evaluation) -> Iterator[dic
         yield values.model_dump() | header | row | dict(zip(("low", "high"), values.interval, strict=True))
 
 
+def first_of_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row of each measure and split, in the order that they have in the variant with the most measures."""
+    count = frame.groupby("variant")["measure"].transform("nunique")
+    return frame.loc[count.sort_values(ascending=False, kind="stable").index].drop_duplicates(["measure", "split"])
+
+
 def select(frame: pd.DataFrame, variant: str, measure: str, split: str) -> pd.DataFrame:
     """Return the rows of one cell of a table, one per seed."""
     return frame[(frame["variant"] == variant) & (frame["measure"] == measure) & (frame["split"] == split)]

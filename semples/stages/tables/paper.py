@@ -48,7 +48,7 @@ def run(spec: Spec, rows: evaluations.Runs, out: Path) -> None:
     its source.
     """
     frame = evaluations.read_evaluations(rows)
-    first = frame.drop_duplicates(["measure", "split"])
+    first = evaluations.first_of_columns(frame)
     # the published numbers of CAMs are those at the best threshold
     keys = first["kind"].where(~first["kind"].isin(MAPS) | (first["policy"] == "oracle"), "")
     columns = list(zip(first["measure"], first["split"], keys, strict=True))

@@ -38,7 +38,7 @@ def run(rows: Runs, note: str, out: Path) -> None:
 
 def _summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a row per variant and a column per measure: mIoU in percent, mean and standard deviation over seeds."""
-    columns = list(frame[["measure", "split"]].drop_duplicates().itertuples(index=False, name=None))
+    columns = list(evaluations.first_of_columns(frame)[["measure", "split"]].itertuples(index=False, name=None))
     rows = [
         [name, *(evaluations.percent(evaluations.select(frame, name, *column)["miou"]) for column in columns)]
         for name in frame["variant"].drop_duplicates()

@@ -59,5 +59,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         expected = "an encoder of this network, as docs/segmentation.md lists them"
         yield "segment.encoder", f"{segment.encoder}` with `segment.network: {segment.network}", expected
     for stage in ("classify", "slm", "cpl", "csr", "segment"):
-        if (batch := getattr(settings, stage).batch) < settings.run.devices:
-            yield "run.devices", f"{settings.run.devices}` with `{stage}.batch: {batch}", "an image per device and step"
+        training, devices = getattr(settings, stage), settings.run.devices
+        if training.batch < devices:
+            yield "run.devices", f"{devices}` with `{stage}.batch: {training.batch}", "an image per device and step"
+        elif training.batch < devices * training.accumulate:
+            problem = f"{training.accumulate}` with `{stage}.batch: {training.batch}"
+            yield f"{stage}.accumulate", problem + f"` and `run.devices: {devices}" * (devices > 1), "an image per part"

@@ -4,7 +4,6 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -185,11 +184,11 @@ class TrainingBatches:
             expected = "workers with enough memory and shared memory (/dev/shm)"
             raise SemplesError("run.workers", str(error), expected, "lower `run.workers`; 0 needs none") from error
 
-    def ids(self, epoch: int, first: int, count: int) -> list[str]:
-        """Return the ids of the images in `count` batches, for all processes together, from batch `first` on."""
+    def ids(self, epoch: int, number: int) -> list[str]:
+        """Return the ids of the images in batch `number` of an epoch, for all processes together."""
         self.share(0, 1)
-        self.sampler.epoch, self.sampler.first = epoch, first
-        return [self.dataset.ids[index] for batch in islice(self.sampler, count) for index, _ in batch]
+        self.sampler.epoch, self.sampler.first = epoch, number
+        return [self.dataset.ids[index] for index, _ in next(iter(self.sampler))]
 
 
 def _outlive_signals(_worker: int) -> None:

@@ -2,17 +2,12 @@
 
 Cosines have one value per (image, present class) pair, or per pair and phrase where a class has several prompts. The
 similarity s is the cosine clamped to [1e-4, 0.9999]; with a `scale` above 0 it is sigmoid(scale * cosine), which has a
-gradient for negative cosines too. All return the mean over pairs, weighted by `weight`.
-
-Data-parallel processes (ranks) hold different numbers of pairs, so the mean of their means is not the mean over all
-pairs. Every rank therefore divides its own sum by the ranks' mean count. Data parallelism averages the gradients over
-ranks and the loop averages the losses; that average is the mean over all values.
+gradient for negative cosines too. All return the sum over pairs weighted by `weight`, or their mean without weights.
+The weights of a whole batch add up to 1 (semples.models.parts).
 """
 
 from typing import Literal
 
-import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor
@@ -26,12 +21,12 @@ TextTerm = Literal["log", "repel"]
 
 def attract(cosine: Cosines, weight: PairWeights | None = None, scale: float = 0.0) -> Loss:
     """Return `-log s`, small when the two embeddings agree."""
-    return _mean(F.softplus(-scale * cosine) if scale else -cosine.clamp(LOWEST, HIGHEST).log(), weight)
+    return weighted_mean(F.softplus(-scale * cosine) if scale else -cosine.clamp(LOWEST, HIGHEST).log(), weight)
 
 
 def repel(cosine: Cosines, weight: PairWeights | None = None, scale: float = 0.0) -> Loss:
     """Return `-log(1 - s)`, small when the two embeddings differ."""
-    return _mean(F.softplus(scale * cosine) if scale else -(1 - cosine.clamp(LOWEST, HIGHEST)).log(), weight)
+    return weighted_mean(F.softplus(scale * cosine) if scale else -(1 - cosine.clamp(LOWEST, HIGHEST)).log(), weight)
 
 
 def segment_label_loss(
@@ -71,7 +66,7 @@ def refinement_loss(
 
 def area(mask: Float[Tensor, "pairs 1 h w"], weight: PairWeights | None = None) -> Loss:
     """Return the area regulariser of CLIMS (arXiv 2203.02668), the mean share of the image that the masks cover."""
-    return _mean(mask.flatten(1), weight)
+    return weighted_mean(mask.flatten(1), weight)
 
 
 def balancing_weights(labels: Num[Tensor, "images classes"]) -> Float[Tensor, " classes"]:
@@ -80,28 +75,8 @@ def balancing_weights(labels: Num[Tensor, "images classes"]) -> Float[Tensor, " 
     return labels.sum() / ((count > 0).sum() * count.clamp(min=1))
 
 
-def _mean(values: Cosines, weight: PairWeights | None) -> Loss:
+def weighted_mean(values: Float[Tensor, "first ..."], weight: Float[Tensor, " first"] | None) -> Loss:
+    """Return the sum over the first axis, weighted by `weight`, of the means over all others; without it the mean."""
     if weight is None:
-        return global_mean_share(values)
-    values = values.flatten(1).mean(dim=1) if values.ndim > 1 else values
-    return torch.dot(values, weight) / mean_count(weight.sum())
-
-
-def global_mean_share(values: Float[Tensor, "..."]) -> Loss:
-    """Return this rank's share of the mean over all values of all ranks."""
-    if _ranks() == 1:
         return values.mean()
-    return values.sum() / mean_count(torch.full((), values.numel(), dtype=torch.float32, device=values.device))
-
-
-def mean_count(count: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Return a count averaged over the ranks, without gradient where there are several."""
-    if (ranks := _ranks()) == 1:
-        return count
-    total = count.detach().clone()
-    dist.all_reduce(total)
-    return total / ranks
-
-
-def _ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return ((values.flatten(1).mean(dim=1) if values.ndim > 1 else values) * weight).sum()

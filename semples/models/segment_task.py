@@ -5,10 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from semples.models.losses import mean_count
+from semples.models.parts import Batch, mean_weights, split
 from semples.models.segmenters import Segmenter
 
-MIN_WEIGHT = 1e-6
 ClassWeights = Float[Tensor, " outputs"]
 
 
@@ -31,15 +30,25 @@ class SegmentTask(nn.Module):
         self.learner, self.ignore = network, ignore
         self.register_buffer("class_weights", class_weights)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def parts(self, batch: Batch, count: int) -> list[Batch]:
+        """Return a batch in at most `count` parts, with the weights of its images and pixels."""
+        images = mean_weights(batch["image"].new_ones(len(batch["image"])))
+        return split(batch | {"image_weight": images, "pixel_weight": mean_weights(self._weights(batch))}, count)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of a part, or of a whole batch that has no weights yet.
+
+        A network with a loss of its own weighs the pixels, which it counts part by part.
+        """
+        batch = batch if "pixel_weight" in batch else self.parts(batch, 1)[0]
         if len(batch["image"]) == 1 and self.training:
-            batch = {key: torch.cat([value, value.flip(-1)]) for key, value in batch.items()}
+            weights = {name: batch[name] / 2 for name in ("image_weight", "pixel_weight")}
+            batch = {key: torch.cat([value, value.flip(-1)]) for key, value in (batch | weights).items()}
         image, mask = batch["image"], batch["mask"]
         if (own := self.learner.own_loss(image, mask, self.ignore)) is not None:
-            return {"loss": own}
+            return {"loss": own * batch["image_weight"].sum()}
         cost = F.cross_entropy(self.learner(image).float(), mask, ignore_index=self.ignore, reduction="none")
-        weight = self._weights(batch)
-        return {"loss": (weight * cost).sum() / mean_count(weight.sum()).clamp(min=MIN_WEIGHT)}
+        return {"loss": (batch["pixel_weight"] * cost).sum()}
 
     def _weights(self, batch: dict[str, Tensor]) -> Float[Tensor, "batch h w"]:
         """Return the weight of every pixel, zero for void."""

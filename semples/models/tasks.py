@@ -2,33 +2,54 @@
 
 A batch is a dict: `image` RGB in [0, 1] (batch, 3, h, w), `labels` (batch, classes), and the present pairs
 `pair_image`, `pair_class`, each (pairs,). With cached features of a frozen backbone it has `features`, and for the
-classifier no `image`. `learner` is the module that learns and the only one that is saved.
+classifier no `image`. The losses of the parts of a batch (`parts`) add up to those of the batch. `learner` is the module
+that learns and the only one that is saved.
 """
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from semples.models.generators import Maps, MaskGenerator
 from semples.models.guide import FinalPeriod, Guide
-from semples.models.losses import area, global_mean_share, prompt_loss, refinement_loss, segment_label_loss
+from semples.models.losses import area, prompt_loss, refinement_loss, segment_label_loss, weighted_mean
 from semples.models.masking import masked_view, masked_views
+from semples.models.parts import Batch, ClassWeights, labelled_parts
 from semples.models.prompts import PromptBank
 
-Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]
 Embeddings = Float[Tensor, "classes width"]
-ClassWeights = Float[Tensor, " classes"]
 Phrases = Float[Tensor, "classes phrases width"]
 Backgrounds = Float[Tensor, "pairs width"]
-PairClass = Int[Tensor, " pairs"]
 
 
-class GeneratorTask(nn.Module):
+class LabelTask(nn.Module):
+    """Learn from labelled images; `class_weights` are the weights of the pairs by their class."""
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: ClassWeights | None = None) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", class_weights)
+
+    def parts(self, batch: Batch, count: int) -> list[Batch]:
+        """Return a batch in at most `count` parts, with the weights of its images and pairs."""
+        return labelled_parts(batch, count, self.class_weights)
+
+    def forward(self, batch: Batch) -> Losses:
+        """Return the named losses of a part, or of a whole batch that has no weights yet."""
+        return self.losses(batch if "image_weight" in batch else self.parts(batch, 1)[0])
+
+    def losses(self, batch: Batch) -> Losses:
+        """Return the named losses of a part; `loss` is the one that is minimised."""
+        raise NotImplementedError
+
+
+class GeneratorTask(LabelTask):
     """Train a generator: all of it, or with `head_only` its map head.
 
     With `drop_path`, stochastic depth acts in the frozen backbone of `head_only` too.
@@ -36,8 +57,14 @@ class GeneratorTask(nn.Module):
 
     learner: Any
 
-    def __init__(self, generator: MaskGenerator, head_only: bool = False, drop_path: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        generator: MaskGenerator,
+        head_only: bool = False,
+        drop_path: bool = False,
+        class_weights: ClassWeights | None = None,
+    ) -> None:
+        super().__init__(class_weights)
         self.learner, self.head_only, self.drop_path = generator, head_only, drop_path
         if head_only:
             generator.freeze_backbone()
@@ -61,8 +88,8 @@ class GeneratorTask(nn.Module):
 class ClassifyTask(GeneratorTask):
     """Multi-label soft-margin loss, summed over the generator's logits (WeakTr)."""
 
-    def forward(self, batch: Batch) -> Losses:
-        return {"loss": _classification(_maps(self.learner, batch), batch["labels"])}
+    def losses(self, batch: Batch) -> Losses:
+        return {"loss": _classification(_maps(self.learner, batch), batch["labels"], batch["image_weight"])}
 
 
 class MaskTask(GeneratorTask):
@@ -78,7 +105,6 @@ class MaskTask(GeneratorTask):
 
     texts: Tensor
     prompts: Tensor | None
-    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -97,15 +123,14 @@ class MaskTask(GeneratorTask):
         logit_scale: float = 0.0,
         class_weights: ClassWeights | None = None,
     ) -> None:
-        super().__init__(generator, head_only, drop_path)
+        super().__init__(generator, head_only, drop_path, class_weights)
         self.guide = guide
         self.register_buffer("texts", texts)
         self.register_buffer("prompts", prompts)
-        self.register_buffer("class_weights", class_weights)
         self.w_bg, self.w_prompt, self.eps = w_bg, w_prompt, eps
         self.w_area, self.w_class, self.logit_scale = w_area, w_class, logit_scale
 
-    def forward(self, batch: Batch) -> Losses:
+    def losses(self, batch: Batch) -> Losses:
         return self.mask_losses(batch, self.prompts)[0]
 
     def mask_losses(self, batch: Batch, prompts: Phrases | None) -> tuple[Losses, Backgrounds]:
@@ -115,7 +140,7 @@ class MaskTask(GeneratorTask):
         mask = self.guide.masks(maps.cams[pair_image, pair_class], self.eps)
         pixels = self.guide.normalise(batch["image"])[pair_image]
         front, back = self.guide.encode_image(masked_views(pixels, mask, self.guide.fill)).chunk(2)
-        text, weight = self.texts[pair_class], _pair_weights(self.class_weights, pair_class)
+        text, weight = self.texts[pair_class], batch["pair_weight"]
         foreground, background = (front * text).sum(1), (back * text).sum(1)
         logged = {"s_fg": foreground, "s_bg": background, "area": mask}
         if prompts is None:
@@ -127,11 +152,11 @@ class MaskTask(GeneratorTask):
         if self.w_area:
             loss = loss + self.w_area * area(mask, weight)
         if self.w_class:
-            loss = loss + self.w_class * _classification(maps, batch["labels"])
-        return _with_means(loss, logged), back
+            loss = loss + self.w_class * _classification(maps, batch["labels"], batch["image_weight"])
+        return _with_means(loss, logged, batch), back
 
 
-class PromptTask(nn.Module):
+class PromptTask(LabelTask):
     """cpl: the prompts learn from the backgrounds that the frozen generator leaves.
 
     Without a generator the batch has the maps of the pairs, `pair_maps` (pairs, h, w). The arguments are those of
@@ -139,7 +164,6 @@ class PromptTask(nn.Module):
     """
 
     texts: Tensor
-    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -153,12 +177,11 @@ class PromptTask(nn.Module):
         class_weights: ClassWeights | None = None,
         **terms: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         self.learner, self.generator, self.guide = bank, generator, guide
         if generator is not None:
             generator.requires_grad_(False)
         self.register_buffer("texts", texts)
-        self.register_buffer("class_weights", class_weights)
         self.eps, self.final_period, self.terms = eps, final_period, terms
 
     def train(self, mode: bool = True) -> "PromptTask":
@@ -168,14 +191,13 @@ class PromptTask(nn.Module):
             self.generator.eval()
         return self
 
-    def forward(self, batch: Batch) -> Losses:
+    def losses(self, batch: Batch) -> Losses:
         with torch.no_grad():
             pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
             mask = self.guide.masks(self._pair_maps(batch), self.eps)
             back = self.guide.encode_image(masked_view(pixels, 1 - mask, self.guide.fill))
         prompts = self.learner.encode(self.guide, self.final_period)
-        weight = _pair_weights(self.class_weights, batch["pair_class"])
-        return prompt_losses(prompts, back, self.texts, batch["pair_class"], weight=weight, **self.terms)
+        return prompt_losses(prompts, back, self.texts, batch, **self.terms)
 
     def _pair_maps(self, batch: Batch) -> Float[Tensor, "pairs h w"]:
         if self.generator is None:
@@ -201,19 +223,19 @@ class JointTask(MaskTask):
     def generator(self) -> MaskGenerator:
         return self.learner["generator"]
 
-    def forward(self, batch: Batch) -> Losses:
+    def losses(self, batch: Batch) -> Losses:
         prompts = self.learner["prompts"].encode(self.guide, self.final_period)  # classes, width
         masks, back = self.mask_losses(batch, prompts.detach().unsqueeze(1))
-        terms = {**self.prompt_terms, "weight": _pair_weights(self.class_weights, batch["pair_class"])}
-        learned = prompt_losses(prompts, back.detach(), self.texts, batch["pair_class"], **terms)
+        learned = prompt_losses(prompts, back.detach(), self.texts, batch, **self.prompt_terms)
         return {**masks, "loss": masks["loss"] + learned["loss"], "s_text": learned["s_text"]}
 
 
-def prompt_losses(prompts: Embeddings, back: Backgrounds, texts: Embeddings, pair_class: PairClass, **terms) -> Losses:
-    """Return the named losses of cpl; `terms` are `w_text`, `text_term` and `weight` of `prompt_loss`."""
-    background = (back * prompts[pair_class]).sum(1)
-    text = (texts * prompts).sum(1)[pair_class]
-    return _with_means(prompt_loss(background, text, **terms), {"s_bg": background, "s_text": text})
+def prompt_losses(prompts: Embeddings, back: Backgrounds, texts: Embeddings, batch: Batch, **terms) -> Losses:
+    """Return the named losses of cpl for the pairs of a part; `terms` are `w_text` and `text_term` of `prompt_loss`."""
+    background = (back * prompts[batch["pair_class"]]).sum(1)
+    text = (texts * prompts).sum(1)[batch["pair_class"]]
+    loss = prompt_loss(background, text, weight=batch["pair_weight"], **terms)
+    return _with_means(loss, {"s_bg": background, "s_text": text}, batch)
 
 
 def _maps(generator: Any, batch: Batch) -> Maps:
@@ -221,14 +243,12 @@ def _maps(generator: Any, batch: Batch) -> Maps:
     return generator.maps_of(batch["features"]) if "features" in batch else generator(batch["image"])
 
 
-def _with_means(loss: Tensor, logged: dict[str, Tensor]) -> Losses:
-    return {"loss": loss, **{name: global_mean_share(values.detach()) for name, values in logged.items()}}
+def _with_means(loss: Tensor, logged: dict[str, Tensor], batch: Batch) -> Losses:
+    """Return the loss and the means of the logged values, in which all pairs count alike."""
+    means = {name: weighted_mean(values.detach(), batch["pair_share"]) for name, values in logged.items()}
+    return {"loss": loss, **means}
 
 
-def _classification(maps: Maps, labels: Tensor) -> Float[Tensor, ""]:
+def _classification(maps: Maps, labels: Tensor, weight: Tensor | None = None) -> Float[Tensor, ""]:
     each = [F.multilabel_soft_margin_loss(logits.float(), labels, reduction="none") for logits in maps.logits]
-    return torch.stack([global_mean_share(images) for images in each]).sum()
-
-
-def _pair_weights(class_weights: Tensor | None, pair_class: Tensor) -> Tensor | None:
-    return None if class_weights is None else class_weights[pair_class]
+    return torch.stack([weighted_mean(images, weight) for images in each]).sum()

@@ -63,7 +63,6 @@ def run(
         used_settings(settings, "segment"),
         inputs | {"classes": describe_classes(images.classes)},
         extra_metrics=partial(_miou, sample, settings) if len(sample) else None,
-        accumulate=segment.accumulate,
         ema=segment.ema,
     )
     job.finish()

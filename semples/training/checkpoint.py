@@ -30,14 +30,12 @@ class Position:
     skipped: Tensor | int = 0  # number of these batches in skipped steps; the device counts them
     streak: Tensor | int = 0  # skipped steps in a row up to here, over all epochs; it stays once it is too long
 
-    def add(self, group: list[dict[str, Tensor]], skipped: Tensor, limit: int) -> None:
-        """Count a step of some batches with their losses, each (); `skipped` is a bool ()."""
-        self.step += len(group)
-        self.skipped = self.skipped + skipped.int() * len(group)
+    def add(self, losses: dict[str, Tensor], skipped: Tensor, limit: int) -> None:
+        """Count a step with its losses, each (); `skipped` is a bool ()."""
+        self.step += 1
+        self.skipped = self.skipped + skipped.int()
         self.streak = torch.where(skipped | (self.streak >= limit), self.streak + 1, 0)
-        for losses in group:
-            sums = {name: self.sums.get(name, 0) + torch.where(skipped, 0, value) for name, value in losses.items()}
-            self.sums |= sums
+        self.sums = {name: self.sums.get(name, 0) + torch.where(skipped, 0, value) for name, value in losses.items()}
 
     def next_epoch(self) -> None:
         """Begin the next epoch."""

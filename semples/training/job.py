@@ -86,14 +86,15 @@ def learn(
     Args:
         used: Settings that matter for the result.
         inputs: Digests of the files that were read, by name.
-        plan: Fields of `loop.TrainingPlan`: schedule (that of the settings), accumulate, ema, score, extra_metrics.
+        plan: Fields of `loop.TrainingPlan`: schedule (that of the settings), ema, score, extra_metrics.
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
     names = ("device", "devices", "compile", "skipped_steps")
     plan = {"schedule": learning_rate_factor(job.training), **{name: getattr(run, name) for name in names}} | plan
-    plan |= {"stage": job.stage, "epochs": job.training.epochs, "seed": job.seed, "precision": job.settings.precision}
+    plan |= {"stage": job.stage, "seed": job.seed, "precision": job.settings.precision}
+    plan |= job.training.model_dump(include={"epochs", "accumulate"})
     folder = job.out / "checkpoints"  # no declared output: Snakemake leaves it after a failure
     # settings that only evaluate may be mended after a failure, and another machine may go on
     learned = {key: {k: v for k, v in used[key].items() if not k.startswith(("test_", "curve_"))} for key in used}

@@ -10,11 +10,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from signal import Signals
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -53,7 +53,7 @@ class TrainingPlan:
     fingerprint: str  # digest of settings and inputs: a checkpoint with another one is not resumed
     devices: int = 1  # processes that share every batch, each on a device of its own
     compile: bool = False  # whether torch compiles the step
-    accumulate: int = 1  # batches whose gradients make one step; the last step of an epoch may have fewer
+    accumulate: int = 1  # parts of a batch that are computed one after another; their gradients make one step
     ema: float = 0.0  # decay of a running average of the learner, which is then evaluated and kept; 0: none
     score: Callable[[], float] | None = None  # after every epoch; the learner ends as after the best, or else the last
     extra_metrics: Callable[[nn.Module], dict[str, float]] | None = None  # more numbers of the learner; select nothing
@@ -104,7 +104,8 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     Whatever ends the training between two steps, SIGTERM and Ctrl-C too, leaves a checkpoint.
     With `plan.devices` > 1 all processes but the first exit after the last epoch. The checkpoint stays.
     Args:
-        task: Maps a batch to its losses by name, each (); `loss` is minimised.
+        task: Maps a part of a batch to its losses by name, each (); `loss` is minimised. Its method `parts` cuts a
+            batch into parts whose losses add up to those of the batch.
         optimizer: A fused one: it skips a step that is not finite without a wait for the device.
     Returns:
         Path of the metrics, one JSON line per epoch.
@@ -115,9 +116,8 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
         raise ValueError(f"{type(optimizer).__name__} without fused=True cannot skip a step")
     fabric = make_fabric(plan.device, plan.precision, plan.devices)
     first, learner = fabric.is_global_zero, task.get_submodule("learner")
-    result, length = learner, len(batches)
-    steps = plan.epochs * -(-length // plan.accumulate)
-    schedule = LambdaLR(optimizer, lambda step: plan.schedule(min(1.0, step / max(1, steps))))
+    result, length, end = learner, len(batches), plan.epochs * len(batches)
+    schedule = LambdaLR(optimizer, lambda step: plan.schedule(min(1.0, step / max(1, end))))
     parts = {"learner": learner, "optimizer": optimizer, "schedule": schedule, "scaler": fabric.strategy.precision}
     if plan.ema:
         average = AveragedModel(learner, fabric.device, multi_avg_fn=get_ema_multi_avg_fn(plan.ema), use_buffers=True)
@@ -128,8 +128,7 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     batches.share(fabric.global_rank, fabric.world_size)
     checkpoint = Checkpoint(plan.folder, plan.fingerprint, parts, writes=first)
     position = checkpoint.resume()
-    done, end = position.epoch * length + position.step, plan.epochs * length
-    if done:
+    if done := position.epoch * length + position.step:
         log.info("resuming after epoch %d of %d, at step %d of %d", position.epoch, plan.epochs, done, end)
     bar = tqdm(total=end, initial=done, mininterval=2, unit="batch", disable=not first)
     with interruption(first) as stop, bar:
@@ -173,7 +172,7 @@ class _Run:
     def train(self, learner: nn.Module, result: nn.Module) -> None:
         """Train the rest of the run, and save it; `result` is the learner, or its running average."""
         plan, position, checkpoint, first = self.plan, self.position, self.checkpoint, self.fabric.is_global_zero
-        steps = plan.epochs * -(-len(self.batches) // plan.accumulate)
+        steps = plan.epochs * len(self.batches)
         try:
             while position.epoch < plan.epochs:
                 row = self.epoch()
@@ -200,12 +199,11 @@ class _Run:
         position, length = self.position, len(self.batches)
         self.task.train()
         images, start = 0, time.monotonic()
-        stream = self.batches.start(position.epoch, position.step, self.fabric.device)
-        while group := list(islice(stream, self.plan.accumulate)):
-            self._step(group)
-            self.bar.update(len(group))
-            images += sum(len(next(iter(batch.values()))) for batch in group)
-            if self.fabric.device.type == "cpu" or position.step % CHECK_EVERY < len(group):
+        for batch in self.batches.start(position.epoch, position.step, self.fabric.device):
+            self._step(batch)
+            self.bar.update()
+            images += len(next(iter(batch.values())))
+            if self.fabric.device.type == "cpu" or position.step % CHECK_EVERY == 0:
                 self.check(self.plan.skipped_steps)
             if self.stop.asked:
                 raise SystemExit(128 + self.stop.asked)
@@ -226,30 +224,30 @@ class _Run:
             "peak_memory_mb": peak,
         }
 
-    def _step(self, group: list[dict[str, Tensor]]) -> None:
-        """Take one step of the mean loss of some batches; move the position on, without a wait for the device."""
+    def _step(self, batch: dict[str, Tensor]) -> None:
+        """Take one step, part by part; move the position on. With one part, nothing waits for the device."""
         fabric, position, optimizer = self.fabric, self.position, self.optimizer.optimizer
         self.stop.between_steps = False
         self.optimizer.zero_grad()
-        logged, spoiled = [], torch.zeros((), dtype=torch.bool, device=fabric.device)
-        for number, batch in enumerate(group):
-            # what a network draws depends on the batch's position in the run alone, whatever was drawn before
-            torch.manual_seed(seed_of(self.plan.seed, position.epoch, position.step + number, fabric.global_rank))
-            with fabric.no_backward_sync(self.task, enabled=number + 1 < len(group)):
+        # what a network draws depends on the step's position in the run alone, whatever was drawn before
+        torch.manual_seed(seed_of(self.plan.seed, position.epoch, position.step, fabric.global_rank))
+        task: Any = self.task.module
+        parts = task.parts(batch, self.plan.accumulate)
+        sums: dict[str, Tensor] = {}
+        for number, part in enumerate(parts, start=1):
+            with fabric.no_backward_sync(self.task, enabled=number < len(parts)):
                 with quick_steps(fabric.device):
-                    losses = self.task(batch)
-                fabric.backward(losses["loss"] / len(group))
-            values = {name: value.detach() for name, value in losses.items()}
-            if fabric.world_size > 1:  # every process has its share of each mean
-                values = dict(zip(values, fabric.all_reduce(torch.stack(list(values.values()))), strict=True))
-            spoiled |= ~torch.isfinite(values["loss"])
-            logged.append(values)
+                    losses = self.task(part)
+                fabric.backward(losses["loss"])
+            sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.items()}
+        if fabric.world_size > 1:  # every process has its share of each mean
+            sums = dict(zip(sums, fabric.all_reduce(torch.stack(list(sums.values()))), strict=True))
         gradients = [p.grad for rows in optimizer.param_groups for p in rows["params"] if p.grad is not None]
-        spoiled |= ~torch.isfinite(get_total_norm(gradients))
+        spoiled = ~(torch.isfinite(sums["loss"]) & torch.isfinite(get_total_norm(gradients)))
         vars(optimizer)["found_inf"] = spoiled.float()  # a fused optimiser skips the step by this, and nobody waits
         self.optimizer.step()
         self.schedule.step()
-        position.add(logged, spoiled, self.plan.skipped_steps)
+        position.add(sums, spoiled, self.plan.skipped_steps)
         self.stop.between_steps = True
 
     def check(self, limit: int, learner: nn.Module | None = None) -> None:
@@ -258,12 +256,11 @@ class _Run:
         name = not_finite(learner.state_dict()) if learner else ""
         if not self.fabric.is_global_zero or (streak < limit and not name):
             return
-        steps = -(-length // plan.accumulate)  # of an epoch
-        done = self.position.epoch * steps + -(-self.position.step // plan.accumulate)
-        epoch, step = divmod(done - max(1, streak), steps)
-        where = f"{plan.stage}, epoch {epoch + 1}, step {epoch * steps + step + 1}"
+        done = self.position.epoch * length + self.position.step - max(1, streak)
+        epoch, step = divmod(done, length)
+        where = f"{plan.stage}, epoch {epoch + 1}, step {done + 1}"
         rate = f"learning rate {self.schedule.get_last_lr()[0]:.3g}"
         problem = f"weights {name} that are not finite" if name else f"{streak} steps in a row that are not finite"
-        ids = ", ".join(self.batches.ids(epoch, step * plan.accumulate, plan.accumulate))
+        ids = ", ".join(self.batches.ids(epoch, step))
         remedy = f"lower the learning rate, use `precision: 32-true`, or look at the images of the step: {ids}"
         raise SemplesError(f"{where}, {rate}", problem, "finite loss, gradients and weights", remedy)

@@ -61,6 +61,7 @@ experiments: {classifier: null, slm: null, csr-manual: null, csr-learned: null}|
 tables: {slm: {title: x}}|tables: {'a b': {title: x}}|tables: {t: {title: x, columns: []}}|tables: {t: 3}
 tables: {t: {title: x, sweeps: {csr.w_prompt: [1, 1.0]}}}
 tables: {t: {title: x, sweeps: {csr.w_prompt: [0.12345678, 0.12345679]}}}|run: {device: gpu}|run: {threads: 0}
+slm: {accumulate: 33}|csr: {batch: 8, accumulate: 9}|run: {devices: 4}, slm: {accumulate: 9}|slm: {accumulate: 0}
 run: {shards: true}|run: {cache_gb: .inf}|run: {devices: 64}|slm: {lr: .nan}|slm: {lr: '1e999'}|slm: {lr: -1}
 slm: {epochs: yes}|slm: {epochs: 2.5}|slm: [1]|cams: {scales: []}|cams: {scales: [1, 1]}|cams: {scales: [0]}
 cams: {resize: 0}|segment: {test_size: 0}|segment: {test_scales: []}|segment: {scale: [2, 1]}

@@ -26,7 +26,8 @@ def cosines() -> dict[str, torch.Tensor]:
 def weight(request) -> torch.Tensor | None:
     if request.param == "equal":
         return None
-    return torch.tensor([0.5, 2.0, 1.0, 0.1, 3.0, 1.0, 0.7], dtype=torch.float64)
+    weights = torch.tensor([0.5, 2.0, 1.0, 0.1, 3.0, 1.0, 0.7], dtype=torch.float64)
+    return weights / weights.sum()
 
 
 def log(value: float) -> float:

@@ -58,7 +58,7 @@ def test_four_images_are_learned_by_heart(drawn, segment_settings, tmp_path):
 
 
 def test_killed_it_resumes_to_the_same_curve_and_weights(drawn, segment_settings, tmp_path, caplog):
-    settings = segment_settings(epochs=6, batch=2, jitter=0.3, ema=0.5, accumulate=2)
+    settings = segment_settings(epochs=6, batch=4, jitter=0.3, ema=0.5, accumulate=2)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(flags(drawn, settings, whole)) == 0
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, *flags(drawn, settings, killed)], stderr=subprocess.PIPE)
@@ -120,8 +120,8 @@ def test_the_curve_selects_nothing(drawn, trained, segment_settings, tmp_path):
 def test_odd_pictures_a_class_that_is_absent_and_all_the_options(odd_photos, segment_settings, tmp_path):
     settings = json.loads(
         segment_settings(
-            **{"labels": "truth", "batch": 1, "epochs": 2, "class_weights": "balanced", "optimizer": "sgd"},
-            **{"ema": 0.9, "accumulate": 2, "warmup": 0.3, "test_window": 32, "test_crf": "mini"},
+            **{"labels": "truth", "batch": 3, "epochs": 2, "class_weights": "balanced", "optimizer": "sgd"},
+            **{"ema": 0.9, "accumulate": 3, "warmup": 0.3, "test_window": 32, "test_crf": "mini"},
         )
     )
     for row in read_manifest(odd_photos).table.itertuples():  # no pixel of the class cat; a picture of void alone

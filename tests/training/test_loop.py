@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from semples.data.training_images import TrainingBatches
 from semples.errors import SemplesError
+from semples.models.parts import mean_weights, split
 from semples.runtime.seeds import seeded
 from semples.training import loop
 from semples.training.loop import TrainingPlan, cosine, cosine_by_epochs, fit, poly, warmed_up
@@ -44,13 +45,16 @@ class Line(nn.Module):
         self.steps, self.fail_at, self.nan_at, self.term_at = 0, fail_at, nan_at, term_at
         self.infinite_at, self.spoils = infinite_at, spoils
 
+    def parts(self, batch: dict[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:
+        return split(batch | {"weight": mean_weights(torch.ones(len(batch["image"])))}, count)
+
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         self.steps += 1
         if self.steps == self.fail_at:
             raise KeyboardInterrupt
         if self.steps == self.term_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        loss = (self.learner(batch["image"]).squeeze(1) - batch["image"].sum(1)).pow(2).mean()
+        loss = ((self.learner(batch["image"]).squeeze(1) - batch["image"].sum(1)).pow(2) * batch["weight"]).sum()
         if self.steps == self.infinite_at:
             self.learner.weight.data.fill_(float("inf"))
         if self.steps in self.nan_at:
@@ -124,7 +128,7 @@ def test_too_many_such_steps_in_a_row_stop_it_however_long_an_epoch_is(tmp_path,
         train(tmp_path, epochs=36 // length, batch=12 // length, skipped_steps=4, spoils=spoils, nan_at=spoiled)
     assert f"training, epoch {-(-5 // length)}, step 5, learning rate 0.0" in str(error.value)
     assert "4 steps in a row that are not finite" in str(error.value)
-    order = TrainingBatches(Numbers(), 12 // length, seed=0, workers=0).ids((5 - 1) // length, (5 - 1) % length, 1)
+    order = TrainingBatches(Numbers(), 12 // length, seed=0, workers=0).ids((5 - 1) // length, (5 - 1) % length)
     assert len(order) == 12 // length
     assert str(error.value).endswith(", ".join(order))
 
@@ -315,26 +319,31 @@ def test_the_best_epoch_is_kept_also_after_a_resume(tmp_path):
     assert rows == [0.1, 0.9, 0.3, 0.2]
 
 
-def test_accumulated_batches_make_the_step_of_a_large_one(tmp_path):
-    weights = []
-    for folder, size, accumulate in (("large", 4, 1), ("small", 2, 2)):
+@pytest.mark.parametrize("accumulate", [2, 3, 9])
+def test_the_parts_of_a_batch_make_its_step(tmp_path, accumulate):
+    weights, losses = [], []
+    for folder, parts in (("whole", 1), ("parts", accumulate)):
         torch.manual_seed(0)
         task = Line()
-        batches = TrainingBatches(Numbers(), size, seed=0, workers=0)
-        plan = TrainingPlan(2, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=accumulate)
+        batches = TrainingBatches(Numbers(), 4, seed=0, workers=0)
+        plan = TrainingPlan(2, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=parts)
         fit(task, batches, torch.optim.SGD(task.learner.parameters(), lr=0.1, momentum=0.9, fused=True), plan)
+        assert task.steps == 6 * min(parts, 4)
         weights.append(task.learner.weight.detach().clone())
+        rows = [json.loads(line) for line in (tmp_path / folder / "metrics.jsonl").read_text().splitlines()]
+        losses.append([(row["step"], row["loss"], row["lr"]) for row in rows])
     assert torch.allclose(*weights, atol=1e-6)
+    assert losses[0] == [pytest.approx(row, abs=1e-6) for row in losses[1]]
 
 
-def test_one_spoiled_batch_skips_the_whole_accumulated_step(tmp_path, monkeypatch):
+def test_one_spoiled_part_skips_the_whole_step(tmp_path, monkeypatch):
     monkeypatch.setattr(loop._Run, "check", lambda *_: None)
     weights = []
     for folder, spoiled in (("first", {1}), ("second", {2})):
         torch.manual_seed(0)
         task = Line(nan_at=spoiled)
         before = task.learner.weight.detach().clone()
-        batches = TrainingBatches(Numbers(), 6, seed=0, workers=0)
+        batches = TrainingBatches(Numbers(), 12, seed=0, workers=0)
         plan = TrainingPlan(1, poly, 0, "cpu", "32-true", tmp_path / folder, "same", accumulate=2)
         fit(task, batches, torch.optim.SGD(task.learner.parameters(), lr=0.1, fused=True), plan)
         weights += [before, task.learner.weight.detach()]

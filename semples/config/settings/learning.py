@@ -46,6 +46,8 @@ class Training(types.Section):
     """Passes over the training images."""
     batch: types.Count = 64
     """Images per step."""
+    accumulate: types.Count = 1
+    """Parts of a batch that are computed one after another, for less memory; their gradients make one step."""
     lr: types.Rate = 6.4e-5
     """Initial learning rate of the optimiser (published values are multiplied by batch / 512)."""
     weight_decay: types.Weight = 0.03

@@ -120,9 +120,10 @@ class Segment(types.Section):
     epochs: types.Count = 28
     """Passes over the training images (28 passes over 10,582 images at batch 10 are about 30k steps)."""
     batch: types.Count = 10
-    """Images per forward pass. A single image is paired with its mirror image, as batch normalisation needs two."""
+    """Images per step."""
     accumulate: types.Count = 1
-    """Batches per step; their gradients are added."""
+    """Parts of a batch that are computed one after another, for less memory; their gradients make one step. Batch
+    normalisation sees the images of one part; a single one is paired with its mirror image."""
     lr: types.Rate = 2.5e-4
     """Learning rate of the encoder."""
     head_lr_factor: types.Positive = 10.0

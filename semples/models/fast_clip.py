@@ -3,11 +3,14 @@
 Some of the attributes read here are private. Where a version lacks one, the computation is left to open_clip.
 """
 
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from semples.models.checkpointing import checkpointed
 
 VISUAL_PARTS = ("_embeds", "transformer", "ln_post", "proj", "pool_type", "attn_pool")
 BLOCK_PARTS = ("ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2")
@@ -108,7 +111,8 @@ def _last_token(transformer: Any, tokens: Tokens, index: int, mask: Mask) -> Flo
         return transformer(tokens, attn_mask=mask)[:, index]
     *blocks, last = transformer.resblocks
     for block in blocks:
-        tokens = block(tokens, attn_mask=mask)
+        call = partial(block, attn_mask=mask)
+        tokens = checkpointed(call, tokens) if getattr(transformer, "grad_checkpointing", False) else call(tokens)
     if not (all(hasattr(last, name) for name in BLOCK_PARTS) and isinstance(last.attn, SelfAttention)):
         return last(tokens, attn_mask=mask)[:, index]
     token = tokens[:, index : index + 1] + last.ls_1(last.attn.attend_last_query(last.ln_1(tokens), index))

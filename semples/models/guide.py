@@ -71,6 +71,10 @@ class Guide(nn.Module):
         """Stay in evaluation mode whatever `mode`: the guide is frozen."""
         return super().train(False)
 
+    def set_checkpointing(self, enable: bool) -> None:
+        """Compute the blocks of transformers again in the backward pass; a ResNet tower stays as it is."""
+        self.clip.set_grad_checkpointing(enable)
+
     def normalise(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 size size"]:
         """Resize RGB images in [0, 1] to the guide's square and normalise them; zero is the mean colour."""
         images = images.float()  # under mixed precision they arrive in half, which resizing does not know

@@ -2,8 +2,8 @@
 
 A batch is a dict: `image` RGB in [0, 1] (batch, 3, h, w), `labels` (batch, classes), and the present pairs
 `pair_image`, `pair_class`, each (pairs,). With cached features of a frozen backbone it has `features`, and for the
-classifier no `image`. The losses of the parts of a batch (`parts`) add up to those of the batch. `learner` is the module
-that learns and the only one that is saved.
+classifier no `image`. The losses of the parts of a batch (`parts`) add up to those of the batch. `learner` is the
+module that learns and the only one that is saved.
 """
 
 from typing import Any

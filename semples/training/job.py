@@ -18,6 +18,7 @@ from semples.data.training_images import TrainingBatches, TrainingImages, label_
 from semples.errors import SemplesError
 from semples.files import atomic_path, digest, require
 from semples.models.generators import MaskGenerator
+from semples.models.guide import Guide
 from semples.models.losses import balancing_weights
 from semples.provenance import machine, provenance
 from semples.training import loop
@@ -90,8 +91,9 @@ def learn(
     """
     run = job.settings.run
     torch.set_num_threads(max(1, run.threads // run.devices))
+    set_checkpointing(task, run.checkpointing)
     made_from = provenance(job.stage, used, seed=str(job.seed), **inputs, **own_code(job.settings))
-    names = ("device", "devices", "compile", "skipped_steps")
+    names = ("device", "devices", "compile", "checkpointing", "skipped_steps")
     plan = {"schedule": learning_rate_factor(job.training), **{name: getattr(run, name) for name in names}} | plan
     plan |= {"stage": job.stage, "seed": job.seed, "precision": job.settings.precision}
     plan |= job.training.model_dump(include={"epochs", "accumulate"})
@@ -106,6 +108,13 @@ def learn(
         partial.write_bytes(metrics.read_bytes())
     print(f"{job.stage}: {job.out / 'model.safetensors'}")
     return made_from
+
+
+def set_checkpointing(task: nn.Module, enable: bool) -> None:
+    """Switch activation checkpointing of the guide and the generator in a task."""
+    for part in task.modules():
+        if isinstance(part, (Guide, MaskGenerator)):
+            part.set_checkpointing(enable)
 
 
 def learning_rate_factor(training: Training | Segment) -> Callable[[float], float]:

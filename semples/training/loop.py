@@ -53,6 +53,7 @@ class TrainingPlan:
     fingerprint: str  # digest of settings and inputs: a checkpoint with another one is not resumed
     devices: int = 1  # processes that share every batch, each on a device of its own
     compile: bool = False  # whether torch compiles the step
+    checkpointing: bool = False  # whether the backward pass computes blocks of the networks again
     accumulate: int = 1  # parts of a batch that are computed one after another; their gradients make one step
     ema: float = 0.0  # decay of a running average of the learner, which is then evaluated and kept; 0: none
     score: Callable[[], float] | None = None  # after every epoch; the learner ends as after the best, or else the last
@@ -235,9 +236,10 @@ class _Run:
         parts = task.parts(batch, self.plan.accumulate)
         sums: dict[str, Tensor] = {}
         for number, part in enumerate(parts, start=1):
-            with fabric.no_backward_sync(self.task, enabled=number < len(parts)):
-                with quick_steps(fabric.device):
-                    losses = self.task(part)
+            # the backward pass belongs to the block: with checkpointing, it computes forward passes again
+            quick = quick_steps(fabric.device, self.plan.checkpointing)
+            with quick, fabric.no_backward_sync(self.task, enabled=number < len(parts)):
+                losses = self.task(part)
                 fabric.backward(losses["loss"])
             sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.items()}
         if fabric.world_size > 1:  # every process has its share of each mean

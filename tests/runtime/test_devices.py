@@ -34,7 +34,7 @@ BASE = {
     "classify": {**{k: v for k, v in STAGE.items() if k != "class_weights"}, "lr": 2e-4},
     "slm": {**STAGE, "lr": 6.4e-5, "trainable": "all", "w_class": 0.1, "w_area": 0.1},
     "csr": {**STAGE, "lr": 6.4e-5},
-    "cpl": {**STAGE, "length": 4},
+    "cpl": {**STAGE, "lr": 2e-4, "length": 4},
 }
 TOLERANCE = 1e-5
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP
 from safetensors.torch import load_file, save_file
+from torch.utils.checkpoint import checkpoint
 
 from semples.cli import main
 from semples.config.load import check
@@ -87,6 +88,22 @@ def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path):
     assert load_file(tmp_path / "prompts.safetensors")["embeddings"].shape[:2] == (6, 1)
     assert (tmp_path / "words.csv").exists()
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("stage", "name"), [("slm", "conv_cam"), ("classify", "vit_cam")])
+def test_a_stage_learns_the_same_with_checkpointing(made, miniature, tmp_path, monkeypatch, stage, name):
+    blocks = []
+    monkeypatch.setattr("torch.utils.checkpoint.checkpoint", lambda *a, **k: blocks.append(a) or checkpoint(*a, **k))
+    monkeypatch.setattr("semples.models.checkpointing.checkpoint", torch.utils.checkpoint.checkpoint)
+    flags = start_flags(made, miniature) if stage == "slm" else ("--manifest", miniature)
+    generator, once = {"name": name, "backbone": "deit_tiny_patch16_224"}, {"epochs": 1}
+    for folder, enable in (("plain", False), ("again", True)):
+        run = {"generator": generator, stage: once, "precision": "32-true", "run": {"checkpointing": enable}}
+        assert semples(stage, *flags, "--out", tmp_path / folder, **run) == 0
+        assert bool(blocks) == enable
+    texts = [(tmp_path / folder / "metrics.jsonl").read_text() for folder in ("plain", "again")]
+    plain, again = (json.loads(text)["loss"] for text in texts)
+    assert plain == pytest.approx(again, abs=1e-4)
 
 
 def outputs(folder: Path) -> dict:

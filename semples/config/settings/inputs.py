@@ -17,6 +17,8 @@ class Run(types.Section):
     """GPUs that share every batch of a training job; on the CPU, processes."""
     compile: bool = False
     """Compile the training step with torch.compile. This takes minutes at the start and makes every step faster."""
+    checkpointing: bool = False
+    """Activation checkpointing of the transformer blocks of guide and generator: less memory, one more forward pass."""
     threads: types.Few = 2
     """CPU threads or processes of a job, for all its devices together."""
     workers: Annotated[int, types.NUMBER, Field(ge=0, le=1024)] = 0

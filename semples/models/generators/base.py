@@ -33,6 +33,9 @@ class MaskGenerator(nn.Module):
         """Return the parts that make maps from features: all that learns with `trainable: head`."""
         raise NotImplementedError
 
+    def set_checkpointing(self, enable: bool) -> None:
+        """Compute the blocks of a transformer again in the backward pass; a generator that has none stays as it is."""
+
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights from elsewhere, of the backbone or of all parts, under own names; the caller checks shapes."""
         return tensors
@@ -106,6 +109,9 @@ class VitCam(MaskGenerator):
 
     def map_head(self) -> nn.ModuleList:
         return nn.ModuleList([self.patch_cam])
+
+    def set_checkpointing(self, enable: bool) -> None:
+        self.vit.set_grad_checkpointing(enable)
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors if "patch_cam.weight" in tensors else backbone_weights(tensors, "vit")

@@ -3,6 +3,7 @@
 Parameters have the names of the released WeakTr checkpoints, which load unchanged.
 """
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from semples.models.checkpointing import checkpointed
 from semples.models.generators.base import Maps, MaskGenerator, any_size_vit
 
 Pool = Literal["max", "avg"]
@@ -42,7 +44,7 @@ class WeakTr(MaskGenerator):
     ) -> None:
         vit = any_size_vit(backbone, drop_path)
         super().__init__(vit.default_cfg["mean"], vit.default_cfg["std"])
-        self.position_resize = position_resize
+        self.position_resize, self.checkpointing = position_resize, False
         self.classes, width, depth, heads = classes, vit.embed_dim, len(vit.blocks), vit.blocks[0].attn.num_heads
         self.patch_embed, self.blocks, self.norm = vit.patch_embed, vit.blocks, vit.norm
         self.cls_token = nn.Parameter(torch.empty(1, classes, width))
@@ -53,6 +55,9 @@ class WeakTr(MaskGenerator):
 
     def map_head(self) -> nn.ModuleList:
         return nn.ModuleList([self.head, self.adaptive_attention_fusion])
+
+    def set_checkpointing(self, enable: bool) -> None:
+        self.checkpointing = enable
 
     def converted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights under own names; a single class token and its position are copied to all classes.
@@ -91,11 +96,10 @@ class WeakTr(MaskGenerator):
         tokens = tokens + self._positions(*grid.shape[1:3])
         pooled, attended = [], []
         for block in self.blocks:
-            output, query, key = _attend(block.attn, block.norm1(tokens))
-            tokens = tokens + block.drop_path1(block.ls1(output))
-            tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
-            pooled.append(self.adaptive_attention_fusion.pool_tokens(output.detach()))
-            attended.append((query.detach(), key.detach()))
+            call = partial(checkpointed, _through) if self.checkpointing else _through
+            tokens, output, query, key = call(block, tokens)
+            pooled.append(self.adaptive_attention_fusion.pool_tokens(output))
+            attended.append((query, key))
         return tokens, torch.stack(pooled, dim=1), attended
 
     def _positions(self, rows: int, columns: int) -> Float[Tensor, "1 tokens width"]:
@@ -135,6 +139,14 @@ class AttentionFusion(nn.Module):
         by_head = pooled.unflatten(2, (-1, self.heads)).permute(0, 3, 1, 2)  # batch, heads, depth, head width
         scalars = self.attn_feat_ffn(by_head).flatten(1)  # batch, heads * depth
         return self.attn_head_ffn(scalars).unflatten(1, (self.heads, -1)).transpose(1, 2)
+
+
+def _through(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the tokens after a timm block and, without gradient, the attention output, queries and keys in it."""
+    output, query, key = _attend(block.attn, block.norm1(tokens))
+    tokens = tokens + block.drop_path1(block.ls1(output))
+    tokens = tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+    return tokens, output.detach(), query.detach(), key.detach()
 
 
 def _attend(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,7 +24,8 @@ def labelled_parts(batch: Batch, count: int, class_weights: ClassWeights | None 
     """Return a batch of labelled images in at most `count` parts, with the weights of its images and pairs.
 
     Args:
-        batch: `labels`, `image` or `features` or both, `pair_image` and `pair_class` (pairs,), sorted by image; and `pair_maps`, if any.
+        batch: `labels`, `image` or `features` or both, `pair_image` and `pair_class` (pairs,), sorted by image; and
+            `pair_maps`, if any.
         class_weights: Weights of the pairs by their class.
     Returns:
         Parts that also have `image_weight` (images,) and `pair_share` (pairs,), equal weights, and `pair_weight`

@@ -93,6 +93,7 @@ def test_the_first_settings_train_nothing_and_mask_every_photograph(photos, star
     config = load(semples_run(photos, *GUIDE))
     jobs = {stage for stage, of_stage in Targets(config).jobs(["all"]).items() if of_stage}
     assert jobs == {"data", "guide", "cams", "crf"}
+    assert Targets(config).members("all") == ["results", "panel"]
     assert config.data.root == str(photos)
     assert config.data.val_fraction == 0
     assert started == [Path("photos-semples")]
@@ -160,7 +161,7 @@ def test_settings_changed_by_hand_are_used_and_not_replaced(photos, started, cap
     path.write_text(path.read_text().replace("label-free", "fixed"))
     text = path.read_text()
     assert semples_run(photos)["crf"] == {"threshold": {"policy": "fixed"}}
-    assert "changed since" in error(capsys, "run", photos, "--yes", "--trained")
+    assert "changed since" in error(capsys, "run", photos, "--trained")  # before the question
     assert path.read_text() == text
 
 

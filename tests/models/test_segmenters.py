@@ -1,6 +1,5 @@
 """Segmentation networks: shapes, parts, and clear errors."""
 
-import builtins
 import sys
 
 import pytest
@@ -61,14 +60,7 @@ def test_an_unknown_encoder_is_one_clear_error():
 
 
 def test_without_transformers_mask2former_names_its_extra(monkeypatch):
-    original = builtins.__import__
-
-    def lacking(name, *arguments):
-        if name == "transformers":
-            raise ImportError(name="transformers")
-        return original(name, *arguments)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setattr("semples.models.optional.find_spec", {"transformers": None}.get)
     with pytest.raises(SemplesError, match=r"pip install '\.\[mask2former\]'"):
         Segmenter("mask2former", "swin-tiny", classes=2)
 

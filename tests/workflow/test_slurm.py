@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "segment", "segment_masks")
+GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "refine", "segment", "segment_masks")
 # rule: CPUs, memory in MB, minutes
 ASKED = {
     "data": (3, 4000, 240),

@@ -20,7 +20,7 @@ STABILITY_OFFSET = 1.0  # of the logits of a stable mask
 class PromptedImage:
     """An image that SAM has embedded, and its answers to prompts.
 
-    SAM sees the image at its own input size, the margin black; SAM 2 sees it squashed to a square.
+    SAM sees the image at its own input size, padded to a square with the mean colour; SAM 2 sees it squashed to one.
 
     Args:
         network: SamModel or Sam2Model of transformers.

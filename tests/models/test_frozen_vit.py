@@ -16,6 +16,7 @@ from semples.models.tasks import ClassifyTask
 from semples.weights.generators import load_weights
 
 TINY = "test_vit"  # of timm: 6 blocks of width 64
+PAIRS = {"pair_image": torch.arange(2), "pair_class": torch.arange(2)}  # of two images, each with its own class
 PLAIN = ("vision_transformer", "vision_transformer_hybrid", "deit", "eva", "vitamin")
 OTHERS = ("resnet", "swin_transformer", "convnext", "vision_transformer_relpos", "vision_transformer_sam", "fastvit")
 
@@ -74,7 +75,7 @@ def test_only_the_head_learns_whatever_the_task_says():
     learning = {name for name, parameter in generator.named_parameters() if parameter.requires_grad}
     before = {name: value.clone() for name, value in generator.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=1.0)
-    task({"image": torch.rand(2, 3, 32, 32), "labels": torch.eye(2)})["loss"].backward()
+    task(PAIRS | {"image": torch.rand(2, 3, 32, 32), "labels": torch.eye(2)})["loss"].backward()
     optimizer.step()
     changed = {name for name, value in generator.state_dict().items() if not torch.equal(before[name], value)}
     assert changed == learning == {name for name in before if name.startswith("token_head.")}
@@ -84,8 +85,8 @@ def test_a_batch_with_features_gives_the_loss_of_its_images():
     torch.manual_seed(0)
     generator, images = FrozenVit(2, TINY).eval(), torch.rand(2, 3, 32, 32)
     task, labels = ClassifyTask(generator), torch.eye(2)
-    stored = {"features": generator.features(images), "labels": labels}
-    assert torch.equal(task(stored)["loss"], task({"image": images, "labels": labels})["loss"])
+    stored = PAIRS | {"features": generator.features(images), "labels": labels}
+    assert torch.equal(task(stored)["loss"], task(PAIRS | {"image": images, "labels": labels})["loss"])
 
 
 def test_weights_of_timm_become_the_backbone_and_leave_the_head_as_drawn(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "refine", "segment", "segment_masks")
+GPU_RULES = ("classify", "slm", "cpl", "csr", "cams", "segment", "segment_masks")
 # rule: CPUs, memory in MB, minutes
 ASKED = {
     "data": (3, 4000, 240),
@@ -145,7 +145,7 @@ def test_the_profiles_variant_for_sites_with_gres_only(submit, root, tmp_path):
     text = (root / "workflow/profiles/slurm/profile.yaml").read_text()
     comment = re.search(r"^# set-resources:\n(#   .*\n)+", text, re.MULTILINE)[0]
     variant = re.sub(r"^# ", "", comment, flags=re.MULTILINE)
-    assert set(yaml.safe_load(variant)["set-resources"]) == set(GPU_RULES)
+    assert set(yaml.safe_load(variant)["set-resources"]) == {*GPU_RULES, "refine"}
     (tmp_path / "profile.yaml").write_text(text.replace(comment, variant))
     asked = gpus(submit("auto", "--until", "classify", profile=tmp_path))
     assert asked["classify"] == ["--gres=gpu:1"]

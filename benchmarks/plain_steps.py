@@ -1,4 +1,4 @@
-"""The published training steps of slm, cpl and csr, written anew from their description (docs/method.md).
+"""The published training steps of slm, cpl and csr, written anew from their description (docs/choices.md).
 
 Pairs of an image and a present class are masked one at a time in Python loops and stacked afterwards; the
 sentences of the pairs go through the text tower in every step; cosines and losses are computed pair by pair, and a

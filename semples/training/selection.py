@@ -1,4 +1,4 @@
-"""Selection of the epoch of slm, csr and joint that is kept: the policies of settings `selection` (docs/method.md)."""
+"""Selection of the epoch of slm, csr and joint that is kept: the policies of settings `selection` (docs/choices.md)."""
 
 from collections.abc import Callable
 from functools import partial

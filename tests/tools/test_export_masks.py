@@ -13,14 +13,16 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 from scipy.ndimage import binary_fill_holes
+from skimage.draw import polygon2mask
 from test_cli import error
 
 from semples.cli import main
 from semples.config.settings import Data, Settings
+from semples.data.exporters import yolo
 from semples.data.exporters.label_studio import pack, unpack
-from semples.data.exporters.regions import regions
+from semples.data.exporters.regions import MaskedImage, regions
 from semples.data.images import read_mask, write_mask
-from semples.data.manifest import read_manifest
+from semples.data.manifest import Classes, read_manifest
 from semples.errors import SemplesError
 from semples.stages import data
 
@@ -99,6 +101,30 @@ def test_yolo_lines_are_outlines_of_the_regions(export, masks):
             for x in range(truth.shape[1])
         ]
         assert np.array_equal(np.array(inside), (truth == 2)[:-3].ravel())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_yolo_outlines_filled_again_are_the_objects(tmp_path, seed):
+    rng, mask = np.random.default_rng(seed), np.zeros((180, 240), np.uint8)
+    waves, noise = cv2.GaussianBlur(rng.random((140, 200)), (0, 0), 8), rng.random((140, 200))
+    mask[20:160, 20:220] = noise < waves + 0.06  # ragged, with holes
+    folder = tmp_path / "out"
+    folder.mkdir()
+    yolo.write(folder, [MaskedImage("a", "a.png", "train", mask)], Classes(NAMES, NAMES, ("", "")), 1001)
+    rows = (folder / "labels/a.txt").read_text().splitlines()
+    objects = list(regions(mask, 1001))
+    assert len(rows) == len(objects) >= 1
+    for row, region in zip(rows, objects):
+        points = np.array(row.split()[1:], float).reshape(-1, 2) * mask.shape[::-1]
+        truth, whole = np.zeros(mask.shape, bool), np.zeros(mask.shape, np.uint8)
+        region.paint(truth, True)
+        truth = binary_fill_holes(truth)
+        cv2.fillPoly(whole, [np.floor(points).astype(np.int32)], 1)
+        for filled in (
+            polygon2mask(mask.shape, points[:, ::-1] - 0.5),
+            whole == 1,
+        ):  # by pixel centres, by whole pixels
+            assert (filled & truth).sum() / (filled | truth).sum() > 0.98
 
 
 def test_cvat_has_the_colours_of_its_label_map(export, masks):

@@ -21,6 +21,7 @@ os.environ["SEMPLES_MATMUL"] = "onednn"  # no test depends on which library this
 from semples.data.importers import mini
 from semples.data.manifest import Classes, read_manifest, write_manifest
 from semples.models.guide import Guide
+from semples.planning import speed
 
 # How many inputs Hypothesis draws: few in `make test`, many in `make faults`.
 LAX = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
@@ -29,6 +30,14 @@ settings.register_profile("faults", max_examples=1000, **LAX)
 settings.load_profile("tests")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def cached_speeds(monkeypatch, tmp_path_factory) -> Path:
+    """The folder of measured speeds, instead of the user's: empty, so that estimates are those of any machine."""
+    folder = tmp_path_factory.getbasetemp() / f"speeds-{os.urandom(4).hex()}"
+    monkeypatch.setattr(speed, "cache_file", lambda name, *_: folder / name)
+    return folder
 
 
 @pytest.fixture(scope="session")

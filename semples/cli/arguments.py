@@ -99,6 +99,7 @@ FLAGS: dict[str, Flag] = {
     "annotations": _flag("export", type=Path, help="JSON of Label Studio; zip or XML of CVAT"),
     "at_once": _flag("--at-once", type=_COUNT, default=1, help="number of jobs that run at the same time"),
     "base": _path("--base", "folder of a run, results/<name>"),
+    "calibrate": _flag("--calibrate", action="store_true", help="first measure this machine: half a minute"),
     "cam_files": _pairs("--cams", "HDF5 files of CAMs"),
     "cams": _path("--cams", "HDF5 file that `semples cams` or `semples refine` wrote"),
     "checkpoint": _path("--checkpoint", "model.safetensors that `semples segment` wrote"),

@@ -2,8 +2,8 @@
 
 The size of the data set comes from its manifest or, before there is one, from known numbers or the list of its files.
 The operations and sizes of the presets' networks lie in network_counts.json; network_counts.py counts other networks.
-calibration.json has the measured speed of the stages and its source. Snakemake imports this module while it plans, so
-it imports neither numpy nor torch.
+speed.py has the speed of the stages, measured or assumed. Snakemake imports this module while it plans, so it imports
+neither numpy nor torch.
 """
 
 import csv
@@ -17,13 +17,17 @@ from typing import NamedTuple
 from semples.config.settings import Config, Settings
 from semples.data.importers import listing
 from semples.errors import SemplesError
+from semples.planning.graph import LEARNING
 from semples.planning.layout import Layout
+from semples.planning.speed import Speed, assumed_speed
 
-CALIBRATION = Path(__file__).with_name("calibration.json")
 COUNTS = Path(__file__).with_name("network_counts.json")
 LIVE_ACTIVATIONS = 3  # layer outputs in memory during inference: input, output, a branch
 SAM_PROMPT_GFLOP = 3.6  # of the mask decoder, for all sizes of SAM and SAM 2
 SHORTEST, MARGIN = 60, 3  # minimum minutes of a job, and the factor on its estimate
+TEXT_SHARE = 0.1  # operations of a text of some ten tokens, relative to an image's, in the towers of a CLIP
+CENTRE_IMAGES = 1000  # most images whose mean embedding `guide.centre` takes
+NOUNS = 1994  # of the package's list of words
 UNKNOWN = 720  # minutes of a job while the size of the data set is not known
 ASSUMED_SIDE = 1024  # pixels of the longer side of photographs whose size is not known yet
 # VOC 2012 with SBD, COCO 2014 and the miniature: images per split, mean pixels and labels per image, classes
@@ -42,6 +46,16 @@ class Size(NamedTuple):
     pixels: float
     labels: float
     classes: int
+
+
+class Cost(NamedTuple):
+    """Estimate of one job."""
+
+    hours: float
+    gpu_gb: float
+    disk_gb: float
+    measured: bool
+    """Whether the hours come from a speed that was measured for these networks on this machine."""
 
 
 class Network(NamedTuple):
@@ -89,12 +103,15 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def runtime_minutes(stage: str, settings: Settings, size: Size | None) -> int:
-    """Return the minutes that a job requests from the scheduler: three times its estimate, at least an hour."""
+    """Return the minutes that a job requests from the scheduler: three times its estimate, at least an hour.
+
+    The estimate has assumed speeds: the job runs on another machine than the one that plans.
+    """
     if size is None:
         return UNKNOWN
     device = "cpu" if settings.run.device == "cpu" else "cuda"
     shards = settings.run.shards if stage in ("cams", "refine", "crf") else 1
-    hours, _, _ = job_cost(stage, settings, size, device, known_network)
+    hours = job_cost(stage, settings, size, assumed_speed(device), known_network).hours
     return max(SHORTEST, math.ceil(60 * MARGIN * hours / shards))
 
 
@@ -121,24 +138,53 @@ def known_network(kind: str, settings: Settings, _classes: int = 0) -> Network:
     return stored_network(kind, settings) or Network(*largest)
 
 
-def job_cost(stage: str, settings: Settings, size: Size, device: str, count: Count) -> tuple[float, float, float]:
-    """Return hours on `device` (`cpu` or `cuda`), GB of GPU memory, and GB of disk, of one job of a stage."""
-    speed = json.loads(CALIBRATION.read_text(encoding="utf-8"))
-    gflop, megabytes = _work(stage, settings, size, count)
-    rates = speed["gflop_per_second"][device]
-    seconds = speed["start_seconds"] + gflop / rates.get(stage.removesuffix("_masks"), rates["all"])
+def rate_key(stage: str, settings: Settings) -> str:
+    """Return what a measured rate of a stage holds for: its arithmetic, threads, networks, and the part that learns."""
+    stage = "csr" if stage == "joint" else stage
+    by_guide = stage == "guide" or (stage == "cams" and settings.masks_from == "guide")
+    alone = {"classify": "generator", "cams": "generator", "segment": "segmenter", "segment_masks": "segmenter"}
+    kinds = ["guide"] if by_guide else [alone[stage]] if stage in alone else ["generator", "guide"]
+    networks = [network_key(kind, settings) for kind in kinds]
+    learns = getattr(getattr(settings, stage, None), "trainable", "")
+    threads = "" if stage == "cams" else f"{settings.run.threads} threads"  # of cams, each has images of its own
+    return ", ".join(filter(None, [stage, settings.precision, threads, learns, *networks]))
+
+
+def job_cost(stage: str, settings: Settings, size: Size, speed: Speed, count: Count) -> Cost:
+    """Return the estimate of one job of a stage."""
+    gflop, megabytes = work(stage, settings, size, count)
+    rate, measured = speed.rate(stage, rate_key(stage, settings))
+    measured |= not gflop and stage != "refine" and bool(speed.measured)
+    pixels = _seconds_of_pixels(stage, settings, size, speed)
+    workers = settings.run.workers if stage in LEARNING else 0  # that decode while the device computes
+    seconds = max(gflop / rate, pixels / workers) if workers else gflop / rate + pixels
+    if stage in ("crf", "data") or (stage == "cams" and speed.device == "cpu"):
+        seconds /= settings.run.threads
+    hours = (speed.value("start_seconds") + seconds) / 3600
+    return Cost(hours, megabytes / 1e3, _disk(stage, settings, size, speed, count), measured)
+
+
+def _seconds_of_pixels(stage: str, settings: Settings, size: Size, speed: Speed) -> float:
+    """Return the seconds on one core of CRF, refinement or decoding: every epoch anew if the images fit nowhere."""
     if stage == "crf" and settings.crf.preset != "none":
-        pixels = size.train * size.pixels * (1 + size.labels) * settings.crf.iterations
-        seconds += pixels / speed["crf_pixels_per_second"] / settings.run.threads
+        labels = size.train * size.pixels * (1 + size.labels)
+        return labels * settings.crf.iterations / speed.value("crf_pixels_per_second")
     if stage == "refine":
-        seconds += _refine_seconds(settings, size, device, speed)
-    return seconds / 3600, megabytes / 1e3, _disk(stage, settings, size, speed, count)
+        return _refine_seconds(settings, size, speed)
+    training = settings.csr if stage == "joint" else getattr(settings, stage, None)
+    epochs = getattr(training, "epochs", 1)
+    fits = settings.run.cache_folder or 4 * size.train * size.pixels <= settings.run.cache_gb * 1e9
+    return (1 if fits else epochs) * size.train * size.pixels / speed.value("decode_pixels_per_second")
 
 
-def _work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[float, float]:
+def work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[float, float]:
     """Return GFLOP and MB of GPU memory. A backward pass counts as two forward ones, a trained number as 16 bytes."""
     imported = stage == "cams" and settings.masks_from == "foreign"
-    if imported or stage in ("guide", "crf") or (stage == "cpl" and settings.cpl.source == "manual"):
+    if stage == "guide":
+        words = len(settings.guide.words) or (0 if settings.guide.model == "mini" else NOUNS)
+        images = min(CENTRE_IMAGES, size.train) if settings.guide.centre != "none" else 0
+        return (images + TEXT_SHARE * words) * count("guide", settings, size.classes).gflop, 0.0
+    if imported or stage in ("crf", "data") or (stage == "cpl" and settings.cpl.source == "manual"):
         return 0.0, 0.0
     if stage == "refine":
         return _sam_work(settings, size) if settings.refine.kind == "sam" else (0.0, 0.0)
@@ -183,16 +229,16 @@ def _guide_maps_work(settings: Settings, size: Size, guide: Network) -> tuple[fl
     return passes * guide.gflop, 4 * guide.parameters + 4 * guide.outputs
 
 
-def _refine_seconds(settings: Settings, size: Size, device: str, speed: dict) -> float:
+def _refine_seconds(settings: Settings, size: Size, speed: Speed) -> float:
     """Return the seconds of a refinement without a network."""
     section = settings.refine
     pixels = size.train * size.pixels / section.stride() ** 2
     if section.kind == "superpixels":
         pixels *= len(section.superpixels.sizes)
-        return pixels / speed["superpixel_pixels_per_second"] / settings.run.threads
+        return pixels / speed.value("superpixel_pixels_per_second") / settings.run.threads
     if section.kind == "pamr":
         terms = pixels * 8 * len(section.pamr.dilations) * section.pamr.iterations * size.labels
-        return terms / speed["pamr_terms_per_second"][device]
+        return terms / speed.value("pamr_terms_per_second")
     return 0.0
 
 
@@ -205,14 +251,14 @@ def _sam_work(settings: Settings, size: Size) -> tuple[float, float]:
     return size.train * (network.gflop + prompts * SAM_PROMPT_GFLOP), 4 * (network.parameters + live)
 
 
-def _disk(stage: str, settings: Settings, size: Size, speed: dict, count: Count) -> float:
+def _disk(stage: str, settings: Settings, size: Size, speed: Speed, count: Count) -> float:
     """Return the GB of a job's outputs."""
     kinds = dict.fromkeys(("classify", "slm", "csr", "joint"), "generator") | {"guide": "guide", "segment": "segmenter"}
     if stage in kinds:
         return 4e-3 * count(kinds[stage], settings, size.classes).parameters
-    masks = size.pixels * speed["mask_bytes_per_pixel"]
+    masks = size.pixels * speed.value("mask_bytes_per_pixel")
     item_bytes = {"uint8": 1, "float16": 2, "float32": 4}[settings.cams.dtype]
-    maps = size.pixels * size.labels * item_bytes * speed["cam_compression"]
+    maps = size.pixels * size.labels * item_bytes * speed.value("cam_compression")
     image_bytes = {"crf": masks, "segment_masks": masks}
     image_bytes |= {"cams": maps / settings.cams.stride**2, "refine": maps / settings.refine.stride() ** 2}
     return (size.val if stage == "segment_masks" else size.train) * image_bytes.get(stage, 0.0) / 1e9

@@ -187,6 +187,10 @@ class StageGraph:
                     once = name == "cams" and _reads_guide_maps(stage, settings)
                     self.collect(name, earlier, self.config.seeds[0] if once else seed, masked, jobs)
 
+    def before(self, stage: str, name: str) -> list[tuple[str, str]]:
+        """Return stage and variant of the outputs that a stage of a variant reads."""
+        return [(other, self._name(other, run)) for other, run in upstream(stage, self.runs[name]).items()]
+
     def has(self, stage: str, name: str) -> bool:
         """Return whether a variant runs a stage; one whose segmentation learns from ground truth makes no CAMs."""
         return stage in stages_of(self.settings[name])

@@ -37,9 +37,14 @@ def _counted(model: type[Generator | Segment | GuideSettings], values: str, clas
             return _count(segmenter, -(-section.crop // 32) * 32)
         if isinstance(section, Generator):
             return _count(bare_generator(section, classes), section.image_size)
-        config = _guide_config(section.model)
-        clip = CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
-        return _count(clip.visual, config["vision_cfg"]["image_size"])
+        visual = bare_guide(section.model).visual
+        return _count(visual, visual.image_size[0])
+
+
+def bare_guide(model: str) -> CLIP:
+    """Return the open_clip model of a guide with random weights."""
+    config = _guide_config(model)
+    return CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
 
 
 def _guide_config(model: str) -> dict:

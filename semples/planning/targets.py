@@ -26,6 +26,8 @@ from semples.planning.graph import (
 )
 
 COLUMNS = tuple(STAGE_OF_COLUMN)
+MOST_THREADS = 8  # of a job alone; the small networks that train on a CPU gain nothing from more
+LIGHT = ("data", "guide", "weights", "evaluate_masks", *EVALUATIONS.values())  # jobs of seconds, or of a single thread
 # settings whose paths are inputs of rules
 SNAKEMAKE_INPUTS = ("generator.name", "cpl.start", "foreign.path", "refine.sam.weights")
 
@@ -167,6 +169,31 @@ class Targets:
     def minutes(self, stage: str, name: str) -> int:
         """Return the minutes that a job of a stage asks for, for a variant."""
         return runtime_minutes(stage, self.graph.runs[name], self._size)
+
+    def threads(self, stage: str, name: str, cores: int) -> int:
+        """Return the threads of a stage's job for a variant: `run.threads`, or all cores for a job that runs alone.
+
+        On the CPU a job of the target `all` runs alone if every other one must wait for it, or it for them. This
+        depends on the configuration only, so that a job has the same threads in every run on as many cores.
+        """
+        least = self.config.run.threads
+        alone = self.config.run.device == "cpu" and (stage, self.graph.output_of(stage, name)) in self._alone
+        return max(least, min(cores, MOST_THREADS)) if alone else least
+
+    @cached_property
+    def _alone(self) -> set[tuple[str, str]]:
+        """Stage and variant of every job that no other one can run beside; with several seeds there is none."""
+        if len(self.config.seeds) > 1 or self.config.run.shards > 1:
+            return set()
+        every = {
+            (stage, job.variant) for stage, jobs in self.jobs(["all"]).items() for job in jobs if stage not in LIGHT
+        }
+        earlier = {job: self._earlier(*job) for job in every}
+        return {job for job in every if all(job in earlier[b] or b in earlier[job] for b in every)}
+
+    def _earlier(self, stage: str, name: str) -> set[tuple[str, str]]:
+        """Return stage and variant of a job and of all that it waits for."""
+        return {(stage, name)}.union(*(self._earlier(*job) for job in self.graph.before(stage, name)))
 
     @cached_property
     def _size(self) -> Size | None:

@@ -6,16 +6,13 @@ remembered in the user's cache folder, so that the same seed gives the same byte
 """
 
 import fcntl
-import hashlib
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache, partial
 from itertools import product as pairs
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from semples.errors import SemplesError
+from semples.runtime.user_cache import cache_file
 
 log = logging.getLogger(__name__)
 LIBRARIES = ("onednn", "mkl")
@@ -48,7 +46,7 @@ def uses_onednn() -> bool:
 def _remembered() -> str:
     """Return the library that the cache file names, or measure; a process that cannot write the file goes on alone."""
     try:
-        path = _cache_file()
+        path = cache_file("matmul", torch.__version__, str(SHAPES))
         if path.exists() and (library := path.read_text(encoding="utf-8").strip()) in LIBRARIES:
             return library
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,17 +62,6 @@ def _remembered() -> str:
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         log.warning("no cache folder (%s): SEMPLES_MATMUL fixes the library, else the last digits may change", error)
         return _faster_library()
-
-
-def _cache_file() -> Path:
-    """Return the path of the file for this processor and PyTorch version."""
-    processor = [platform.machine(), platform.processor()]
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
-        processor = [line for line in lines if line.startswith(("vendor_id", "cpu family", "model", "CPU "))]
-    key = hashlib.sha256("\n".join([*processor, torch.__version__, str(SHAPES)]).encode()).hexdigest()[:16]
-    folder = os.environ.get("XDG_CACHE_HOME")
-    return (Path(folder) if folder else Path.home() / ".cache") / "semples" / f"matmul-{key}"
 
 
 def _faster_library() -> str:

@@ -16,10 +16,11 @@ from semples.data.importers.listing import unlisted_images
 from semples.data.importers.registry import load_data_set
 from semples.data.manifest import Classes, Manifest, split_counts
 from semples.data.scan import Scan, scan_images, scanned_table, set_problems
-from semples.files import atomic_path, read_json, sha256, write_json, write_text
-from semples.planning.cost import CALIBRATION, Size
+from semples.files import atomic_path, sha256, write_json, write_text
+from semples.planning.cost import Size
+from semples.planning.speed import speed_here
 from semples.stages.tables.formats import markdown
-from semples.tools.plan import device_of, estimate
+from semples.tools.plan import Plan, device_of
 
 PROBLEM = "{1} (expected {2})"  # text of the arguments of an error
 LISTED = 20  # lines of a list in the report; problems.csv has all
@@ -119,7 +120,7 @@ def _estimate(settings: Settings, table: pd.DataFrame, sizes: np.ndarray, classe
     train, val = images.get(data.train, 0), images.get(data.val, 0)
     mean_area, mean_labels = (float(values.mean()) if len(values) else 0.0 for values in (areas, labels))
     config = settings if isinstance(settings, Config) else Config(**settings.model_dump(), name="check")
-    return estimate(config, Size(train, val, mean_area, mean_labels, len(classes)), device), device
+    return Plan(config, Size(train, val, mean_area, mean_labels, len(classes)), device).rows(), device
 
 
 def _report(
@@ -139,5 +140,5 @@ def _report(
     lines += [f"## The configured run on {device}: an estimate, not a measurement", ""]
     lines += [markdown(cost.round({"hours": 2, "GPU GB": 1, "disk GB": 2}))]
     lines += [f"About {total['hours']:.1f} hours of jobs one after the other, {total['disk GB']:.1f} GB of disk."]
-    lines += [f"Speed from: {read_json(CALIBRATION, 'data')['from'][kind]}.", ""]
+    lines += [f"Speed: {speed_here(kind).source()}.", ""]
     return "\n".join(lines)

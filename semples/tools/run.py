@@ -24,7 +24,7 @@ from semples.planning.cost import Size, size_of
 from semples.planning.graph import LEARNING, StageGraph, stages_of
 from semples.planning.layout import Layout
 from semples.planning.targets import Targets
-from semples.tools.plan import device_of, duration, estimate, show
+from semples.tools.plan import Plan, device_of, duration
 from semples.tools.run_settings import LOCAL, TRAINED, Options, RunFolder
 
 PATIENCE = 0.5  # hours of training on a GPU that `run` starts unasked
@@ -91,8 +91,9 @@ def _plan(folder: RunFolder, options: Options, cores: int | None) -> tuple[dict[
     folder.require_own(values)
     config = folder.config(values)
     print(f"photographs  {folder.photos}\nfolder       {folder.folder}", *_sources(config), "", sep="\n")
-    threads = min(cores or config.run.threads, config.run.threads)
-    show(config.model_copy(update={"run": config.run.model_copy(update={"threads": threads})}), size, kind)
+    cores = cores or os.cpu_count() or 1
+    run = config.run.model_copy(update={"threads": min(cores, config.run.threads)})
+    Plan(config.model_copy(update={"run": run}), size, kind, at_once=cores // run.threads).show()
     if TRAINED not in config.experiments:
         more = duration(chain_hours - _hours(config, size, kind))
         guide = ["--guide", options.guide] if options.guide else []
@@ -117,7 +118,7 @@ def _size(config: Config, folder: RunFolder) -> Size:
 
 
 def _hours(config: Config, size: Size, kind: str) -> float:
-    return float(estimate(config, size, kind)["hours"].sum())
+    return float(Plan(config, size, kind).rows()["hours"].sum())
 
 
 def _sources(config: Config) -> Iterator[str]:

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from semples.config.load import load
-from semples.files import read_json
 from semples.planning.cost import (
-    CALIBRATION,
     COUNTS,
     Size,
     job_cost,
@@ -18,10 +16,12 @@ from semples.planning.cost import (
     network_key,
     runtime_minutes,
     size_of,
+    work,
 )
 from semples.planning.network_counts import _count, count_network
+from semples.planning.speed import assumed_speed
 from semples.planning.targets import Targets
-from semples.tools.plan import estimate
+from semples.tools.plan import Plan
 
 PRESETS = ("mini", "voc12", "coco14", "photos")
 
@@ -58,7 +58,7 @@ def test_stored_counts_of_sam_are_those_of_its_encoder():
 def test_a_refinement_costs_what_it_does(less, more):
     size = Size(10_000, 100, 180_000, 1.5, 20)
     hours = [
-        job_cost("refine", load({"preset": "voc12", "refine": refine}), size, "cpu", known_network)[0]
+        job_cost("refine", load({"preset": "voc12", "refine": refine}), size, assumed_speed("cpu"), known_network).hours
         for refine in (less, more)
     ]
     assert 0.01 < hours[0] < hours[1] / 1.5
@@ -72,7 +72,7 @@ def test_an_unknown_network_counts_as_the_largest_of_its_kind():
 
 def test_coco_asks_for_more_than_its_estimate():
     config = load({"preset": "coco14"})
-    jobs = estimate(config, size_of(config), "cuda").set_index("stage")
+    jobs = Plan(config, size_of(config), "cuda").rows().set_index("stage")
     for stage in ("slm", "csr"):
         hours = jobs["hours"][stage] / jobs["jobs"][stage]
         assert hours > 12
@@ -93,10 +93,7 @@ def test_stored_features_cost_one_pass_and_the_head():
     def gigaflop(epochs: int, cache: str, **augment) -> float:
         chosen = {"epochs": epochs, "augment": {**whole, **augment}}
         user = {"preset": "voc12", "generator": frozen, "run": {"cache_folder": cache}, "classify": chosen}
-        hours, _, _ = job_cost("classify", load(user), size, "cpu", count_network)
-        speed = read_json(CALIBRATION, "plan")
-        rates = speed["gflop_per_second"]["cpu"]
-        return (3600 * hours - speed["start_seconds"]) * rates.get("classify", rates["all"]) / size.train
+        return work("classify", load(user), size, count_network)[0] / size.train
 
     network = count_network("generator", load({"preset": "voc12", "generator": frozen}), 20)
     assert 0 < network.head < network.gflop / 2

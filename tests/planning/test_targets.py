@@ -71,6 +71,13 @@ def planned(folder: Path, target: str) -> dict[str, int]:
     return {rule: int(n) for rule, n in jobs if rule in (*STAGES, "evaluate_cams", "evaluate_masks")}
 
 
+def test_a_job_alone_takes_the_cores_but_no_more_than_pay_off():
+    targets = Targets(load({"preset": "mini"}))
+    assert [targets.threads("classify", "csr-learned", cores) for cores in (1, 2, 64)] == [1, 2, 8]
+    assert targets.threads("slm", "slm", 64) == 1
+    assert Targets(load({"preset": "mini", "run": {"threads": 16}})).threads("classify", "slm", 64) == 16
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

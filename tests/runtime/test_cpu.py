@@ -1,6 +1,7 @@
 """Products by oneDNN equal PyTorch's own up to rounding; which library multiplies is decided once per machine."""
 
 import errno
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -136,7 +137,7 @@ def test_without_a_cache_folder_every_process_measures(stopwatch, monkeypatch, t
         (tmp_path / "semples").write_text("in the way of the folder")
     else:
         monkeypatch.delenv("XDG_CACHE_HOME")
-        monkeypatch.setattr(cpu.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+        monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     assert not uses_onednn()
     count = len(timed)
     assert not uses_onednn()

@@ -13,7 +13,7 @@ from semples.cli import main
 from semples.config.load import load
 from semples.config.settings import Config
 from semples.planning.cost import Size
-from semples.tools.plan import estimate
+from semples.tools.plan import Plan
 
 BASE = {"run": {"device": "cpu", "threads": 1}, "generator": {"name": "conv_cam", "image_size": 64}}
 BASE |= {"guide": {"model": "mini"}, "segment": {"encoder": "tu-resnet10t"}}
@@ -88,19 +88,18 @@ def test_real_photographs(shared, tmp_path):
     assert problems["what"].str.startswith("only mask: ").all()
 
 
-def test_the_estimate_gives_the_seconds_it_was_calibrated_on():
-    measured_on = {"preset": "mini", "classify": {"epochs": 12}}
-    found = estimate(load(measured_on), Size(1200, 300, 4096, 1.287, 6), "cpu").set_index("stage")
+def test_the_assumed_speeds_are_near_those_of_a_demo():
+    """Seconds of the jobs of the miniature on a Zen 4 processor, of which the assumed speeds are."""
+    found = Plan(load({"preset": "mini"}), Size(1200, 300, 4096, 1.287, 6), "cpu").rows().set_index("stage")
     seconds = found["hours"] * 3600 / found["jobs"]
-    seconds["segment"] += seconds["segment_masks"]  # measured as one job
-    for stage, measured in {"classify": 72.9, "slm": 94.6, "cams": 10.7, "crf": 15.2, "segment": 149.3}.items():
-        assert seconds[stage] == pytest.approx(measured, rel=0.05), stage
+    for stage, measured in {"classify": 108, "slm": 94, "csr": 91, "cams": 11, "crf": 12, "segment": 72}.items():
+        assert measured / 1.5 < seconds[stage] < 1.5 * measured, stage
 
 
 def test_a_classifier_that_learns_its_head_alone_costs_less():
     size = Size(10582, 1449, 187500, 1.5, 20)
     configs = [load({"preset": "voc12", "classify": {"trainable": part}}) for part in ("head", "all")]
-    head, whole = (estimate(config, size, "cuda").set_index("stage").loc["classify"] for config in configs)
+    head, whole = (Plan(config, size, "cuda").rows().set_index("stage").loc["classify"] for config in configs)
     assert head["hours"] == pytest.approx(whole["hours"] / 3, rel=0.05)
     assert head["GPU GB"] < whole["GPU GB"]
 
@@ -108,12 +107,12 @@ def test_a_classifier_that_learns_its_head_alone_costs_less():
 def test_shared_stages_count_once_and_seeds_multiply():
     size = Size(10582, 1449, 187500, 1.5, 20)
     configs = [load({"preset": "voc12", "seeds": list(range(count))}) for count in (1, 3)]
-    one, three = (estimate(config, size, "cuda").set_index("stage") for config in configs)
+    one, three = (Plan(config, size, "cuda").rows().set_index("stage") for config in configs)
     assert one["jobs"].to_dict() == {
-        **{"weights": 2, "guide": 1, "classify": 1, "slm": 1, "cpl": 2, "csr": 2},
+        **{"weights": 2, "data": 1, "guide": 1, "classify": 1, "slm": 1, "cpl": 2, "csr": 2},
         **{"cams": 4, "crf": 4, "segment": 4, "segment_masks": 4},
     }
-    one, three = (table.drop(["weights", "guide"]) for table in (one, three))
+    one, three = (table.drop(["weights", "data", "guide"]) for table in (one, three))
     assert three["hours"].to_numpy() == pytest.approx(3 * one["hours"].to_numpy())
     assert (one.loc["classify":"cams", "GPU GB"] > 0.5).all()
 
@@ -126,7 +125,7 @@ def test_joint_rounds_and_own_generators_are_estimated(tmp_path):
         "experiments": variants,
         "generator": {"name": f"{own}:Mine", "image_size": 64},
     }
-    found = estimate(Config(**settings), Size(100, 10, 4096, 1.3, 6), "cpu").set_index("stage")
+    found = Plan(Config(**settings), Size(100, 10, 4096, 1.3, 6), "cpu").rows().set_index("stage")
     assert found["jobs"][["slm", "cpl", "csr", "joint", "cams"]].to_dict() == {
         "slm": 1,
         "cpl": 3,

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from semples.cli import main
+from semples.planning import calibrate
+from semples.planning.cost import rate_key
 
 
 @pytest.fixture
@@ -27,12 +29,40 @@ def test_shared_stages_count_once_a_seed(plan):
     assert jobs["classify"] == 3
     assert (jobs["slm"], jobs["joint"], jobs["segment"]) == (6, 3, 9)
     assert jobs["evaluate_masks"] == jobs["crf"] + jobs["segment"]
-    assert re.search(r"About (\d+\.\d hours|\d+ minutes) of jobs on cpu", text)
+    assert re.search(r"About \d+\.\d minutes of jobs on cpu", text)
 
 
 def test_downloads_of_weights_take_hours_and_disk(plan):
     text = plan("results", "--set", "preset=voc12")[2]
-    assert re.search(r"\| weights +\| \d \| +0\.0[1-9] +\| +0\.0 +\| +0\.[2-9]\d", re.sub(" +", " ", text))
+    assert re.search(r"\| weights +\| \d \| +0\.0[1-9] +\| assumed +\| +0\.0 +\| +0\.[2-9]\d", re.sub(" +", " ", text))
+
+
+def test_the_longest_chain_of_jobs_bounds_the_duration(plan):
+    """From one classifier follow four variants: more cores than four jobs at a time shorten nothing."""
+    minutes = [
+        float(re.search(r"of jobs on cpu, (\d+\.\d) minutes with", plan("--at-once", count)[2])[1])
+        for count in ("1", "2", "50", "100")
+    ]
+    assert minutes[0] > 1.5 * minutes[1] > 1.5 * minutes[2] > minutes[0] / 3
+    assert minutes[2] == minutes[3]
+
+
+def test_calibration_names_what_was_measured_and_is_kept(plan, monkeypatch):
+    asked = []
+
+    def measure(jobs, *_):
+        asked.extend(stage for stage, _ in jobs)
+        rates = {rate_key(stage, settings): 1.0 for stage, settings in jobs if stage != "csr"}
+        return {"from": "measured by hand", "start_seconds": 1.0, "product_gflop_per_second": 47.0, "rates": rates}
+
+    monkeypatch.setattr(calibrate, "measure", measure)
+    first, second = plan("--calibrate")[2], plan()[2]
+    assert first == second
+    assert asked[:7] == ["classify", "slm", "cpl", "csr", "segment", "cams", "segment_masks"]
+    speeds = dict(re.findall(r"^\| (\w+) +\| \d+ +\| +[\d.]+ +\| (\w+)", second, flags=re.MULTILINE))
+    assert speeds.pop("csr") == "assumed"
+    assert set(speeds.values()) == {"measured"}
+    assert "measured by hand; assumed ones are 0.25 times" in second
 
 
 def test_one_more_seed_adds_its_own_jobs_alone(plan):

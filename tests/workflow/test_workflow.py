@@ -66,6 +66,32 @@ def test_dry_run_of_every_preset(tmp_path, preset, run):
     assert counts["cams"] == counts["crf"] == variants * config.run.shards
 
 
+@pytest.mark.parametrize(
+    ("settings", "alone"),
+    [
+        ({}, {"classify"}),
+        ({"seeds": [0, 1]}, set()),
+        ({"run": {"device": "auto"}}, set()),
+        (
+            {"experiments": dict.fromkeys(("classifier", "slm", "csr-manual"))},
+            {"classify", "slm", "cpl", "csr", "cams", "crf", "segment", "segment_masks"},
+        ),
+    ],
+    ids=["four variants", "two seeds", "gpu", "one variant"],
+)
+def test_a_job_alone_takes_all_cores(tmp_path, run, settings, alone):
+    text = run(tmp_path, "--dry-run", "--cores", 4, config={"preset": "mini", **settings})
+    blocks = {block.partition(":")[0]: block for block in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]}
+    assert {rule for rule, block in blocks.items() if "threads: 4" in block} == alone
+
+
+def test_on_the_cpu_rules_are_urgent_that_others_wait_for(workflow_rules):
+    order = ("classify", "slm", "cpl", "csr", "cams", "evaluate_cams", "crf", "segment", "segment_masks")
+    priorities = [workflow_rules[rule].priority for rule in order]
+    assert priorities == sorted(priorities, reverse=True)
+    assert len(set(priorities)) == len(order)
+
+
 def test_three_seeds_triple_the_jobs_of_a_seed_only(tmp_path, run):
     counts = jobs(run(tmp_path, "--dry-run", config={"preset": "mini", "seeds": [0, 1, 2]}))
     assert counts["data"] == counts["guide"] == counts["results"] == 1

@@ -146,6 +146,27 @@ def minutes(stage):
     return lambda wildcards: SHOWN.minutes(stage, wildcards.variant)
 
 
+def threads_of(stage):
+    """Return a threads function: `run.threads`; on this machine all cores for a job that runs alone."""
+
+    def threads(wildcards):
+        here = workflow.resource_settings.cores if workflow.local_exec else 0
+        return SHOWN.threads(stage, wildcards.variant, here or 1)
+
+    return threads
+
+
+# On the CPU a rule is the more urgent, the more rules wait for it, so that no core idles at the end. A GPU takes jobs one
+# after the other, where another order would only delay the first results.
+URGENT = ["segment_masks", "segment", "crf", "evaluate_cams", "cams", "joint", "csr"]
+URGENT += ["cpl", "slm", "guide", "classify"]
+
+
+def priority_of(rule):
+    """Return the priority of a rule's jobs."""
+    return 0 if GPU else 1 + URGENT.index(rule)
+
+
 def learner(stage):
     """Return the resources of a job that trains on the GPUs of `run.devices`."""
     return {"gpu": GPUS, "mem_mb": 12000, "runtime": minutes(stage)}

@@ -107,6 +107,7 @@ rule guide:
         TREE.log("guide"),
     benchmark:
         TREE.benchmark("guide")
+    priority: priority_of("guide")
     retries: 2
     conda:
         "../../envs/torch.yaml"

@@ -17,9 +17,10 @@ rule classify:
         TREE.log("classify"),
     benchmark:
         TREE.benchmark("classify")
+    priority: priority_of("classify")
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
+    threads: threads_of("classify")
     resources:
         **learner("classify"),
     params:
@@ -53,6 +54,8 @@ use rule classify as slm with:
         TREE.log("slm"),
     benchmark:
         TREE.benchmark("slm")
+    priority: priority_of("slm")
+    threads: threads_of("slm")
     resources:
         **learner("slm"),
     params:
@@ -79,6 +82,8 @@ use rule classify as cpl with:
         TREE.log("cpl"),
     benchmark:
         TREE.benchmark("cpl")
+    priority: priority_of("cpl")
+    threads: threads_of("cpl")
     resources:
         **learner("cpl"),
     params:
@@ -103,6 +108,8 @@ use rule classify as csr with:
         TREE.log("csr"),
     benchmark:
         TREE.benchmark("csr")
+    priority: priority_of("csr")
+    threads: threads_of("csr")
     resources:
         **learner("csr"),
     params:
@@ -128,6 +135,8 @@ use rule classify as joint with:
         TREE.log("joint"),
     benchmark:
         TREE.benchmark("joint")
+    priority: priority_of("joint")
+    threads: threads_of("joint")
     resources:
         **learner("joint"),
     params:

@@ -19,9 +19,10 @@ rule cams:
         TREE.log("cams", PART),
     benchmark:
         TREE.benchmark("cams", PART)
+    priority: priority_of("cams")
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
+    threads: threads_of("cams")
     resources:
         gpu=GPU,
         mem_mb=12000,
@@ -55,6 +56,7 @@ rule evaluate_cams:
         TREE.log("evaluate", "cams"),
     benchmark:
         TREE.benchmark("evaluate", "cams")
+    priority: priority_of("evaluate_cams")
     conda:
         "../../envs/plot.yaml"
     threads: 1
@@ -92,9 +94,10 @@ rule crf:
         TREE.log("crf", PART),
     benchmark:
         TREE.benchmark("crf", PART)
+    priority: priority_of("crf")
     conda:
         "../../envs/crf.yaml"
-    threads: CONFIG.run.threads
+    threads: threads_of("crf")
     resources:
         mem_mb=8000,
         runtime=minutes("crf"),
@@ -178,9 +181,10 @@ rule segment:
         TREE.log("segment"),
     benchmark:
         TREE.benchmark("segment")
+    priority: priority_of("segment")
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
+    threads: threads_of("segment")
     resources:
         **learner("segment"),
     params:
@@ -210,9 +214,10 @@ rule segment_masks:
         TREE.log("segment_masks"),
     benchmark:
         TREE.benchmark("segment_masks")
+    priority: priority_of("segment_masks")
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
+    threads: threads_of("segment_masks")
     resources:
         gpu=GPU,
         mem_mb=12000,

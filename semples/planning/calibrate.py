@@ -81,16 +81,19 @@ class Workbench:
         return min(times)
 
 
-def measure(jobs: Sequence[tuple[str, Settings]], size: Size, device: str, count: Count) -> dict[str, Any]:
+def measure(
+    settings: Settings, jobs: Sequence[tuple[str, Settings]], size: Size, device: str, count: Count
+) -> dict[str, Any]:
     """Return the speeds of this machine, as `semples.planning.speed.Speed` has them.
 
     Args:
+        settings: Those of the run; their precision and CRF are measured.
         jobs: Stages with the settings of their jobs, the most important first; a rate is measured once.
         size: That of the data set; the picture has as many pixels as a mean image.
         device: `cpu` or `cuda`.
         count: Counts the operations of networks.
     """
-    begun, used, settings, rates = time.monotonic(), time.process_time(), jobs[0][1], {}
+    begun, used, rates = time.monotonic(), time.process_time(), {}
     with TemporaryDirectory() as folder:
         bench = Workbench(device, 1, *_draw(Path(folder), size.pixels))
         product = _product_rate(bench, settings)

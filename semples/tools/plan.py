@@ -46,14 +46,14 @@ def duration(hours: float) -> str:
 
 
 class Plan:
-    """The jobs that `targets` need, and their cost on a device (`cpu` or `cuda`) with `at_once` jobs side by side."""
+    """The jobs that `targets` need, and their cost on a device with `at_once` jobs side by side; mps counts as cpu."""
 
     def __init__(
         self, config: Config, size: Size, device: str, targets: Sequence[str] = ("all",), at_once: int = 1
     ) -> None:
-        self.size, self.speed, self.at_once = size, speed_here(device), at_once
-        self._targets, self._on_cpu = Targets(config), device == "cpu"
-        self._least_threads = min(config.run.threads, (os.cpu_count() or 1) if self._on_cpu else config.run.threads)
+        self.size, self.speed, self.at_once = size, speed_here("cuda" if device == "cuda" else "cpu"), at_once
+        self._targets, self._on_cpu, threads = Targets(config), device == "cpu", config.run.threads
+        self._least_threads = min(threads, os.cpu_count() or 1) if self._on_cpu else threads
         self.jobs = dict(self._targets.jobs(targets))
         self._chain = cache(self._hours_until)
 
@@ -101,7 +101,7 @@ class Plan:
         jobs = [(stage, self._settings(stage, name)) for _, stage, name in ranked]
         jobs = [(stage, settings) for stage, settings in jobs if work(stage, settings, self.size, network_of)[0]]
         measure = import_module("semples.planning.calibrate").measure
-        keep_speed(self.speed.device, measure(jobs, self.size, self.speed.device, network_of))
+        keep_speed(self.speed.device, measure(self._targets.config, jobs, self.size, self.speed.device, network_of))
 
     def _cost(self, stage: str, name: str) -> Cost:
         return job_cost(stage, self._settings(stage, name), self.size, self.speed, network_of)

@@ -47,10 +47,14 @@ def test_the_longest_chain_of_jobs_bounds_the_duration(plan):
     assert minutes[2] == minutes[3]
 
 
+def test_an_apple_gpu_counts_as_the_cpu(plan):
+    assert re.search(r"of jobs on mps, \d", plan("--set", "run={device: mps}")[2])
+
+
 def test_calibration_names_what_was_measured_and_is_kept(plan, monkeypatch):
     asked = []
 
-    def measure(jobs, *_):
+    def measure(_settings, jobs, *_):
         asked.extend(stage for stage, _ in jobs)
         rates = {rate_key(stage, settings): 1.0 for stage, settings in jobs if stage != "csr"}
         return {"from": "measured by hand", "start_seconds": 1.0, "product_gflop_per_second": 47.0, "rates": rates}

@@ -51,7 +51,8 @@ class Plan:
     def __init__(
         self, config: Config, size: Size, device: str, targets: Sequence[str] = ("all",), at_once: int = 1
     ) -> None:
-        self.size, self.speed, self.at_once = size, speed_here("cuda" if device == "cuda" else "cpu"), at_once
+        self.device, self.size, self.at_once = device, size, at_once
+        self.speed = speed_here("cuda" if device == "cuda" else "cpu")
         self._targets, self._on_cpu, threads = Targets(config), device == "cpu", config.run.threads
         self._least_threads = min(threads, os.cpu_count() or 1) if self._on_cpu else threads
         self.jobs = dict(self._targets.jobs(targets))
@@ -80,7 +81,7 @@ class Plan:
             shown[column] = [f"{value:.{digits}f}" if value == value else "" for value in shown[column]]
         print(markdown(shown.fillna("")))
         print(f"{frame['jobs'].sum()} jobs before tables and figures. Snakemake skips those whose results exist.")
-        print(f"About {duration(hours)} of jobs on {self.speed.device}, {duration(self.hours())}", end=" ")
+        print(f"About {duration(hours)} of jobs on {self.device}, {duration(self.hours())}", end=" ")
         print(f"with {self.at_once} at a time; {frame['disk GB'].sum():.1f} GB of disk. An estimate;", end=" ")
         print(f"jobs without {unit} take {'minutes' if unit == 'hours' else 'seconds'}.")
         print(f"For {size.train} training and {size.val} validation images of {size.pixels:.0f} pixels.")

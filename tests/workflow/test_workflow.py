@@ -86,7 +86,7 @@ def test_a_job_alone_takes_all_cores(tmp_path, run, settings, alone):
 
 
 def test_on_the_cpu_rules_are_urgent_that_others_wait_for(workflow_rules):
-    order = ("classify", "slm", "cpl", "csr", "cams", "evaluate_cams", "crf", "segment", "segment_masks")
+    order = ("classify", "slm", "cpl", "csr", "cams", "evaluate_cams", "refine", "crf", "segment", "segment_masks")
     priorities = [workflow_rules[rule].priority for rule in order]
     assert priorities == sorted(priorities, reverse=True)
     assert len(set(priorities)) == len(order)

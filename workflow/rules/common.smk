@@ -158,8 +158,15 @@ def threads_of(stage):
 
 # On the CPU a rule is the more urgent, the more rules wait for it, so that no core idles at the end. A GPU takes jobs one
 # after the other, where another order would only delay the first results.
-URGENT = ["segment_masks", "segment", "crf", "evaluate_cams", "cams", "joint", "csr"]
-URGENT += ["cpl", "slm", "guide", "classify"]
+URGENT = [
+    "segment_masks",
+    "segment",
+    "crf",
+    "evaluate_refine",
+    "refine",
+    "evaluate_cams",
+]
+URGENT += ["cams", "joint", "csr", "cpl", "slm", "guide", "classify"]
 
 
 def priority_of(rule):

@@ -14,9 +14,10 @@ rule refine:
         TREE.log("refine", PART),
     benchmark:
         TREE.benchmark("refine", PART)
+    priority: priority_of("refine")
     conda:
         "../../envs/torch.yaml"
-    threads: CONFIG.run.threads
+    threads: threads_of("refine")
     resources:
         gpu=lambda wildcards: (
             0 if GRAPH.runs[wildcards.variant].refine.kind == "superpixels" else GPU
@@ -51,6 +52,7 @@ use rule evaluate_cams as evaluate_refine with:
         TREE.log("evaluate", "refine"),
     benchmark:
         TREE.benchmark("evaluate", "refine")
+    priority: priority_of("evaluate_refine")
 
 
 if SHARDED:

@@ -169,7 +169,8 @@ def _rate(stage: str, settings: Settings, bench: Workbench, product: float, coun
 
 def _settings_of_a_batch(stage: str, settings: Settings, bench: Workbench, number: int) -> Settings:
     """Return the settings for one batch of so many images."""
-    changes: dict[str, dict] = {"run": {"device": bench.device, "devices": 1, "workers": 0, "threads": bench.threads}}
+    run = {"device": bench.device, "devices": 1, "workers": 0, "threads": bench.threads, "cache_folder": ""}
+    changes: dict[str, dict] = {"run": run}
     if stage in LEARNING:
         changes["csr" if stage == "joint" else stage] = {"epochs": 1, "batch": number}
     elif stage == "guide":

@@ -51,7 +51,7 @@ def stage_work(stage: str, settings: Settings, images: Manifest) -> Callable[[],
     if stage == "cams":
         return lambda: list(batches_of_scores(settings, generator, images))
     job = LearningJob(settings, stage, 0, Path(), Path())
-    batches = job.batches(images, settings.generator.image_size)
+    batches = job.batches(images, None)
     return _step(_task(stage, settings, generator, list(classes.texts)), batches, job.training, fabric)
 
 

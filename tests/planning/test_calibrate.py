@@ -26,6 +26,7 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(Workbench, "seconds", seconds)
     monkeypatch.setattr(calibrate, "STEP_S", 1e-6)
+    monkeypatch.setattr(calibrate, "BUDGET_S", 1e6)
     monkeypatch.setattr(calibrate, "_start_seconds", lambda: 3.0)
     return calls
 

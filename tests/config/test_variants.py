@@ -77,3 +77,16 @@ def test_rows_with_a_frozen_backbone_stand_beside_others():
     assert {plan.output_of("classify", name) for name in frozen} == {"frozen-classifier"}
     assert all(plan.settings[name].generator.backbone == "deit_tiny_patch16_224" for name in names)
     assert not any(getattr(plan.settings[frozen[2]], stage).augment.changes() for stage in ("classify", "slm", "csr"))
+
+
+@pytest.mark.parametrize(
+    ("files", "rows"),
+    [
+        (["mini_ways", "mini_frozen"], {"guide-gradcam", "foreign", "csr-pamr", "frozen-csr"}),
+        (["voc12_cpu", "voc12_ways"], {"guide-gradcam", "foreign", "csr-slic", "csr-guide-start"}),
+    ],
+)
+def test_every_way_to_maps_is_a_row_of_one_table(files, rows):
+    folder = Path(__file__).parents[2] / "docs/configs"
+    config = load(merge(*(read_yaml(folder / f"{name}.yaml") for name in files)))
+    assert rows | {"classifier", "slm", "csr-learned"} <= {row.variant for row in rows_of(config, "training_free")}

@@ -4,6 +4,7 @@
 # make cluster-test  run the tests that need a Slurm cluster; they skip without one
 # make lint          ruff, mypy, snakefmt, snakemake --lint
 # make schema        write workflow/schemas/config.schema.json from semples/config/settings/
+# make site         write the documentation as HTML into site/, and fail on a broken link
 # make bench         measure speed and size, write performance.md; VOCDEVKIT=path measures on real photographs
 # make clean         remove the environment; results stay
 SHELL := bash
@@ -13,7 +14,7 @@ STAMP := $(VENV)/.installed
 FAULTS := tests/faults tests/data tests/weights tests/stages/test_hostile_inputs.py tests/stages/test_other_files.py tests/packaging/test_quoting.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test faults cluster-test lint schema bench env clean
+.PHONY: demo test faults cluster-test lint schema site bench env clean
 
 env: $(STAMP)
 
@@ -21,7 +22,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python {v[0]}.{v[1]} is not supported. Use 3.11 or 3.12: make PYTHON=python3.12")'
 	@echo "== installing into $(VENV): once, about 6 GB, a few minutes"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,slurm,mask2former,sam,export,dev]'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[report,slurm,mask2former,sam,export,docs,dev]'
 	@touch $(STAMP)
 
 demo: env
@@ -64,6 +65,10 @@ lint: env
 
 schema: env
 	semples config --schema > workflow/schemas/config.schema.json
+
+site: env
+	sphinx-build --fail-on-warning --keep-going --quiet --fresh-env docs site
+	@echo "== site/index.html"
 
 bench: env
 	python -m benchmarks $(if $(VOCDEVKIT),--data "$$VOCDEVKIT") $(BENCH)

@@ -17,24 +17,27 @@ def settings_tables() -> str:
     """Return Markdown: a table of the keys outside sections, then a heading and a table for every section."""
     keys = SCHEMA["properties"]
     sections = {name: resolved(field) for name, field in keys.items() if "properties" in resolved(field)}
-    outside = [row for name, field in keys.items() if name not in sections for row in rows(name, field)]
-    parts = ["## Keys outside sections\n", *table(outside, with_stages=True)]
+    outside = [
+        row for name, field in keys.items() if name not in sections for row in rows(name, with_readers(name, field))
+    ]
+    parts = ["## Keys outside sections\n", *table(outside)]
     for name, section in sections.items():
-        parts += [f"\n## {name}\n", f"{text(section['description'])} Read by: {readers(name)}.\n"]
+        parts += [f"\n## {name}\n", f"{text(with_readers(name, section)['description'])}\n"]
         parts += table([row for key, field in section["properties"].items() for row in rows(f"{name}.{key}", field)])
     return "\n".join(parts) + "\n"
 
 
-def table(rows: list[tuple[str, dict]], with_stages: bool = False) -> Iterator[str]:
-    """Yield the lines of a table of keys: type and range, default, meaning and, on request, who reads it."""
-    heads = ["key", "value", "default", "meaning", *["read by"] * with_stages]
-    yield from (f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |")
+def with_readers(name: str, field: dict) -> dict:
+    """Return the schema of a section or of a key outside sections; its description also says who reads it."""
+    return field | {"description": f"{field['description']} Read by: {readers(name)}."}
+
+
+def table(rows: list[tuple[str, dict]]) -> Iterator[str]:
+    """Yield the lines of a table of keys: type and range, default, and meaning."""
+    yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
     for key, field in rows:
-        default = (
-            [f"`{cell(json.dumps(field['default'], ensure_ascii=False))}`"] if "default" in field else ["required"]
-        )
-        cells = [f"`{key}`", kind(field), *default, text(field.get("description", ""))]
-        yield f"| {' | '.join([*cells, *[readers(key)] * with_stages])} |"
+        default = f"`{cell(json.dumps(field['default'], ensure_ascii=False))}`" if "default" in field else "required"
+        yield f"| `{key}` | {kind(field)} | {default} | {text(field.get('description', ''))} |"
 
 
 def rows(key: str, field: dict) -> Iterator[tuple[str, dict]]:

@@ -154,7 +154,7 @@ def image_weights(image: str) -> Int64[np.ndarray, " replicates"]:
 
 
 class BootstrapSums(dict[Hashable, np.ndarray]):
-    """Sums of integer counts by name, int64 (replicates, *shape), for the Poisson bootstrap (Chamandy et al., 2012).
+    """Sums of integer counts by name, int64 `(replicates, *shape)`, for the Poisson bootstrap (Chamandy et al., 2012).
 
     Every replicate weights each image by a Poisson variable of mean 1, which depends on the image's id alone, not on
     the order or the shards. Memory does not grow with the number of images.

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Iterator
 
+from cells import cell, prose
+
 from semples.cli.arguments import add_flags
 from semples.cli.commands import COMMANDS, Command
 
@@ -12,7 +14,10 @@ def command_sections() -> str:
     by_hand = [row for row in COMMANDS if row.function.startswith("tools.") or row.name in ("config", "download")]
     stages = [row for row in COMMANDS if row not in by_hand]
     parts = ["## Commands for you\n", *map(section, by_hand), "## Commands of the workflow\n"]
-    parts += ["Snakemake calls these. `logs/` of a run shows them with all their flags.\n", *map(section, stages)]
+    parts += [
+        "Snakemake calls these. `snakemake --dry-run --printshellcmds` prints them with all their flags.\n",
+        *map(section, stages),
+    ]
     return "\n".join(parts)
 
 
@@ -20,10 +25,8 @@ def section(row: Command) -> str:
     """Return the heading, help, usage and table of flags of a command."""
     parser = argparse.ArgumentParser(f"semples {row.name}", add_help=False, formatter_class=wide)
     add_flags(parser, row)
-    usage = parser.format_usage().removeprefix("usage: ")
-    return "\n".join(
-        [f"### semples {row.name}\n", f"{sentence(row.help)}\n", f"```text\n{usage}```\n", *flags(parser), ""]
-    )
+    usage = f"```text\n{parser.format_usage()}```\n"
+    return "\n".join([f"### semples {row.name}\n", f"{sentence(row.help)}\n", usage, *flags(parser), ""])
 
 
 def wide(prog: str) -> argparse.HelpFormatter:
@@ -41,15 +44,9 @@ def flags(parser: argparse.ArgumentParser) -> Iterator[str]:
         choices = f": {', '.join(f'`{choice}`' for choice in action.choices)}" if action.choices else ""
         silent = action.default is False or action.default in (None, "", [], {})
         default = "required" if action.required else "" if silent else f"`{action.default}`"
-        yield f"| `{name}` | {cell((action.help or '') + choices)} | {cell(default)} |"
+        yield f"| `{name}` | {prose((action.help or '') + choices)} | {cell(default)} |"
 
 
 def sentence(words: str) -> str:
     """Return a help text as a sentence."""
     return words[:1].upper() + words[1:] + "." * (not words.endswith("."))
-
-
-def cell(content: str) -> str:
-    """Return text for a cell of a Markdown table; `<id>` outside code would be HTML."""
-    parts = content.replace("|", "\\|").split("`")
-    return "`".join(part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts))

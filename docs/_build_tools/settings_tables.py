@@ -1,9 +1,10 @@
 """The tables of docs/settings.md, from the schema of config.yaml and the stages that read each section."""
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
+
+from cells import cell, prose
 
 from semples.config.settings import Config
 from semples.planning.graph import SECTIONS, UNTRAINED
@@ -22,7 +23,7 @@ def settings_tables() -> str:
     ]
     parts = ["## Keys outside sections\n", *table(outside)]
     for name, section in sections.items():
-        parts += [f"\n## {name}\n", f"{text(with_readers(name, section)['description'])}\n"]
+        parts += [f"\n## {name}\n", f"{prose(with_readers(name, section)['description'])}\n"]
         parts += table([row for key, field in section["properties"].items() for row in rows(f"{name}.{key}", field)])
     return "\n".join(parts) + "\n"
 
@@ -37,7 +38,7 @@ def table(rows: list[tuple[str, dict]]) -> Iterator[str]:
     yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
     for key, field in rows:
         default = f"`{cell(json.dumps(field['default'], ensure_ascii=False))}`" if "default" in field else "required"
-        yield f"| `{key}` | {kind(field)} | {default} | {text(field.get('description', ''))} |"
+        yield f"| `{key}` | {kind(field)} | {default} | {prose(field.get('description', ''))} |"
 
 
 def rows(key: str, field: dict) -> Iterator[tuple[str, dict]]:
@@ -84,25 +85,7 @@ def kind(field: dict) -> str:
 
 def bounds(field: dict[str, Any]) -> str:
     """Return the range of a number: " 0 to 1", with "above" and "below" where an end does not belong to it."""
-    names = (("ge", "minimum", " "), ("gt", "exclusiveMinimum", " above "))
-    names += (("le", "maximum", " to "), ("lt", "exclusiveMaximum", " to below "))
-    return "".join(
-        f"{word}{field.get(name, field.get(other)):,.10g}"
-        for name, other, word in names
-        if {name, other} & field.keys()
-    )
-
-
-def cell(content: str) -> str:
-    """Return text for a cell of a Markdown table."""
-    return content.replace("\n", " ").replace("|", "\\|")
-
-
-def text(docstring: str) -> str:
-    """Return a docstring for a cell: text outside code holds no HTML, and a page of docs/ is a link."""
-    parts = cell(docstring).split("`")
-    outside = [
-        re.sub(r"docs/(\w+)\.md", r"[\1](\1.md)", part.replace("<", "&lt;").replace("*", "\\*")) for part in parts[::2]
-    ]
-    code = [f"`{part}`" for part in parts[1::2]]
-    return "".join(piece for pair in zip(outside, [*code, ""]) for piece in pair)
+    ends = (("ge", "minimum", " "), ("gt", "exclusiveMinimum", " above "))
+    ends += (("le", "maximum", " to "), ("lt", "exclusiveMaximum", " to below "))
+    values = [(word, field.get(name, field.get(other))) for name, other, word in ends]
+    return "".join(f"{word}{value:,.10g}" for word, value in values if value is not None)

@@ -48,7 +48,7 @@ def test_every_link_leads_to_a_file_and_a_heading(path):
     for link in links:
         name, _, anchor = link.partition("#")
         target = path.parent / name if name else path
-        assert target.exists(), link
+        assert target.is_file(), link  # Sphinx cannot copy a folder
         assert not anchor or anchor in anchors(target), link
 
 

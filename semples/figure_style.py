@@ -11,12 +11,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from semples.colours import BLACK, OKABE_ITO
 from semples.errors import SemplesError
 from semples.files import atomic_path
 
 COLUMN, PAGE = 3.4, 7.0  # inches, widths of a column and of a page
 MAX_HEIGHT = 9.5  # inches
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")  # Okabe and Ito
+COLOURS = (*OKABE_ITO[:-1], BLACK, OKABE_ITO[-1])  # yellow is faint on white: last
 LINE_STYLES = ("-", "--", "-.", ":")
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF

@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "semples"
-ROOMS = ["errors", "files", "provenance", "figure_style", "config", "mini", "runtime", "data", "models", "weights"]
+ROOMS = [
+    "errors",
+    "files",
+    "provenance",
+    "colours",
+    "figure_style",
+    "config",
+    "mini",
+    "runtime",
+    "data",
+    "models",
+    "weights",
+]
 ROOMS += ["inference", "evaluation", "training", "planning", "stages", "tools", "cli"]
 MODULES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0].removesuffix(".py") in ROOMS

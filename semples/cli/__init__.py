@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from semples import __version__
 from semples.cli.arguments import add_flags
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name may be no UTF-8
+            if isinstance(stream, TextIOWrapper):  # that of a notebook is none
+                stream.reconfigure(errors="backslashreplace")  # a file name may be no UTF-8
         args = _parser().parse_args(argv)
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
         _run(args.row, args)

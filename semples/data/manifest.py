@@ -12,14 +12,15 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from semples.colours import OKABE_ITO
 from semples.data.csv_file import read_csv, write_csv
-from semples.data.images import IGNORE
+from semples.data.images import IGNORE, class_colours
 from semples.data.names import CLASS, IMAGE_ID, READABLE, means_no_object, name_problems
 from semples.errors import SemplesError
 from semples.files import digest
@@ -47,6 +48,13 @@ class Classes:
         palette[1 : len(colours) + 1] = colours
         palette[IGNORE] = (224, 224, 192)
         return palette
+
+    def shown_palette(self) -> np.ndarray:
+        """Return `palette()` for pictures to look at: up to seven classes in VOC's colours, which colour-blind readers
+        confuse, have those of Okabe and Ito instead. Other colours stay."""
+        if len(self) > len(OKABE_ITO) or tuple(self.colours) != class_colours(len(self)):
+            return self.palette()
+        return replace(self, colours=OKABE_ITO[: len(self)]).palette()
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ class Predictor:
         scales: Test scales instead of those of the training settings, if there are any.
     Attributes:
         classes: Class names by mask value; "background" is first.
-        palette: RGB uint8 (256, 3), the colour of each mask value.
+        palette: RGB uint8 (256, 3), the colour of each mask value in its PNG.
+        shown_palette: The same for pictures to look at.
         settings: Those of the network, with these test scales.
     """
 
@@ -85,6 +86,7 @@ class Predictor:
     ) -> None:
         trained = load_segmenter(Path(path))
         self.classes, self.palette = ("background", *trained.classes.names), trained.classes.palette()
+        self.shown_palette = trained.classes.shown_palette()
         self.max_side = max_side
         self.settings = trained.settings.model_copy(update={"test_scales": list(scales)} if scales else {})
         fabric = make_fabric(device, "auto")

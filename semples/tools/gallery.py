@@ -3,9 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
-from itertools import starmap
 from pathlib import Path
-from string import Template
 from typing import NamedTuple
 
 import cv2
@@ -15,16 +13,16 @@ from tqdm import tqdm
 
 from semples.data.cam_file import CamFile, ImageCams
 from semples.data.images import colour_mask, heat_overlay, read_image, read_mask
-from semples.data.manifest import Manifest, read_manifest
+from semples.data.manifest import Classes, Manifest, read_manifest
 from semples.errors import SemplesError
 from semples.evaluation.metrics import confusion_matrix, iou, pseudo_mask
 from semples.files import write_text
 from semples.planning.layout import manifest_of
+from semples.tools.pages import fill
 
 HEIGHT = 150  # pixels of a picture on the page
 UNKNOWN = 2.0  # IoU of an image without ground truth, or all void: it comes last
 ORDERS = {"iou": "worst IoU first", "confidence": "least confident first", "id": "by name"}
-PAGE = Path(__file__).with_name("gallery.html")
 
 
 class Gallery(NamedTuple):
@@ -48,20 +46,18 @@ class Gallery(NamedTuple):
 
     def article(self, image: str, row: pd.Series, score: float, confidence: float) -> str:
         """Return the part of the page for one image."""
-        maps, photo, palette = self.cams.read(image), read_image(row["image"]), self.images.classes.palette()
-        labels, name = [self.cams.class_names[k] for k in maps.classes], escape(image)
-        pictures = [("photograph", photo)]
-        if row["mask"]:
-            pictures.append(("truth", colour_mask(read_mask(row["mask"]), palette)))
-        pictures.append(("mask", colour_mask(self._mask(maps, image), palette)))
-        pictures += [(label, heat_overlay(photo, heat)) for label, heat in zip(labels, maps.full_size(), strict=True)]
-        text = f", IoU {100 * score:.1f} %" if score < UNKNOWN else ""
-        return (
-            f'<article data-id="{name}" data-classes="{escape(";".join(labels))}"'
-            f' data-iou="{score:.6f}" data-confidence="{confidence:.6f}">'
-            f"{''.join(starmap(figure, pictures))}"
-            f"<p>{name}{text}, confidence {confidence:.2f}</p></article>"
-        )
+        maps, photo, classes = self.cams.read(image), read_image(row["image"]), self.images.classes
+        labels = [self.cams.class_names[k] for k in maps.classes]
+        masks = {"truth": read_mask(row["mask"])} if row["mask"] else {}
+        masks["mask"] = self._mask(maps, image)
+        pictures = [figure("photograph", photo, image)]
+        for title, mask in masks.items():
+            pictures.append(figure(title, colour_mask(mask, classes.shown_palette()), image, legend(mask, classes)))
+        for label, heat in zip(labels, maps.full_size(), strict=True):
+            pictures.append(figure(f"map of {label}", heat_overlay(photo, heat), image))
+        text = f"IoU {100 * score:.1f} %, " if score < UNKNOWN else ""
+        orders = {"iou": score, "confidence": confidence}
+        return article(image, labels, orders, pictures, f"{text}confidence {confidence:.2f}")
 
     def _mask(self, maps: ImageCams, image: str) -> np.ndarray:
         """Return the mask that is evaluated, uint8 (height, width)."""
@@ -110,7 +106,8 @@ def page(title: str, note: str, names: Sequence[str], orders: dict[str, str], ar
         orders: Title of an order by the `data-` attribute of the articles, lowest first; the first one is shown.
         articles: HTML, each an `article` with the attributes `data-id`, `data-classes` and those of the orders.
     """
-    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+    return fill(
+        "gallery.html",
         title=escape(title),
         note=escape(note),
         options="".join(f'<option value="{escape(name)}">' for name in names),
@@ -119,10 +116,42 @@ def page(title: str, note: str, names: Sequence[str], orders: dict[str, str], ar
     )
 
 
-def figure(caption: str, picture: np.ndarray) -> str:
-    """Return a figure with RGB uint8 (height, width, 3) as a JPEG data URL, at the height of the page."""
+def article(image: str, labels: Sequence[str], orders: dict[str, float], figures: Sequence[str], text: str) -> str:
+    """Return the part of a page for one image, which the filter and the orders of the page find.
+
+    Args:
+        labels: Names of the classes that the filter knows.
+        orders: Numbers by the name of an order, lowest first.
+        figures: HTML.
+    """
+    numbers = "".join(f' data-{name}="{number:.6f}"' for name, number in orders.items())
+    return (
+        f'<article data-id="{escape(image)}" data-classes="{escape(";".join(labels))}"{numbers} tabindex="-1">'
+        f"<h2>{escape(image)}</h2>{''.join(figures)}<p>{escape(text)}</p></article>"
+    )
+
+
+def figure(caption: str, picture: np.ndarray, image: str, more: str = "") -> str:
+    """Return a figure with RGB uint8 (height, width, 3) as a JPEG data URL, at the height of the page.
+
+    Args:
+        image: Id of the image that the picture shows.
+        more: HTML behind the caption.
+    """
     width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
     small = cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     source = f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
-    return f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
+    alt = escape(f"{caption}: {image}")
+    attributes = f'alt="{alt}" width="{width}" height="{HEIGHT}" loading="lazy" decoding="async"'
+    return f'<figure><img {attributes} src="{source}"><figcaption>{escape(caption)}{more}</figcaption></figure>'
+
+
+def legend(mask: np.ndarray, classes: Classes) -> str:
+    """Return the colours and names, as HTML, of the classes in a mask uint8 (height, width)."""
+    palette = classes.shown_palette()
+    return "".join(
+        f'<span class="colour" style="background:#{palette[k].tobytes().hex()}"></span>{escape(classes.names[k - 1])}'
+        for k in np.unique(mask).tolist()
+        if 0 < k <= len(classes)
+    )

@@ -54,7 +54,7 @@ def run(checkpoint: Path, run: Run, photos: Sequence[Path], max_side: int, scale
         finished += photo is None
         if photo is not None:
             with _part(out, f"overlays/{name}.png") as partial:
-                Image.fromarray(overlay(photo, mask, predictor.palette)).save(partial, format="PNG")
+                Image.fromarray(overlay(photo, mask, predictor.shown_palette)).save(partial, format="PNG")
             with _part(out, f"masks/{name}.png") as partial:  # last: a mask that is there has its overlay
                 write_mask(partial, mask, predictor.palette, made_from)
         areas = zip(*np.unique(mask, return_counts=True), strict=True)

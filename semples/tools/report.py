@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import yaml
@@ -25,6 +24,7 @@ from semples.errors import SemplesError
 from semples.files import snakefile, write_text
 from semples.planning.graph import StageGraph, maps_of, stages_of
 from semples.planning.layout import Layout
+from semples.tools.pages import fill
 
 CAPTIONS = snakefile().parent / "report"
 LARGEST = 15_000_000  # bytes of a page
@@ -34,7 +34,6 @@ FIGURES = ["framework", "prompts", "heatmap", "comparison", "panel"]
 FIGURES += ["thresholds", "sensitivity", "confusion", "training"]
 PAGE_OF_TABLE = r".*<title>(?P<title>[^<]*)</title><style>[^<]*</style>(?P<table><table.*</table>)(?P<legend>.*)"
 TAGS = r'</?(table|thead|tbody|tr|th|td|p)( class="dataframe")?( style="text-align: right;")?>'
-PAGE = Path(__file__).with_name("report.html")
 
 
 def run(config: Config, base: Path | None, out: Path | None) -> None:
@@ -52,7 +51,8 @@ def run(config: Config, base: Path | None, out: Path | None) -> None:
     if not tables and not figures:
         raise SemplesError(base, "no table and no figure", "those of a run", "run `snakemake tables figures` first")
     settings = _yaml({"preset": config.preset, "seeds": config.seeds, "name": config.name})
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+    page = fill(
+        "report.html",
         title=escape(f"SemPLeS: {config.name}"),
         preset=escape(config.preset),
         source=config.data.source,
@@ -86,7 +86,8 @@ def _table(path: Path) -> str:
     legend = [line for line in re.findall("<p>(.+?)</p>", page["legend"]) if line != title]
     number = escape(re.sub(r"^table_", "Table ", path.stem))
     heading = number if title.lower() == path.stem else f"{number}: {title}"
-    wide = f'<div class="wide">{table}</div>' if "<td" in table else ""  # a run without ground truth has no row
+    region = f'<div class="wide" role="region" aria-label="{number}" tabindex="0">{table}</div>'
+    wide = region if "<td" in table else ""  # a run without ground truth has no row
     body = wide + "".join(f'<p class="legend">{line}</p>' for line in legend)
     if path.stem == "words":
         body = f"<details><summary>{table.count('<tr') - 1} prompts</summary>{body}</details>"
@@ -97,7 +98,7 @@ def _figure(path: Path) -> str:
     caption = CAPTIONS / f"{path.stem}.rst"
     text = escape(caption.read_text(encoding="utf-8").strip()) if caption.exists() else ""
     name = escape(path.stem)
-    picture = f'<img src="{_data_url(path)}" alt="{name}">'
+    picture = f'<img src="{_data_url(path)}" alt="{text.partition(".")[0] or name}">'
     return f'<figure id="{name}">{picture}<figcaption><b>{name}.</b> {text}</figcaption></figure>'
 
 

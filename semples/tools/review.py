@@ -1,7 +1,6 @@
 """review: write a page of the photographs whose masks are most worth a look, and a folder to correct them."""
 
 import shutil
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from semples.errors import SemplesError
 from semples.files import atomic_path
 from semples.planning.layout import manifest_of
 from semples.tools.export_masks import write_masks
-from semples.tools.gallery import figure, page
+from semples.tools.gallery import article, figure, legend, page
 from semples.tools.predict import overlay
 
 ORDERS = {"doubt": "most worth a look first", "id": "by name"}
@@ -112,15 +111,13 @@ def _reasons(look: Look, usual: dict[str, float]) -> str:
 
 
 def _article(row, reasons: str, doubt: float, cams: CamFile, masks: Path, classes: Classes) -> str:
-    photo, maps = read_image(row.image), cams.read(row.id)
-    pictures = [("photograph", photo), ("mask", overlay(photo, read_mask(masks / f"{row.id}.png"), classes.palette()))]
+    photo, mask, maps = read_image(row.image), read_mask(masks / f"{row.id}.png"), cams.read(row.id)
     names = [cams.class_names[k] for k in maps.classes]
-    pictures += [(name, heat_overlay(photo, heat)) for name, heat in zip(names, maps.full_size(), strict=True)]
-    return (
-        f'<article data-id="{escape(row.id)}" data-classes="{escape(";".join(names))}" data-doubt="{-doubt:.6f}">'
-        f"{''.join(figure(caption, image) for caption, image in pictures)}"
-        f"<p>{escape(f'{row.id}: {reasons}')}</p></article>"
-    )
+    coloured = figure("mask", overlay(photo, mask, classes.shown_palette()), row.id, legend(mask, classes))
+    pictures = [figure("photograph", photo, row.id), coloured]
+    for name, heat in zip(names, maps.full_size(), strict=True):
+        pictures.append(figure(f"map of {name}", heat_overlay(photo, heat), row.id))
+    return article(row.id, names, {"doubt": -doubt}, pictures, reasons)
 
 
 def _copy(source: Path, path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from semples.data.images import class_colours
 from semples.data.manifest import COLUMNS, Classes, Manifest, read_classes, read_manifest, split_counts, write_manifest
 from semples.errors import SemplesError
 
@@ -78,6 +79,16 @@ def test_a_palette_is_black_the_colours_and_vocs_void():
     assert (palette.shape, palette.dtype) == ((256, 3), np.uint8)
     assert palette[:4].tolist() == [[0, 0, 0], [1, 128, 255], [16, 32, 48], [0, 0, 0]]
     assert palette[254:].tolist() == [[0, 0, 0], [224, 224, 192]]
+
+
+@pytest.mark.parametrize(("count", "first"), [(7, [0, 114, 178]), (8, [128, 0, 0])])
+def test_few_classes_in_the_colours_of_voc_are_shown_in_those_of_okabe_and_ito(count, first):
+    names = tuple("abcdefgh"[:count])
+    voc, own = (Classes(names, names, colours) for colours in (class_colours(count), ("#0180ff",) * count))
+    assert voc.palette()[1].tolist() == [128, 0, 0]
+    assert voc.shown_palette()[1].tolist() == first
+    assert np.array_equal(voc.shown_palette()[[0, 255]], voc.palette()[[0, 255]])
+    assert np.array_equal(own.shown_palette(), own.palette())
 
 
 @pytest.mark.parametrize("count", [254, 255, 300])

@@ -1,7 +1,6 @@
 """`semples inspect` in words and pictures, and the page of `semples gallery` in a real browser."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from page_checks import check_page, in_browser
 from PIL import Image
 
 from semples.cli import main
@@ -75,20 +75,15 @@ def test_comparison_names_the_image_that_differs_most(cams, odd_photos, tmp_path
     assert re.search(r"odd [12]: largest difference 0\.00", text)
 
 
-@pytest.fixture
-def browser(tmp_path):
-    """A function that opens a page in Chromium and returns its elements after the scripts have run."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium to look at the gallery with")
-    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    quiet += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
-
-    def dom(address: str) -> str:
-        done = subprocess.run([program, *quiet, "--dump-dom", address], capture_output=True, text=True, timeout=120)
-        return done.stdout
-
-    return dom
+KEYS = """
+  const pressed = [];
+  main.querySelector("[tabindex='0']").focus();
+  for (const key of ["End", "ArrowRight", "ArrowLeft", "Home"]) {
+    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    pressed.push(document.activeElement.dataset.id);
+  }
+  document.body.dataset.pressed = pressed.join();
+"""
 
 
 def shown(dom: str) -> list[str]:
@@ -97,16 +92,28 @@ def shown(dom: str) -> list[str]:
     return [re.search(r'data-id="([^"]*)"', one)[1] for one in articles if "hidden" not in one]
 
 
-def test_gallery_in_a_browser(cams, odd_photos, tmp_path, browser):
+@pytest.fixture
+def page(cams, odd_photos, tmp_path) -> Path:
     page = tmp_path / "a folder" / "gallery.html"
     assert main(["gallery", str(cams), "--manifest", str(odd_photos), "--out", str(page)]) == 0
+    return page
+
+
+def test_a_gallery_is_one_file_that_everybody_can_use(page):
     text = page.read_text()
+    check_page(text)
     assert not re.search(r"https?://|src=\"(?!data:)", text)
-    everything = browser(page.as_uri())
-    assert shown(everything)[-1] == "odd 0"  # its map is its mask
-    assert len(shown(everything)) == 3
+    assert text.count("<img ") == text.count('loading="lazy"') == 3 * 4
+    assert "</span>cat</figcaption>" in text  # the colours of a mask have names
+
+
+def test_gallery_in_a_browser(page):
+    everything = in_browser(page, KEYS)
+    first, second, last = shown(everything)
+    assert last == "odd 0"  # its map is its mask
     assert "3 of 3 images" in everything
-    cats = browser(f"{page.as_uri()}#cat")
+    assert f'data-pressed="{last},{last},{second},{first}"' in everything
+    cats = in_browser(page, fragment="#cat")
     assert shown(cats) == ["odd 1"]
     assert "1 of 3 images" in cats
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_checks import check_page
 from test_cli import error
 from test_inspect import write_cams
 
@@ -60,6 +61,7 @@ def test_a_folder_with_a_page_photographs_and_masks(inputs, odd_photos, tmp_path
     assert ids[0] == "odd 1"
     assert "no pixel of" in page
     assert not re.search(r"https?://|src=\"(?!data:)", page)
+    check_page(page)
     assert sorted(path.stem for path in (tmp_path / "out/photographs").iterdir()) == sorted(ids)
     names = zipfile.ZipFile(tmp_path / "out/cvat/masks.zip").namelist()
     assert sorted(n for n in names if re.match("SegmentationClass/.*png", n)) == sorted(

@@ -61,7 +61,7 @@ def run_framework(
         words: words.csv of the prompt.
     """
     images = _sample(settings, manifest, split)
-    image, name, palette = images.table.iloc[0], _first_class(images, 0), images.classes.palette()
+    image, name, palette = images.table.iloc[0], _first_class(images, 0), images.classes.shown_palette()
     photograph = read_image(Path(image["image"]))
     tiles = {f"image, labelled {image['labels'].replace(';', ', ')}": photograph}
     for stage, path in cams:
@@ -120,7 +120,7 @@ def _scores(images: Manifest, cams: Path, threshold: float) -> pd.Series:
 
 
 def _row(images: Manifest, row: int, cams: Titled, masks: Titled) -> dict[str, np.ndarray]:
-    image, palette = images.table.iloc[row], images.classes.palette()
+    image, palette = images.table.iloc[row], images.classes.shown_palette()
     photograph = read_image(Path(image["image"]))
     pictures = {"image": photograph}
     if (images.table["mask"] != "").any():

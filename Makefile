@@ -4,8 +4,11 @@
 # make cluster-test  run the tests that need a Slurm cluster; they skip without one
 # make lint          ruff, mypy, snakefmt, snakemake --lint
 # make schema        write workflow/schemas/config.schema.json from semples/config/settings/
-# make site         write the documentation as HTML into site/, and fail on a broken link
+# make site          write the documentation as HTML into site/, and fail on a broken link
 # make bench         measure speed and size, write performance.md; VOCDEVKIT=path measures on real photographs
+# make notebook      write examples/masks_from_labels.ipynb from the script beside it, with its outputs
+# make screenshots   take the pictures of the pages in docs/images, from results/mini; needs Chromium or Chrome
+# make dist          build the wheel and the source archive of a release into dist/
 # make clean         remove the environment; results stay
 SHELL := bash
 PYTHON ?= python3
@@ -14,7 +17,7 @@ STAMP := $(VENV)/.installed
 FAULTS := tests/faults tests/data tests/weights tests/stages/test_hostile_inputs.py tests/stages/test_other_files.py tests/packaging/test_quoting.py
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test faults cluster-test lint schema site bench env clean
+.PHONY: demo test faults cluster-test lint schema site bench notebook screenshots dist env clean
 
 env: $(STAMP)
 
@@ -72,6 +75,15 @@ site: env
 
 bench: env
 	python -m benchmarks $(if $(VOCDEVKIT),--data "$$VOCDEVKIT") $(BENCH)
+
+notebook: env
+	python examples/make_notebook.py
+
+screenshots: env
+	python docs/images/screenshots.py results/mini docs/images
+
+dist: env
+	python -m build --no-isolation
 
 clean:
 	rm -rf $(VENV)

@@ -1,11 +1,14 @@
 """The wheel, installed outside the repository: it holds all files, and its commands and its workflow work."""
 
+import re
 import shutil
 import sys
 import venv
 import zipfile
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
 import yaml
 from outside import run
@@ -14,6 +17,7 @@ from semples import __version__
 from semples.tools.init import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples/masks_from_labels.py"
 PRESETS = sorted(path.stem for path in (ROOT / "semples/config/presets").glob("*.yaml"))
 
 
@@ -100,3 +104,32 @@ def test_init_names_the_presets(installed, tmp_path):
 def test_the_three_templates_of_the_configuration_are_the_same():
     for path in (ROOT / "config.yaml", ROOT / "config" / "config.yaml"):
         assert path.read_bytes() == (TEMPLATES / "config.yaml").read_bytes(), path
+
+
+def test_the_script_of_the_example_runs_in_an_empty_folder(installed, tmp_path):
+    text = re.sub(r"epochs: \d+", "epochs: 1", EXAMPLE.read_text(encoding="utf-8"))
+    (tmp_path / "example.py").write_text(text, encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    printed = run(tmp_path / "empty", installed, tmp_path / "example.py")
+    assert re.search(r"8 of 8 images with ground truth have results\ncrf mIoU 0\.\d+ ", printed)
+    assert {path.name for path in (tmp_path / "empty").glob("*.png")} == {"cams.png", "masks.png", "corrected.png"}
+
+
+def test_the_notebook_has_the_cells_of_the_script_and_small_outputs():
+    path = EXAMPLE.with_suffix(".ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    assert [cell.source for cell in notebook.cells] == [cell.source for cell in jupytext.read(EXAMPLE).cells]
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert {output.output_type for output in outputs} == {"stream", "display_data"}
+    assert {output.get("name", "stdout") for output in outputs} == {"stdout"}
+    assert path.stat().st_size < 300_000
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_in_an_empty_folder(installed, tmp_path):
+    shutil.copy(EXAMPLE.with_suffix(".ipynb"), tmp_path / "example.ipynb")
+    execute = "from nbclient.cli import main; main()"
+    run(tmp_path, installed, "-c", execute, "example.ipynb", "--output=done.ipynb")
+    cells = nbformat.read(tmp_path / "done.ipynb", as_version=4).cells
+    printed = "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+    assert float(re.search(r"crf mIoU (0\.\d+) ", printed)[1]) > 0.4

@@ -1,7 +1,9 @@
 """The table of commands, and errors in what the command line itself reads."""
 
 import inspect
+import io
 import json
+import sys
 from importlib import import_module
 
 import pytest
@@ -26,6 +28,13 @@ def test_a_command_passes_each_flag_to_its_function(row):
     if "set" not in values and "config" in values:
         values = values - {"config", "run"} | {"settings"}
     inspect.signature(function).bind(**dict.fromkeys(values - {"set", "threads"}))
+
+
+def test_a_command_prints_into_the_stream_of_a_notebook(monkeypatch):
+    stream = io.StringIO()  # as that of Jupyter, no TextIOWrapper
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["config", "show", "--config", QUICK]) == 0
+    assert "scenes:" in stream.getvalue()
 
 
 def error(capsys, *words: object) -> str:

@@ -41,6 +41,14 @@ def test_a_release_is_changed_in_the_order_of_keep_a_changelog():
         assert kinds == [kind for kind in order if kind in kinds]
 
 
+def test_the_forms_for_errors_and_numbers_require_the_report():
+    for name in ("bug", "number"):
+        form = yaml.safe_load((ROOT / f".github/ISSUE_TEMPLATE/{name}.yml").read_text(encoding="utf-8"))
+        (field,) = (field for field in form["body"] if field.get("id") == "report")
+        assert "`semples report-bug > bug.txt`" in field["attributes"]["description"]
+        assert field["validations"] == {"required": True}
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_container_copies_what_the_package_is_built_from(name):
     copied = set(" ".join(re.findall(COPIED[name], CONTAINERS[name], re.MULTILINE)).split())

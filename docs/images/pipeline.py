@@ -1,6 +1,6 @@
 """Draw the README's picture, photograph and label in, masks out, from a finished run of the miniature.
 
-python docs/images/pipeline.py results/mini train_01108 docs/images/pipeline.png
+python docs/images/pipeline.py results/mini train_00359 docs/images/pipeline.png
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Take the documentation's screenshots of gallery, review page and report, from a finished run of the miniature.
+"""Take the documentation's screenshots of gallery, review page and report, from a finished run of ./config.yaml.
 
 python docs/images/screenshots.py results/mini docs/images
 """
@@ -17,7 +17,7 @@ from semples.errors import SemplesError
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ("background-networking", "component-update", "sync", "gpu", "quic", "dev-shm-usage")
 SIZE = (1200, 800)  # pixels
-COLOURS = 128  # of a picture, which keeps it small
+COLOURS = 256  # of a picture, which keeps it small
 
 
 def main(run: Path, out: Path) -> int:
@@ -35,12 +35,10 @@ def main(run: Path, out: Path) -> int:
     shown = [str(cams), "--masks", str(masks), "--threshold", "0.3"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "config.yaml").write_text(f"preset: mini\nname: {run.name}\n", encoding="utf-8")
-        config = ["--config", str(folder / "config.yaml"), "--base", str(run)]
         commands = {
             "gallery.html": ["gallery", *shown, "--images", "60"],
             "review/index.html": ["review", *shown, "--images", "12"],
-            "report.html": ["report", *config],
+            "report.html": ["report", "--base", str(run)],
         }
         lines = 0
         for page, command in commands.items():
@@ -49,11 +47,8 @@ def main(run: Path, out: Path) -> int:
                 return 1
             picture = out / f"{Path(page).parts[0].removesuffix('.html')}.png"
             written = take(browser, folder / page, picture)
-            print(
-                f"{picture}: {picture.stat().st_size / 1000:.0f} kB, {len(messages)} console messages",
-                *messages,
-                sep="\n",
-            )
+            size = picture.stat().st_size / 1000
+            print(f"{picture}: {size:.0f} kB, {len(written)} console messages", *written, sep="\n")
             lines += len(written)
     return int(lines > 0)
 
@@ -85,7 +80,7 @@ def take(browser: str, page: Path, picture: Path) -> list[str]:
     window = "--window-size={},{}".format(*SIZE)
     done = visit(browser, page.resolve().as_uri(), f"--screenshot={picture.resolve()}", "--hide-scrollbars", window)
     with Image.open(picture) as image:
-        small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE)
     small.save(picture, optimize=True)
     return messages(done)
 

@@ -143,7 +143,7 @@ def figure(caption: str, picture: np.ndarray, image: str, more: str = "") -> str
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
     source = f"data:image/jpeg;base64,{b64encode(data.tobytes()).decode()}"
     alt = escape(f"{caption}: {image}")
-    attributes = f'alt="{alt}" width="{width}" height="{HEIGHT}" loading="lazy" decoding="async"'
+    attributes = f'alt="{alt}" width="{width}" height="{HEIGHT}" loading="lazy"'
     return f'<figure><img {attributes} src="{source}"><figcaption>{escape(caption)}{more}</figcaption></figure>'
 
 

@@ -29,8 +29,8 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	@touch $(STAMP)
 
 demo: env
-	@echo "== semples plan --calibrate: measures this machine, and prints what the run takes"
-	@semples plan --calibrate --at-once "$$(getconf _NPROCESSORS_ONLN)"
+	@echo "== semples plan --calibrate 5: measures this machine, and prints what the run takes"
+	@semples plan --calibrate 5 --at-once "$$(getconf _NPROCESSORS_ONLN)"
 	@echo "== snakemake --cores all"
 	@snakemake --cores all
 	@echo "== snakemake --report results/mini/report.html"

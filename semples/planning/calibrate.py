@@ -1,14 +1,11 @@
 """Measure the speed of this machine with the networks of a configuration, on a drawn picture."""
 
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -33,14 +30,12 @@ from semples.runtime.cpu import quick_steps
 from semples.runtime.devices import make_fabric
 
 log = logging.getLogger(__name__)
-BUDGET_S = 20  # in which measurements begin; rates that come later stay assumed
-STEP_S = 0.6  # of a batch, as the matrix product lets expect
+STEP_SHARE = 0.03  # of the budget that a batch takes, as the matrix product lets expect
 EFFICIENCY = 0.4  # of a network, relative to the matrix product
 SIDE = 1024  # of the multiplied matrices on a CPU
 SMALL, NOISE = 128, 20.0  # side in pixels of a picture that is a PNG, and standard deviation in grey levels
 WORDS = 6  # that the guide embeds for an image
 BUSY = 1.5  # wall-clock time over processor time where other processes are in the way
-IMPORTS = "import semples.stages.csr, semples.stages.segment"
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Workbench:
 
 
 def measure(
-    settings: Settings, jobs: Sequence[tuple[str, Settings]], size: Size, device: str, count: Count
+    settings: Settings, jobs: Sequence[tuple[str, Settings]], size: Size, device: str, count: Count, budget: float
 ) -> dict[str, Any]:
     """Return the speeds of this machine, as `semples.planning.speed.Speed` has them.
 
@@ -92,6 +87,7 @@ def measure(
         size: That of the data set; the picture has as many pixels as a mean image.
         device: `cpu` or `cuda`.
         count: Counts the operations of networks.
+        budget: Seconds in which measurements begin; rates that come later stay assumed.
     """
     begun, used, rates = time.monotonic(), time.process_time(), {}
     with TemporaryDirectory() as folder:
@@ -100,14 +96,14 @@ def measure(
         decode = np.prod(bench.size()) / bench.seconds(lambda: read_image(bench.picture))
         crf = _crf_rate(bench, settings.crf.preset)
         for stage, run in jobs:
-            if (key := rate_key(stage, run)) not in rates and time.monotonic() - begun < BUDGET_S:
-                rates[key] = _rate(stage, run, bench, product, count)
+            if (key := rate_key(stage, run)) not in rates and time.monotonic() - begun < budget:
+                rates[key] = _rate(stage, run, bench, product, count, STEP_SHARE * budget)
     if device == "cpu" and time.monotonic() - begun > BUSY * (time.process_time() - used):
         log.warning("other processes use this machine; the estimate holds for an idle one")
     processor = machine(1, device)[MACHINE].removesuffix(", 1 thread")
     return {
         "from": f"measured on {processor}, {date.today()}, PyTorch {torch.__version__}",
-        "start_seconds": _start_seconds(),
+        "start_seconds": used,  # this process has imported what a learning job imports
         "product_gflop_per_second": product,
         "decode_pixels_per_second": float(decode),
         "crf_pixels_per_second": crf,
@@ -151,8 +147,8 @@ def _crf_rate(bench: Workbench, preset: str) -> float:
     return unary.size * iterations / bench.seconds(lambda: dense_crf(image, unary, kernels, iterations))
 
 
-def _rate(stage: str, settings: Settings, bench: Workbench, product: float, count: Count) -> float:
-    """Return GFLOP a second of a stage, at a batch that takes about STEP_S."""
+def _rate(stage: str, settings: Settings, bench: Workbench, product: float, count: Count, step_s: float) -> float:
+    """Return GFLOP a second of a stage, at a batch that takes about `step_s` seconds."""
     bench = replace(bench, threads=1 if stage == "cams" else settings.run.threads)
     torch.set_num_threads(bench.threads)
     width, height = bench.size()
@@ -162,7 +158,7 @@ def _rate(stage: str, settings: Settings, bench: Workbench, product: float, coun
         return work(stage, _settings_of_a_batch(stage, settings, bench, number), size, count)[0]
 
     section = getattr(settings, {"joint": "csr"}.get(stage, stage) if stage in LEARNING else "cams")
-    number = max(2, min(section.batch, int(STEP_S * EFFICIENCY * product / gflop(1))))
+    number = max(2, min(section.batch, int(step_s * EFFICIENCY * product / gflop(1))))
     batch = _settings_of_a_batch(stage, settings, bench, number)
     return gflop(number) / bench.seconds(stage_work(stage, batch, bench.images(number)))
 
@@ -176,11 +172,3 @@ def _settings_of_a_batch(stage: str, settings: Settings, bench: Workbench, numbe
     elif stage == "guide":
         changes["guide"] = {"centre": "images", "words": [f"word {index}" for index in range(WORDS * number)]}
     return settings.model_copy(update={k: getattr(settings, k).model_copy(update=v) for k, v in changes.items()})
-
-
-def _start_seconds() -> float:
-    """Return the processor time that a learning job takes to start, which is that of its imports."""
-    before = getrusage(RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
-    after = getrusage(RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -45,7 +45,7 @@ class Speed(NamedTuple):
     def source(self) -> str:
         """Return in words what the speeds hold for, and what may be done about assumed ones."""
         if not self.measured:
-            return f"{self.assumed['from']}. `semples plan --calibrate` measures this machine in half a minute"
+            return f"{self.assumed['from']}. `semples plan --calibrate` measures this machine"
         factor = self.value("product_gflop_per_second") / self.assumed["product_gflop_per_second"]
         return f"{self.measured['from']}; assumed ones are {factor:.2f} times those of calibration.json"
 

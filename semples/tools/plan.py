@@ -24,10 +24,12 @@ SHORT = 2.0  # hours of a run that is told in minutes
 COUNTED = "GPU GB are counted from the networks' layers; disk GB assume that files compress as photographs do."
 
 
-def run(config: Config, targets: Sequence[str], device: str | None, at_once: int = 1, calibrate: bool = False) -> None:
+def run(
+    config: Config, targets: Sequence[str], device: str | None, at_once: int = 1, calibrate: int | None = None
+) -> None:
     """Print a row per rule that the workflow's `targets` need, and the totals with `at_once` jobs side by side.
 
-    With `calibrate` the speed of this machine is measured first, and kept for later plans.
+    With `calibrate` the speed of this machine is measured first, for so many seconds, and kept for later plans.
     """
     known = ["all", "results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
@@ -35,7 +37,7 @@ def run(config: Config, targets: Sequence[str], device: str | None, at_once: int
     kind = device_of(device or config.run.device)
     size = size_of(config)
     if calibrate:
-        Plan(config, size, kind, targets, at_once).calibrate()
+        Plan(config, size, kind, targets, at_once).calibrate(calibrate)
     print(f"{', '.join(targets)}: preset {config.preset}, seeds {', '.join(map(str, config.seeds))}\n")
     Plan(config, size, kind, targets, at_once).show()
 
@@ -93,8 +95,8 @@ class Plan:
         shared = [self._cost(*job).hours * self._threads(*job) / self._least_threads for job in jobs]
         return max(sum(shared) / self.at_once, *(self._chain(*job) for job in jobs))
 
-    def calibrate(self) -> None:
-        """Measure the speed of this machine for the networks of every stage, and keep it for later plans."""
+    def calibrate(self, budget: int) -> None:
+        """Measure this machine's speed for the networks of every stage in `budget` seconds; keep it for later plans."""
         lease_gpus(self.speed.device, 1)
         variants = [(stage, sorted({job.variant for job in self.jobs.get(stage, ())})) for stage in MEASURED]
         ranked = [(rank, stage, name) for stage, names in variants for rank, name in enumerate(names)]
@@ -102,7 +104,8 @@ class Plan:
         jobs = [(stage, self._settings(stage, name)) for _, stage, name in ranked]
         jobs = [(stage, settings) for stage, settings in jobs if work(stage, settings, self.size, network_of)[0]]
         measure = import_module("semples.planning.calibrate").measure
-        keep_speed(self.speed.device, measure(self._targets.config, jobs, self.size, self.speed.device, network_of))
+        device = self.speed.device
+        keep_speed(device, measure(self._targets.config, jobs, self.size, device, network_of, budget))
 
     def _cost(self, stage: str, name: str) -> Cost:
         return job_cost(stage, self._settings(stage, name), self.size, self.speed, network_of)

@@ -25,14 +25,12 @@ def clock(monkeypatch):
         return 0.5
 
     monkeypatch.setattr(Workbench, "seconds", seconds)
-    monkeypatch.setattr(calibrate, "STEP_S", 1e-6)
-    monkeypatch.setattr(calibrate, "BUDGET_S", 1e6)
-    monkeypatch.setattr(calibrate, "_start_seconds", lambda: 3.0)
+    monkeypatch.setattr(calibrate, "STEP_SHARE", 1e-12)
     return calls
 
 
 def test_every_stage_is_measured_with_its_own_networks(clock):
-    measured = measure(MINI, [(stage, MINI) for stage in STAGES], SIZE, "cpu", known_network)
+    measured = measure(MINI, [(stage, MINI) for stage in STAGES], SIZE, "cpu", known_network, 1e6)
     assert measured["product_gflop_per_second"] == pytest.approx(2 * 1024**3 / 0.5 / 1e9)
     assert measured["decode_pixels_per_second"] == 4096 / 0.5
     assert measured["crf_pixels_per_second"] == 3 * 10 * 4096 / 0.5
@@ -47,13 +45,12 @@ def test_every_stage_is_measured_with_its_own_networks(clock):
 def test_threads_are_those_of_the_job(clock, monkeypatch):
     monkeypatch.setattr(calibrate, "stage_work", lambda *_: lambda: None)
     two = MINI.model_copy(update={"run": MINI.run.model_copy(update={"threads": 2})})
-    measure(MINI, [("segment_masks", two), ("cams", two), ("segment_masks", MINI)], SIZE, "cpu", known_network)
+    measure(MINI, [("segment_masks", two), ("cams", two), ("segment_masks", MINI)], SIZE, "cpu", known_network, 1e6)
     assert [threads for threads, _ in clock] == [1, 1, 1, 2, 1, 1]
 
 
 def test_rates_that_would_come_too_late_stay_assumed(clock, monkeypatch):
-    monkeypatch.setattr(calibrate, "BUDGET_S", 0)
-    assert measure(MINI, [("classify", MINI)], SIZE, "cpu", known_network)["rates"] == {}
+    assert measure(MINI, [("classify", MINI)], SIZE, "cpu", known_network, 0)["rates"] == {}
 
 
 def test_photographs_are_jpegs(tmp_path):

@@ -20,13 +20,16 @@ ClassWeights = Float[Tensor, " classes"]
 MIN_WEIGHT = 1e-6
 
 
-def labelled_parts(batch: Batch, count: int, class_weights: ClassWeights | None = None) -> list[Batch]:
+def labelled_parts(
+    batch: Batch, count: int, class_weights: ClassWeights | None = None, pad: bool = False
+) -> list[Batch]:
     """Return a batch of labelled images in at most `count` parts, with the weights of its images and pairs.
 
     Args:
         batch: `labels`, `image` or `features` or both, `pair_image` and `pair_class` (pairs,), sorted by image; and
             `pair_maps`, if any.
         class_weights: Weights of the pairs by their class.
+        pad: Add pairs without weight, up to a number of `padded_size`, so that few shapes occur.
     Returns:
         Parts that also have `image_weight` (images,) and `pair_share` (pairs,), equal weights, and `pair_weight`
         (pairs,), those by class.
@@ -35,7 +38,21 @@ def labelled_parts(batch: Batch, count: int, class_weights: ClassWeights | None 
     share = mean_weights(labels.new_ones(len(pair_class)))
     weight = share if class_weights is None else mean_weights(class_weights[pair_class])
     weights = {"image_weight": mean_weights(labels.new_ones(len(labels))), "pair_share": share, "pair_weight": weight}
-    return split(batch | weights, count)
+    parts = split(batch | weights, count)
+    return [_padded(part) for part in parts] if pad else parts
+
+
+def padded_size(pairs: int) -> int:
+    """Return the number of pairs to which a part is padded: the next 4, 5, 6 or 7 times a power of two."""
+    quarter = 1 << max(0, pairs.bit_length() - 3)
+    return -(-pairs // quarter) * quarter
+
+
+def _padded(part: Batch) -> Batch:
+    """Return a part with pairs of weight 0 at its end, of its first image and class 0."""
+    missing = padded_size(pairs := len(part["pair_image"])) - pairs
+    padding = {name: value.new_zeros(missing, *value.shape[1:]) for name, value in part.items() if name[:5] == "pair_"}
+    return part | {name: torch.cat([part[name], zeros]) for name, zeros in padding.items()}
 
 
 def split(batch: Batch, count: int) -> list[Batch]:

@@ -30,8 +30,8 @@ class SegmentTask(nn.Module):
         self.learner, self.ignore = network, ignore
         self.register_buffer("class_weights", class_weights)
 
-    def parts(self, batch: Batch, count: int) -> list[Batch]:
-        """Return a batch in at most `count` parts, with the weights of its images and pixels."""
+    def parts(self, batch: Batch, count: int, pad: bool = False) -> list[Batch]:
+        """Return a batch in at most `count` parts, with the weights of its images and pixels; there are no pairs."""
         images = mean_weights(batch["image"].new_ones(len(batch["image"])))
         return split(batch | {"image_weight": images, "pixel_weight": mean_weights(self._weights(batch))}, count)
 

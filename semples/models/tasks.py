@@ -36,9 +36,9 @@ class LabelTask(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", class_weights)
 
-    def parts(self, batch: Batch, count: int) -> list[Batch]:
-        """Return a batch in at most `count` parts, with the weights of its images and pairs."""
-        return labelled_parts(batch, count, self.class_weights)
+    def parts(self, batch: Batch, count: int, pad: bool = False) -> list[Batch]:
+        """Return a batch in at most `count` parts, with the weights of its images and pairs: `labelled_parts`."""
+        return labelled_parts(batch, count, self.class_weights, pad)
 
     def forward(self, batch: Batch) -> Losses:
         """Return the named losses of a part, or of a whole batch that has no weights yet."""

@@ -5,6 +5,7 @@ weights/<library>/<model>.safetensors       downloaded weights of networks
 guide/<variant>/                            a guide and its text embeddings
 <stage>/<variant>/seed<seed>/               outputs of the other stages, named in OUTPUTS
 tables/<table>.csv .md .tex .html           figures/<figure>.png .pdf
+compiled/                                   what torch.compile has made, for later jobs
 logs/<stage>/<variant>.seed<seed>[.<part>].log, and benchmarks/ with the same names and suffix .tsv
 """
 
@@ -55,6 +56,10 @@ class Layout(NamedTuple):
         """Return the output of a job of cams, refine or crf: a shard of it if several jobs share the images."""
         whole = self.path(stage, output)
         return whole if shards == 1 else f"{self.folder(stage)}/shards/{{scatteritem}}{Path(whole).suffix}"
+
+    def compiled(self) -> str:
+        """Return the folder in which torch.compile keeps what it has made."""
+        return f"{self.base}/compiled"
 
     def file(self, folder: str, name: str) -> str:
         """Return a file in `tables`, `figures` or `weights`."""

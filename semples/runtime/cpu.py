@@ -103,15 +103,16 @@ class OneDnn(TorchFunctionMode):
 
 
 @contextmanager
-def quick_steps(device: torch.device, checkpointing: bool = False) -> Iterator[None]:
+def quick_steps(device: torch.device, plain: bool = False) -> Iterator[None]:
     """Run training steps in this block: on a CPU by the faster library, and with plain attention.
 
-    On short sequences the backward pass of plain attention takes half the time of the fused one. With activation
-    checkpointing PyTorch's own library multiplies: PyTorch leaves `OneDnn` where the backward pass computes again.
+    On short sequences the backward pass of plain attention takes half the time of the fused one. With `plain`,
+    PyTorch's own library multiplies: compiled steps choose themselves, and where a backward pass computes again, for
+    activation checkpointing, PyTorch has left `OneDnn`.
     """
     on_cpu = device.type == "cpu"
     attention = sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
-    with attention, OneDnn() if on_cpu and not checkpointing and uses_onednn() else nullcontext():
+    with attention, OneDnn() if on_cpu and not plain and uses_onednn() else nullcontext():
         yield
 
 

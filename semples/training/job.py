@@ -70,7 +70,9 @@ class LearningJob:
         augment, run = self.training.augment, self.settings.run
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
         folder = Path(run.cache_folder) if run.cache_folder else None
-        on_device = run.augment_on == "device" and cams is None  # maps are cropped with their image, as it is decoded
+        cuda = run.device in ("auto", "cuda") and torch.cuda.is_available()
+        on_device = run.augment_on == "device" or (run.augment_on == "auto" and cuda)
+        on_device &= cams is None  # maps are cropped with their image, as it is decoded
         features = cached_features(generator, images, self.settings, augment)
         decode = None if features and self.stage == "classify" else decoder(images, run.cache_gb, folder)
         ids, targets = list(images.table["id"]), label_targets(images, cams)

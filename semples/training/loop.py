@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from semples.data.training_images import TrainingBatches
 from semples.errors import SemplesError
+from semples.runtime.compiler import Compile, compile_steps, compiles
 from semples.runtime.cpu import quick_steps
 from semples.runtime.devices import Precision, interruption, make_fabric, sync_batch_norm
 from semples.runtime.seeds import seed_of
@@ -52,7 +53,7 @@ class TrainingPlan:
     folder: Path  # of the checkpoint and the running metrics
     fingerprint: str  # digest of settings and inputs: a checkpoint with another one is not resumed
     devices: int = 1  # processes that share every batch, each on a device of its own
-    compile: bool = False  # whether torch compiles the step
+    compile: Compile = False  # whether torch compiles the step; `auto`: on CUDA
     checkpointing: bool = False  # whether the backward pass computes blocks of the networks again
     accumulate: int = 1  # parts of a batch that are computed one after another; their gradients make one step
     ema: float = 0.0  # decay of a running average of the learner, which is then evaluated and kept; 0: none
@@ -106,7 +107,7 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     With `plan.devices` > 1 all processes but the first exit after the last epoch. The checkpoint stays.
     Args:
         task: Maps a part of a batch to its losses by name, each (); `loss` is minimised. Its method `parts` cuts a
-            batch into parts whose losses add up to those of the batch.
+            batch into parts whose losses add up to those of the batch, and pads them to few shapes.
         optimizer: A fused one: it skips a step that is not finite without a wait for the device.
     Returns:
         Path of the metrics, one JSON line per epoch.
@@ -125,7 +126,8 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
         optimizer.register_step_post_hook(lambda *_: average.update_parameters(learner))
         result, parts["average"] = average.module, average
     # the wrapped optimiser holds copies that loading a state does not reach: schedule and checkpoint take the original
-    wrapped_task, wrapped_optimizer = fabric.setup(_prepare(fabric, task, plan.compile), optimizer)
+    compiled = compiles(plan.compile, fabric.device)
+    wrapped_task, wrapped_optimizer = fabric.setup(_prepare(fabric, task, plan, compiled), optimizer)
     batches.share(fabric.global_rank, fabric.world_size)
     checkpoint = Checkpoint(plan.folder, plan.fingerprint, parts, writes=first)
     position = checkpoint.resume()
@@ -133,7 +135,9 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
         log.info("resuming after epoch %d of %d, at step %d of %d", position.epoch, plan.epochs, done, end)
     bar = tqdm(total=end, initial=done, mininterval=2, unit="batch", disable=not first)
     with interruption(first) as stop, bar:
-        run = _Run(fabric, wrapped_task, batches, wrapped_optimizer, schedule, plan, checkpoint, position, stop, bar)
+        run = _Run(
+            fabric, wrapped_task, batches, wrapped_optimizer, schedule, plan, checkpoint, position, stop, bar, compiled
+        )
         run.train(learner, result)
     if not first:
         raise SystemExit(0)
@@ -144,13 +148,13 @@ def fit(task: nn.Module, batches: TrainingBatches, optimizer: Optimizer, plan: T
     return checkpoint.metrics
 
 
-def _prepare(fabric: Fabric, task: nn.Module, compiles: bool) -> nn.Module:
+def _prepare(fabric: Fabric, task: nn.Module, plan: TrainingPlan, compiled: bool) -> nn.Module:
     """Prepare the module for the device: synchronised batch norm, channels-last, torch.compile."""
     task = sync_batch_norm(fabric, task)
     if fabric.device.type == "cuda":
         task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
-    if compiles:
-        task.compile(dynamic=True)  # the number of pairs changes from step to step
+    if compiled:
+        compile_steps(task, plan.checkpointing)
     return task
 
 
@@ -168,6 +172,7 @@ class _Run:
     position: Position
     stop: SimpleNamespace
     bar: tqdm
+    compiled: bool
     saved: float = field(default_factory=time.monotonic)
 
     def train(self, learner: nn.Module, result: nn.Module) -> None:
@@ -233,11 +238,11 @@ class _Run:
         # what a network draws depends on the step's position in the run alone, whatever was drawn before
         torch.manual_seed(seed_of(self.plan.seed, position.epoch, position.step, fabric.global_rank))
         task: Any = self.task.module
-        parts = task.parts(batch, self.plan.accumulate)
+        parts = task.parts(batch, self.plan.accumulate, self.compiled)
         sums: dict[str, Tensor] = {}
         for number, part in enumerate(parts, start=1):
             # the backward pass belongs to the block: with checkpointing, it computes forward passes again
-            quick = quick_steps(fabric.device, self.plan.checkpointing)
+            quick = quick_steps(fabric.device, self.compiled or self.plan.checkpointing)
             with quick, fabric.no_backward_sync(self.task, enabled=number < len(parts)):
                 losses = self.task(part)
                 fabric.backward(losses["loss"])

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from semples.data.training_images import TrainingBatches
+from semples.models import parts
 from semples.models.generators import build_generator
 from semples.models.prompts import PromptBank
 from semples.models.segment_task import SegmentTask
@@ -91,8 +92,33 @@ def test_parts_have_the_losses_and_gradients_of_the_whole_batch(stage, tmp_path)
         steps.append({name: value - state[name] for name, value in task.learner.state_dict().items()})
         row = json.loads((folder / "metrics.jsonl").read_text())
         rows.append({name: row[name] for name in ("loss", "s_fg", "s_bg", "area", "s_prompt", "s_text") if name in row})
-    whole, parts = steps
+    whole, in_parts = steps
     assert max(change.abs().max() for change in whole.values()) > 1e-3
     for name, change in whole.items():
-        assert torch.allclose(change.double(), parts[name].double(), rtol=1e-6, atol=1e-6), name
+        assert torch.allclose(change.double(), in_parts[name].double(), rtol=1e-6, atol=1e-6), name
     assert rows[0] == pytest.approx(rows[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_pairs_without_weight_change_no_loss_and_no_gradient(stage, count, monkeypatch):
+    monkeypatch.setattr(parts, "padded_size", lambda pairs: pairs + 3)
+    task, targets = stage
+    task.double().train()
+    batch = next(iter(TrainingBatches(Pictures(*targets), IMAGES, seed=0, workers=0).start(0)))
+    batch = {name: value.double() if value.is_floating_point() else value for name, value in batch.items()}
+    results, pairs = [], []
+    for pad in (False, True):
+        task.zero_grad()
+        made = task.parts(batch, count, pad)
+        torch.manual_seed(0)
+        rows = [task(part) for part in made]
+        sum(row["loss"] for row in rows).backward()
+        sums = {name: sum(row[name] for row in rows).detach() for name in rows[0]}
+        results.append(sums | {n: p.grad for n, p in task.learner.named_parameters() if p.grad is not None})
+        pairs.append(sum(len(part.get("pair_image", ())) for part in made))
+    plain, padded = results
+    assert "labels" not in batch or pairs == [11, 11 + 3 * count]
+    assert plain.keys() == padded.keys()
+    assert max(value.abs().max() for value in plain.values()) > 1e-3
+    for name, value in plain.items():
+        assert torch.allclose(value, padded[name], rtol=1e-6, atol=1e-12), name

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from semples.config.load import load
 from semples.config.settings import Settings
 from semples.config.settings.learning import Schedule
-from semples.training.job import adamw, learning_rate_factor
+from semples.data.manifest import read_manifest
+from semples.training.job import LearningJob, adamw, learning_rate_factor
 
 LR, DECAY = 0.01, 0.3
 
@@ -84,3 +86,21 @@ def test_a_rate_by_epochs_is_an_epoch_late(settings):
     factor = learning_rate_factor(settings.model_copy(update={"epochs": 4, "schedule": Schedule(change="epoch")}))
     rates = [factor(step / 12) for step in range(12)]
     assert rates == pytest.approx(3 * [1] + 3 * [1] + 3 * [0.8535534] + 3 * [0.5])
+
+
+@pytest.mark.parametrize(
+    ("place", "device", "gpu", "on_device"),
+    [
+        ("auto", "auto", True, True),
+        ("auto", "auto", False, False),
+        ("auto", "cpu", True, False),
+        ("loader", "cuda", True, False),
+        ("device", "cpu", False, True),
+    ],
+)
+def test_a_gpu_augments_unless_the_settings_say_otherwise(odd_photos, monkeypatch, place, device, gpu, on_device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    settings = load({"preset": "mini", "run": {"device": device, "augment_on": place}})
+    images = read_manifest(odd_photos)
+    batches = LearningJob(settings, "classify", 0, odd_photos, odd_photos.parent).batches(images, None)
+    assert batches.dataset.augment_on_device == on_device

@@ -45,7 +45,7 @@ class Line(nn.Module):
         self.steps, self.fail_at, self.nan_at, self.term_at = 0, fail_at, nan_at, term_at
         self.infinite_at, self.spoils = infinite_at, spoils
 
-    def parts(self, batch: dict[str, torch.Tensor], count: int) -> list[dict[str, torch.Tensor]]:
+    def parts(self, batch: dict[str, torch.Tensor], count: int, pad: bool = False) -> list[dict[str, torch.Tensor]]:
         return split(batch | {"weight": mean_weights(torch.ones(len(batch["image"])))}, count)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -94,6 +94,8 @@ if workflow.is_main_process:
 
 GRAPH = SHOWN.graph
 TREE = GRAPH.layout
+# jobs inherit it; a folder that the user names for all runs stays
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(TREE.compiled()).absolute()))
 GPU = 0 if CONFIG.run.device == "cpu" else 1
 GPUS = GPU * CONFIG.run.devices  # of a learning job
 

@@ -50,7 +50,8 @@ class Config(Settings):
     """Settings of a preset or of config.yaml."""
 
     preset: str = "mini"
-    """Name of a file in semples/config/presets/, or the path of your own preset."""
+    """Name of a file in semples/config/presets/, or the path of your own preset. A preset that names another one in
+    this key is merged over it."""
     parity: Literal["none", "published"] = "none"
     """`published` merges semples/config/parity/published.yaml, the ways of the published code, over the preset."""
     recipe: str = "none"

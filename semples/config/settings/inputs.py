@@ -15,8 +15,8 @@ class Run(types.Section):
     """`cpu`, `cuda`, `mps`, or `auto`: a GPU where there is one."""
     devices: types.Few = 1
     """GPUs that share every batch of a training job; on the CPU, processes."""
-    compile: bool = False
-    """Compile the training step with torch.compile. This takes minutes at the start and makes every step faster."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile training steps with torch.compile, which takes minutes at the start. `auto`: on CUDA alone."""
     checkpointing: bool = False
     """Activation checkpointing of the transformer blocks of guide and generator: less memory, one more forward pass."""
     threads: types.Few = 2
@@ -25,8 +25,8 @@ class Run(types.Section):
     """Processes per device that decode images. 0 decodes in the process of the job."""
     shards: Annotated[int, types.NUMBER, Field(ge=1, le=10_000)] = 1
     """Jobs that share the images of cams and crf; a failed job reruns alone. Changing it reruns both stages."""
-    augment_on: Literal["loader", "device"] = "loader"
-    """Where training images are augmented: in the data loader, or on the device."""
+    augment_on: Literal["auto", "loader", "device"] = "auto"
+    """Where training images are augmented: in the loader, or on the device. `auto`: on the device if it is CUDA."""
     cache_gb: types.Weight = 2.0
     """Gigabytes of decoded training images that each decoding process keeps in memory."""
     cache_folder: types.FilePath = ""

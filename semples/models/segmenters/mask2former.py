@@ -45,6 +45,7 @@ class MaskClassifier(nn.Module):
     def encoder(self) -> nn.Module:
         return self.former.model.pixel_level_module.encoder
 
+    @torch.compiler.disable  # SciPy matches the masks, whose number changes from step to step
     def loss(self, images: Images, mask: Int[Tensor, "batch h w"], ignore: int) -> Float[Tensor, ""]:
         """Return Mask2Former's matched losses; void lies outside of every mask, images of void alone do not count."""
         labelled = (mask != ignore).flatten(1).any(1)

@@ -32,16 +32,13 @@ def load(user: dict, where: str = "config.yaml") -> Config:
     require_plain(user, where)
     user = {key: value for key, value in _with_null(user).items() if value is not None}  # `key:` changes nothing
     preset = _preset(user, where)
-    path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
-    base = read_yaml(path)
+    base = _preset_values(preset)
     for key, folder in (("parity", PARITY), ("recipe", RECIPES)):
         name = str(user.get(key, base.get(key, "none")))
         if name not in ["none", *names(folder)]:
             raise SemplesError(where, f"`{key}: {name}`", f"none, or one of {names(folder)}", f"correct `{key}`")
         if name != "none":
             base = merge(base, read_yaml(folder / f"{name}.yaml"))
-    if preset in names(TABLES):
-        base = merge(read_yaml(TABLES / f"{preset}.yaml"), base)
     merged = variants.drop_null_entries(merge(base, user))
     merged["name"] = merged.get("name") or Path(preset).stem
     config = variants.add_table_variants(check(Config, merged, where), where)
@@ -65,6 +62,20 @@ def _preset(user: dict, where: str) -> str:
     if preset not in names(PRESETS) and not (preset.endswith((".yaml", ".yml")) and Path(preset).is_file()):
         raise SemplesError(where, f"preset {preset!r}", f"one of {names(PRESETS)}, or a path", "correct `preset`")
     return preset
+
+
+def _preset_values(preset: str) -> dict:
+    """Return the values and tables of a preset, merged over those of the preset of the package that it names."""
+    path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
+    values = read_yaml(path)
+    if preset in names(TABLES):
+        values = merge(read_yaml(TABLES / f"{preset}.yaml"), values)
+    if (base := values.pop("preset", None)) is None:
+        return values
+    if base not in names(PRESETS):
+        problem, expected = f"`preset: {base}` in a preset", f"one of {names(PRESETS)}"
+        raise SemplesError(path, problem, expected, "correct or remove `preset`")
+    return merge(_preset_values(base), values)
 
 
 def _with_null(values: Any) -> Any:

@@ -24,6 +24,10 @@ from semples.planning.speed import Speed, assumed_speed
 COUNTS = Path(__file__).with_name("network_counts.json")
 LIVE_ACTIVATIONS = 3  # layer outputs in memory during inference: input, output, a branch
 SAM_PROMPT_GFLOP = 3.6  # of the mask decoder, for all sizes of SAM and SAM 2
+CHECKPOINTED = 1 / 3  # of the layer outputs that training keeps with activation checkpointing
+GUIDE_BYTES = {2: 3, 4: 4}  # of the guide's layer outputs, by those of the others: sums of blocks are float32
+PAIR_VALUES = 1  # millions in float32 for a pair: seven images of 224 pixels, its views and what they are made from
+MAP_BYTES = 140  # of WeakTr's attention maps, for a pair of tokens: six heads, products and their softmax
 SHORTEST, MARGIN = 60, 3  # minimum minutes of a job, and the factor on its estimate
 TEXT_SHARE = 0.1  # operations of a text of some ten tokens, relative to an image's, in the towers of a CLIP
 CENTRE_IMAGES = 1000  # most images whose mean embedding `guide.centre` takes
@@ -199,26 +203,46 @@ def work(stage: str, settings: Settings, size: Size, count: Count) -> tuple[floa
             if stage == "cams"
             else (size.val, segment.test_size, segment.crop, segment.test_scales, segment.test_flip)
         )
-        share = (side**2 if side else size.pixels) / crop**2  # relative to the crop that was counted
-        live = cams.batch * share * max(scales) ** 2 * LIVE_ACTIVATIONS * network.largest
+        pixels = side**2 if side else size.pixels
+        share, largest = pixels / crop**2, max(scales) ** 2  # relative to the crop that was counted, and of a view
+        live = share * largest * LIVE_ACTIVATIONS * network.largest * width
+        live += _attention_mb(settings, pixels * largest) if stage == "cams" else 0.0
         passes = sum(scale**2 for scale in scales) * (1 + flip)
-        return images * share * passes * network.gflop, 4 * network.parameters + live * width
+        return images * share * passes * network.gflop, 4 * network.parameters + cams.batch * live
+    return _training_work(stage, settings, size, network, count)
+
+
+def _training_work(stage: str, settings: Settings, size: Size, network: Network, count: Count) -> tuple[float, float]:
+    """Return GFLOP and MB of GPU memory of a training."""
     training = settings.csr if stage == "joint" else getattr(settings, stage)
     frozen_backbone = stage != "segment" and settings.generator.frozen()
     whole = stage == "segment" or (stage != "cpl" and training.trainable == "all" and not frozen_backbone)
-    image, outputs, once = (3 if whole else 1) * network.gflop, network.outputs, 0.0
+    again = settings.run.checkpointing and stage != "segment" and settings.generator.name in ("weaktr", "vit_cam")
+    image, once = (3 + again if whole else 1) * network.gflop, 0.0
     if frozen_backbone and settings.run.cache_folder and not training.augment.changes():
         once = (2 if training.augment.flip else 1) * network.gflop  # for the file of features
         image = 3 * network.head or network.gflop
     learned = network.parameters if whole else 0.0
     frozen = network.parameters - learned
+    width = 4 if settings.precision == "32-true" else 2  # bytes of an activation
+    megabytes = LIVE_ACTIVATIONS * network.largest * width + _attention_mb(settings, settings.generator.image_size**2)
+    if whole:
+        megabytes = network.outputs * width * (CHECKPOINTED if again else 1)
     if stage not in ("classify", "segment"):
-        guide = count("guide", settings, size.classes)
+        guide, again = count("guide", settings, size.classes), settings.run.checkpointing
         # per label, the guide embeds the background; in slm and csr also the object, with gradients to the pixels
-        image += (1 if stage == "cpl" else 4) * size.labels * guide.gflop
-        outputs += 2 * size.labels * guide.outputs
+        passes, kept = (1, LIVE_ACTIVATIONS * guide.largest) if stage == "cpl" else (4 + 2 * again, 2 * guide.outputs)
+        image += passes * size.labels * guide.gflop
+        kept *= GUIDE_BYTES[width] * (CHECKPOINTED if again and stage != "cpl" else 1)
+        megabytes += size.labels * (kept + 4 * PAIR_VALUES)
         frozen += guide.parameters + learned
-    return size.train * (once + training.epochs * image), 16 * learned + 4 * frozen + training.batch * outputs * width
+    images = math.ceil(training.batch / training.accumulate)
+    return size.train * (once + training.epochs * image), 16 * learned + 4 * frozen + images * megabytes
+
+
+def _attention_mb(settings: Settings, pixels: float) -> float:
+    """Return the MB that attention maps of an image take in WeakTr; other generators make none."""
+    return 1e-6 * MAP_BYTES * (pixels / 16**2) ** 2 if settings.generator.name == "weaktr" else 0.0
 
 
 def _guide_maps_work(settings: Settings, size: Size, guide: Network) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from semples.planning.graph import (
     require_masks,
     stages_of,
 )
+from semples.planning.legend import table_note
 
 COLUMNS = tuple(STAGE_OF_COLUMN)
 MOST_THREADS = 8  # of a job alone; the small networks that train on a CPU gain nothing from more
@@ -279,30 +280,6 @@ class Targets:
         }
 
     def note(self, names: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> str:
-        """Return the note under a table of these variants: preset, splits, selection of epochs, CRF and threshold."""
+        """Return the note under a table of these variants: preset, splits, epochs, selection, CRF and threshold."""
         runs = {name: self.graph.settings[name] for name in names or self.variants}
-        settings = next(iter(runs.values()))
-        threshold, data = settings.crf.threshold, settings.data
-        text = f"Preset {self.config.preset}; data {data.source};"
-        from_masks = f"CRF preset {_by_variant({name: run.crf.preset for name, run in runs.items()})} from masks at"
-        kinds = {name: run.refine.kind for name, run in runs.items() if run.refine.kind != "none"}
-        refined = f" Maps refined by: {', '.join(map(' '.join, kinds.items()))}." * bool(kinds)
-        if not self.masked_splits:
-            fixed = f"threshold {threshold.value}" if threshold.policy == "fixed" else "the label-free threshold"
-            return f"{text} {from_masks} {fixed}.{refined}"
-        splits = [f"CAMs and pseudo masks evaluated on split `{data.train}`"] if {*columns} - {"segment"} else []
-        splits += [f"segmentation on `{data.val}`"] if "segment" in columns else []
-        policies = ", ".join(f"{name} {run.selection.policy}" for name, run in runs.items())
-        selection = f"epochs of slm, csr and joint selected by: {policies} (`oracle` and `held-out` use ground truth)"
-        if all(run.selection.policy == "last" for run in runs.values()):
-            selection = "last epoch of every stage, no selection"
-        text += f" {', '.join(splits)}; {selection}."
-        text += f" {from_masks} the {threshold.policy} threshold." if {*columns} - {*EVALUATIONS} else " No CRF."
-        fixed = f" The fixed threshold is {threshold.value}; `oracle` is the best threshold on the ground truth."
-        return text + fixed * bool({*columns} & {*EVALUATIONS}) + refined
-
-
-def _by_variant(values: dict[str, str]) -> str:
-    """Return a value that all variants have, or each with its variant."""
-    same = len({*values.values()}) == 1
-    return f"`{next(iter(values.values()))}`" if same else ", ".join(f"{name} `{x}`" for name, x in values.items())
+        return table_note(self.config.preset, runs, self.masked_splits, columns)

@@ -23,6 +23,37 @@ def test_every_preset_is_valid(preset):
     assert all(load.variant(loaded, name) for name in loaded.experiments)
 
 
+def differing(one: dict, two: dict, prefix: str = "") -> set[str]:
+    """The keys with different values in two nested dictionaries of the same keys."""
+    keys = {key for key in one if one[key] != two[key]}
+    nested = [differing(one[key], two[key], f"{prefix}{key}.") for key in keys if isinstance(one[key], dict)]
+    return {f"{prefix}{key}" for key in keys if not isinstance(one[key], dict)}.union(*nested)
+
+
+@pytest.mark.parametrize(
+    ("preset", "keys"),
+    [
+        ("voc12_8gb", "run.checkpointing precision cams.batch classify slm cpl csr"),
+        ("voc12_fast", "classify.epochs slm.epochs cpl.epochs csr.epochs segment.epochs"),
+    ],
+)
+def test_a_preset_differs_from_the_one_it_names_in_its_own_keys_alone(preset, keys):
+    base, changed = (load.load({"preset": name}).model_dump() for name in ("voc12", preset))
+    stages = {key if "." in key or key == "precision" else f"{key}.accumulate" for key in keys.split()}
+    assert differing(base, changed) == {"name", "preset", *stages}
+
+
+def test_a_preset_of_ones_own_may_name_one_of_the_package(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: voc12_fast\nslm: {epochs: 3}\n")
+    config = load.load({"preset": str(path), "csr": {"epochs": 4}})
+    assert (config.classify.epochs, config.slm.epochs, config.csr.epochs, config.cpl.batch) == (20, 3, 4, 128)
+    assert "table_3" in config.tables
+    path.write_text("preset: mine\n")
+    with pytest.raises(SemplesError, match=r"mine.yaml(.|\n)*`preset: mine` in a preset(.|\n)*one of \['coco14'"):
+        load.load({"preset": str(path)})
+
+
 def test_configurations_of_the_docs_are_valid():
     configs = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "docs" / "configs").glob("*.yaml")}
     configs["voc12_head"] = merge(configs["voc12_cpu"], configs["voc12_head"])

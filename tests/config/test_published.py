@@ -8,7 +8,7 @@ from semples.config import load, published
 from semples.errors import SemplesError
 
 
-@pytest.mark.parametrize("preset", ["voc12", "coco14"])
+@pytest.mark.parametrize("preset", ["voc12", "voc12_8gb", "voc12_fast", "coco14"])
 @pytest.mark.parametrize("parity", ["none", "published"])
 def test_every_difference_of_a_preset_has_a_reason(preset, parity):
     rows = published.compare(load.load({"preset": preset, "parity": parity}))

@@ -110,6 +110,35 @@ def test_shards_share_the_time():
     assert runtime_minutes("slm", one, size) == runtime_minutes("slm", four, size)
 
 
+def estimated(stage: str, changes: dict) -> tuple[float, float]:
+    """Hours and GB of GPU memory of a job of the preset voc12."""
+    size = Size(10_000, 100, 182_000, 1.5, 20)
+    return job_cost(stage, load({"preset": "voc12", **changes}), size, assumed_speed("cuda"), known_network)[:2]
+
+
+@pytest.mark.parametrize("stage", ["classify", "slm", "cpl", "csr", "joint", "segment"])
+def test_parts_take_less_memory_and_the_same_time(stage):
+    section = "csr" if stage == "joint" else stage
+    (hours, memory), (same, less) = (estimated(stage, {section: {"accumulate": parts}}) for parts in (1, 2))
+    assert hours == same
+    assert 0.4 * memory < less < 0.8 * memory
+
+
+def test_checkpointing_takes_less_memory_and_more_time():
+    plain, again = ({"run": {"checkpointing": enable}} for enable in (False, True))
+    for stage in ("classify", "slm", "csr", "joint"):
+        (hours, memory), (more, less) = (estimated(stage, changes) for changes in (plain, again))
+        assert 1.2 * hours < more < 1.6 * hours
+        assert less < 0.6 * memory
+    assert estimated("segment", plain) == estimated("segment", again)
+
+
+def test_attention_maps_of_large_images_take_memory():
+    large, small = (estimated("cams", {"cams": {"batch": batch}})[1] for batch in (64, 8))
+    assert large > 8
+    assert small < 2
+
+
 def test_the_size_is_that_of_the_manifest_or_of_the_listing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("one.jpg", "two.jpg", "three.jpg"):

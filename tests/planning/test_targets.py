@@ -105,3 +105,13 @@ def test_what_a_late_stage_would_refuse_is_refused_while_planning(tmp_path, monk
     with pytest.raises(SemplesError) as error:
         Targets(load(merge(own, settings))).require_inputs()
     assert words in str(error.value)
+
+
+def test_the_legend_of_a_table_names_the_epochs_behind_its_columns():
+    targets = Targets(load({"preset": "voc12_fast", "data": {"root": "VOCdevkit"}}))
+    assert targets.table_spec("table_1")["note"].endswith("Epochs: classify 20, slm 15, cpl 15, csr 15.")
+    assert targets.table_spec("table_2")["note"].endswith("Epochs: classify 20, slm 15, cpl 15, csr 15, segment 15.")
+    own = {"joint": {"masks_from": "joint", "csr": {"epochs": 6}}, "csr-manual": {"csr": {"epochs": 5}}}
+    own |= {"csr-learned": {}, "classifier": None, "slm": None}
+    targets = Targets(load({"preset": "mini", "classify": {"epochs": 12}, "experiments": own, "tables": {}}))
+    assert targets.note(["joint", "csr-manual"], ["cams"]).endswith("Epochs: classify 12, csr 5, joint 6.")

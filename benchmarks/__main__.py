@@ -48,7 +48,7 @@ def _arguments(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, help="these alone")
     parser.add_argument("--data", type=Path, help="VOC 2012 devkit; without it the drawn world")
-    parser.add_argument("--images", type=int, help="at most this many photographs")
+    parser.add_argument("--images", type=int, default=100, help="at most this many photographs; default: 100")
     parser.add_argument("--generator", type=Path, help="trained vit_cam on deit_tiny_patch16_224; else random weights")
     parser.add_argument("--threads", type=int, default=2, help="threads or processes of both ways")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])

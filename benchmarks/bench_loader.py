@@ -9,7 +9,7 @@ from semples.data.augment import label_transform
 from semples.data.decoded_cache import DecodedFile, decoder
 from semples.data.training_images import TrainingBatches, TrainingImages, label_targets
 
-BATCH, SEED = 32, 0
+BATCH, SEED, CALLS = 32, 0, 3
 AUGMENT = {"size": 224, "crop_scale": (0.08, 1.0), "flip": 0.5, "randaugment": 9, "erasing": 0.25}
 
 
@@ -29,6 +29,6 @@ def rows(inputs: Inputs) -> list[Row]:
     if not equal:
         raise RuntimeError("the file of decoded images changes a batch")
     count = len(loaders[0]) * min(BATCH, len(images))
-    times = [1e3 * seconds(lambda loader=loader: list(map(len, loader.start(0)))) / count for loader in loaders]
+    times = [1e3 * seconds(lambda loader=loader: list(map(len, loader.start(0))), CALLS) / count for loader in loaders]
     agreement = f"all batches of an epoch equal; file of {int(file.starts[-1]) / 1e9:.2f} GB"
     return [Row("loader", f"an image, {count} images", *times, "ms", times[0] / times[1], agreement, "cpu")]

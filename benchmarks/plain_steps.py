@@ -1,8 +1,9 @@
 """The published training steps of slm, cpl and csr, written anew from their description (docs/choices.md).
 
 Pairs of an image and a present class are masked one at a time in Python loops and stacked afterwards; the
-sentences of the pairs go through the text tower in every step; cosines and losses are computed pair by pair, and a
-tensor is printed. Networks, losses and arithmetic are those of the package, so that the values can be compared.
+sentences of the pairs and the prompts of the classes go through the text tower in every step; cosines and losses are
+computed pair by pair, and a tensor is printed. Networks, losses and arithmetic are those of the package, so that the
+values can be compared.
 """
 
 import io
@@ -99,15 +100,15 @@ class PlainSteps:
         return F.normalize(self.clip.encode_text(tokens).float(), dim=-1)
 
     def _prompts(self, klass: list[int]) -> Tensor:
-        """Prompt embeddings (pairs, width), by the text tower at its whole context length."""
-        vectors = torch.stack([self.bank.vectors[k] for k in klass])
+        """Prompt embeddings of the pairs (pairs, width); every class goes once through the whole context length."""
+        vectors = self.bank.vectors
         tokens, first = self.guide._prompt_tokens(vectors.shape[1], "end_of_word")
         clip = self.clip
-        embedded = clip.token_embedding(tokens.expand(len(klass), -1))
+        embedded = clip.token_embedding(tokens.expand(len(vectors), -1))
         embedded = torch.cat([embedded[:, :first], vectors, embedded[:, first + vectors.shape[1] :]], dim=1)
         hidden = clip.transformer(embedded + clip.positional_embedding, attn_mask=clip.attn_mask)
         end = clip.ln_final(hidden)[:, int(tokens.argmax())]
-        return F.normalize((end @ clip.text_projection).float(), dim=-1)
+        return F.normalize((end @ clip.text_projection).float(), dim=-1)[klass]
 
     def _mean(self, terms: list[Tensor]) -> Tensor:
         loss = torch.stack(terms).mean()

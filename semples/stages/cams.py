@@ -1,5 +1,6 @@
 """cams: write the CAMs of whole images, by a generator, by the guide or of another method, into one HDF5 file."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from semples.runtime.parallel import shard_slice
 from semples.training.job import used_settings
 from semples.weights import guide_folder
 from semples.weights.generators import trained_generator
+
+log = logging.getLogger(__name__)
+SMALL = 0.5  # side of an image, relative to the training images', below which maps are coarser than those that learned
 
 
 def run(
@@ -55,6 +59,7 @@ def run(
     else:
         path = _required("generator", generator, f"masks_from: {settings.masks_from}")
         network, weights = trained_generator(settings, len(images.classes), path, settings.masks_from)
+        _warn_of_small_images(settings, images)
         batches, sections = batches_of_scores(settings, network, images), ("generator", "cams")
     if settings.fuses():
         path = _required("maps", maps, f"cams.fuse: {settings.cams.fuse}")
@@ -63,6 +68,15 @@ def run(
     made_from = provenance("cams", used_settings(settings, *sections), weights=weights, **inputs)
     made_from |= machine(1, settings.run.device)  # threads share the images
     write_scores(batches, images, settings.cams.dtype, made_from, out)
+
+
+def _warn_of_small_images(settings: Settings, images: Manifest) -> None:
+    """Say so where most images are much smaller than those that the generator learned from, and none is resized."""
+    side = float(np.sqrt(images.table["width"] * images.table["height"]).median())
+    learned = settings.generator.image_size
+    if settings.cams.resize is None and side * max(settings.cams.scales) < SMALL * learned:
+        text = "images have a median side of %.0f pixels, the generator learned from %d: maps are coarse; try %s"
+        log.warning(text, side, learned, f"`cams: {{resize: {learned}}}`")
 
 
 def _required(flag: str, path: Path | None, setting: str) -> Path:

@@ -94,6 +94,19 @@ def test_cams_are_equal_bytes_when_made_again(run, tmp_path):
     assert (tmp_path / "again.h5").read_bytes() == (run / "cams.h5").read_bytes()
 
 
+@pytest.mark.parametrize(("learned", "resize", "warns"), [(64, None, False), (224, None, True), (224, 224, False)])
+def test_cams_warn_of_images_much_smaller_than_those_that_the_generator_learned_from(
+    run, tmp_path, caplog, learned, resize, warns
+):
+    settings = json.loads(SETTINGS)
+    settings["generator"]["image_size"] = learned
+    settings["cams"]["resize"] = resize
+    flags = ("--split", "train", "--generator", run / "csr/model.safetensors", "--out", tmp_path / "cams.h5")
+    plain("cams", "--config", json.dumps(settings), "--manifest", run / "data/manifest.csv", *flags)
+    expected = "median side of 64 pixels, the generator learned from 224: maps are coarse; try `cams: {resize: 224}`"
+    assert (expected in caplog.text) == warns
+
+
 def test_pseudo_masks_are_palette_pngs_of_present_classes(run):
     with h5py.File(run / "cams.h5") as file:
         for image, group in file["images"].items():

@@ -231,10 +231,12 @@ def _training_work(stage: str, settings: Settings, size: Size, network: Network,
     if stage not in ("classify", "segment"):
         guide, again = count("guide", settings, size.classes), settings.run.checkpointing
         # per label, the guide embeds the background; in slm and csr also the object, with gradients to the pixels
-        passes, kept = (1, LIVE_ACTIVATIONS * guide.largest) if stage == "cpl" else (4 + 2 * again, 2 * guide.outputs)
+        passes, outputs = (
+            (1, LIVE_ACTIVATIONS * guide.largest) if stage == "cpl" else (4 + 2 * again, 2 * guide.outputs)
+        )
         image += passes * size.labels * guide.gflop
-        kept *= GUIDE_BYTES[width] * (CHECKPOINTED if again and stage != "cpl" else 1)
-        megabytes += size.labels * (kept + 4 * PAIR_VALUES)
+        outputs *= GUIDE_BYTES[width] * (CHECKPOINTED if again and stage != "cpl" else 1)
+        megabytes += size.labels * (outputs + 4 * PAIR_VALUES)
         frozen += guide.parameters + learned
     images = math.ceil(training.batch / training.accumulate)
     return size.train * (once + training.epochs * image), 16 * learned + 4 * frozen + images * megabytes

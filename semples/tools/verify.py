@@ -22,8 +22,8 @@ from semples.errors import SemplesError
 from semples.files import IGNORED, PARTIAL
 from semples.provenance import MACHINE, MADE_ON
 
-VOLATILE = ("logs/*", "benchmarks/*", "*/checkpoints/*", "compiled/*", "tables/table_9.*")  # times
-VOLATILE += ("paper.html", "report.html")
+VOLATILE = ["logs/*", "benchmarks/*", "*/checkpoints/*", "tables/table_9.*", "paper.html", "report.html"]  # times
+VOLATILE += ["compiled/*"]
 VOLATILE_KEYS = {MACHINE, "seconds", "images_per_s", "peak_memory_mb"}  # the same as columns and keys
 VOLATILE_NOTE = re.compile(f"{MADE_ON}[^\n<}}]*".encode())  # the same in pages of tables
 PATHS = {"image", "mask"}  # columns of which only the name counts

@@ -113,5 +113,7 @@ def test_the_legend_of_a_table_names_the_epochs_behind_its_columns():
     assert targets.table_spec("table_2")["note"].endswith("Epochs: classify 20, slm 15, cpl 15, csr 15, segment 15.")
     own = {"joint": {"masks_from": "joint", "csr": {"epochs": 6}}, "csr-manual": {"csr": {"epochs": 5}}}
     own |= {"csr-learned": {}, "classifier": None, "slm": None}
-    targets = Targets(load({"preset": "mini", "classify": {"epochs": 12}, "experiments": own, "tables": {}}))
-    assert targets.note(["joint", "csr-manual"], ["cams"]).endswith("Epochs: classify 12, csr 5, joint 6.")
+    targets = Targets(
+        load({"preset": "mini", "classify": {"epochs": 12}, "slm": {"epochs": 4}, "experiments": own, "tables": {}})
+    )
+    assert targets.note(["joint", "csr-manual"], ["cams"]).endswith("Epochs: classify 12, slm 4, csr 5, joint 6.")

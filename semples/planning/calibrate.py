@@ -89,6 +89,7 @@ def measure(
         count: Counts the operations of networks.
         budget: Seconds in which measurements begin; rates that come later stay assumed.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it names the precision of every step
     begun, used, rates = time.monotonic(), time.process_time(), {}
     with TemporaryDirectory() as folder:
         bench = Workbench(device, 1, *_draw(Path(folder), size.pixels))

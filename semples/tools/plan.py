@@ -34,12 +34,11 @@ def run(
     known = ["all", "results", "tables", "figures", *config.tables]
     if unknown := set(targets) - set(known):
         raise SemplesError("plan", f"target {sorted(unknown)[0]!r}", f"one of {known}", "correct the target")
-    kind = device_of(device or config.run.device)
-    size = size_of(config)
+    plan = Plan(config, size_of(config), device_of(device or config.run.device), targets, at_once)
     if calibrate:
-        Plan(config, size, kind, targets, at_once).calibrate(calibrate)
+        plan.calibrate(calibrate)
     print(f"{', '.join(targets)}: preset {config.preset}, seeds {', '.join(map(str, config.seeds))}\n")
-    Plan(config, size, kind, targets, at_once).show()
+    plan.show()
 
 
 def duration(hours: float) -> str:
@@ -106,6 +105,7 @@ class Plan:
         measure = import_module("semples.planning.calibrate").measure
         device = self.speed.device
         keep_speed(device, measure(self._targets.config, jobs, self.size, device, network_of, budget))
+        self.speed = speed_here(device)
 
     def _cost(self, stage: str, name: str) -> Cost:
         return job_cost(stage, self._settings(stage, name), self.size, self.speed, network_of)
@@ -116,7 +116,7 @@ class Plan:
         return hours + max((self._chain(*job) for job in self._targets.graph.before(stage, name)), default=0.0)
 
     def _settings(self, stage: str, name: str) -> Settings:
-        """Return the settings of a stage's job for a variant, with the threads that it has here."""
+        """Return the settings of a stage's job for a variant, with its threads on this machine."""
         settings = self._targets.graph.runs[name]
         run = settings.run.model_copy(update={"threads": self._threads(stage, name)})
         return settings.model_copy(update={"run": run})
@@ -133,9 +133,8 @@ class Plan:
         runs = self._targets.graph.runs.values()
         user = {downloaded_weights(stage, run): (kinds[stage], run) for stage in kinds for run in runs}
         sizes = [4e-3 * network_of(*user[source], self.size.classes).parameters for source in sources]
-        seconds = len(sizes) * self.speed.value("start_seconds") + sum(sizes) / self.speed.value(
-            "download_gb_per_second"
-        )
+        starts = len(sizes) * self.speed.value("start_seconds")
+        seconds = starts + sum(sizes) / self.speed.value("download_gb_per_second")
         return [["weights", len(sizes), seconds / 3600, "assumed", 0.0, sum(sizes)]]
 
 

@@ -20,10 +20,10 @@ def seconds(stage: str, measured: Speed, config=MINI) -> float:
 
 def test_a_measured_rate_gives_the_hours_and_is_named():
     rates = {rate_key("classify", MINI): 10.0}
-    here = assumed_speed("cpu")._replace(measured=MEASURED | {"rates": rates})
+    measured = assumed_speed("cpu")._replace(measured=MEASURED | {"rates": rates})
     gflop = 3 * MINI.classify.epochs * 1200 * known_network("generator", MINI).gflop
-    assert seconds("classify", here) == pytest.approx(gflop / 10, rel=0.01)  # and decoding
-    assert job_cost("classify", MINI, SIZE, here, known_network).measured
+    assert seconds("classify", measured) == pytest.approx(gflop / 10, rel=0.01)  # and decoding
+    assert job_cost("classify", MINI, SIZE, measured, known_network).measured
     assert not job_cost("classify", MINI, SIZE, assumed_speed("cpu"), known_network).measured
 
 
@@ -31,14 +31,14 @@ def test_a_measured_rate_gives_the_hours_and_is_named():
     "other", [{"precision": "32-true"}, {"run": {"threads": 4}}, {"generator": {"name": "vit_cam", "image_size": 224}}]
 )
 def test_a_rate_holds_for_its_arithmetic_threads_and_networks_alone(other):
-    here = assumed_speed("cpu")._replace(measured=MEASURED | {"rates": {rate_key("slm", MINI): 10.0}})
-    assert not job_cost("slm", load({"preset": "mini", **other}), SIZE, here, known_network).measured
+    measured = assumed_speed("cpu")._replace(measured=MEASURED | {"rates": {rate_key("slm", MINI): 10.0}})
+    assert not job_cost("slm", load({"preset": "mini", **other}), SIZE, measured, known_network).measured
 
 
 def test_assumed_rates_follow_the_matrix_product():
-    here = assumed_speed("cpu")._replace(measured=MEASURED | {"rates": {}})
-    there = assumed_speed("cpu")._replace(measured={"start_seconds": 0.0})
-    assert seconds("slm", here) == pytest.approx(2 * seconds("slm", there), rel=0.01)
+    measured = assumed_speed("cpu")._replace(measured=MEASURED | {"rates": {}})
+    unmeasured = assumed_speed("cpu")._replace(measured={"start_seconds": 0.0})
+    assert seconds("slm", measured) == pytest.approx(2 * seconds("slm", unmeasured), rel=0.01)
 
 
 def test_joint_costs_what_csr_costs():

@@ -90,8 +90,8 @@ def test_real_photographs(shared, tmp_path):
 
 def test_the_assumed_speeds_are_near_those_of_a_demo():
     """Seconds of the jobs of the miniature on a Zen 4 processor, of which the assumed speeds are."""
-    found = Plan(load({"preset": "mini"}), Size(1200, 300, 4096, 1.287, 6), "cpu").rows().set_index("stage")
-    seconds = found["hours"] * 3600 / found["jobs"]
+    estimates = Plan(load({"preset": "mini"}), Size(1200, 300, 4096, 1.287, 6), "cpu").rows().set_index("stage")
+    seconds = estimates["hours"] * 3600 / estimates["jobs"]
     for stage, measured in {"classify": 108, "slm": 94, "csr": 91, "cams": 11, "crf": 12, "segment": 72}.items():
         assert measured / 1.5 < seconds[stage] < 1.5 * measured, stage
 
@@ -125,12 +125,12 @@ def test_joint_rounds_and_own_generators_are_estimated(tmp_path):
         "experiments": variants,
         "generator": {"name": f"{own}:Mine", "image_size": 64},
     }
-    found = Plan(Config(**settings), Size(100, 10, 4096, 1.3, 6), "cpu").rows().set_index("stage")
-    assert found["jobs"][["slm", "cpl", "csr", "joint", "cams"]].to_dict() == {
+    estimates = Plan(Config(**settings), Size(100, 10, 4096, 1.3, 6), "cpu").rows().set_index("stage")
+    assert estimates["jobs"][["slm", "cpl", "csr", "joint", "cams"]].to_dict() == {
         "slm": 1,
         "cpl": 3,
         "csr": 3,
         "joint": 1,
         "cams": 2,
     }
-    assert (found["hours"] > 0).all()
+    assert (estimates["hours"] > 0).all()

@@ -131,8 +131,8 @@ def test_device_cpu_asks_for_no_gpu(without_gpu):
 
 def test_a_job_alone_takes_no_more_cpus_of_a_cluster(without_gpu):
     """Locally, a job of one variant and one seed takes all cores; those of the cluster are not this machine's."""
-    for rule, given in submitted(without_gpu):
-        assert f"--cpus-per-task={ASKED[rule][0]}" in given, rule
+    for rule, options in submitted(without_gpu):
+        assert f"--cpus-per-task={ASKED[rule][0]}" in options, rule
 
 
 def test_every_job_names_the_partition_and_may_be_requeued(with_gpu):

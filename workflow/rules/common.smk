@@ -152,8 +152,8 @@ def threads_of(stage):
     """Return a threads function: `run.threads`; on this machine all cores for a job that runs alone."""
 
     def threads(wildcards):
-        here = workflow.resource_settings.cores if workflow.local_exec else 0
-        return SHOWN.threads(stage, wildcards.variant, here or 1)
+        cores = workflow.resource_settings.cores if workflow.local_exec else None
+        return SHOWN.threads(stage, wildcards.variant, cores or 1)
 
     return threads
 

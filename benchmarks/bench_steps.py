@@ -4,16 +4,18 @@ and the sentences of the pairs and the prompt of every class pass through the te
 lower bound of the published code's, as it uses the package's generator, losses and image preparation. On a CPU, plain
 uses the matrix products that PyTorch chooses; ours uses oneDNN where it is faster. Floating-point operations are
 counted. *Of the matrix-product rate* is the fraction of the speed of one large matrix product, by the faster of the two
-libraries in the same run. Memory is what the step keeps for its backward pass."""
+libraries in the same run. Memory is what the step keeps for its backward pass. In the rows *compiled*, *plain* is our
+step as above and *ours* the same step as `run.compile: true` has it: by torch.compile, with the pairs padded."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import open_clip
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,6 +29,7 @@ from semples.models.generators import build_generator
 from semples.models.guide import Guide
 from semples.models.prompts import PromptBank
 from semples.models.tasks import MaskTask, PromptTask
+from semples.runtime.compiler import compile_steps
 from semples.runtime.cpu import quick_steps
 
 SIDE, LENGTH = 224, 30
@@ -46,11 +49,12 @@ def rows(inputs: Inputs) -> list[Row]:
         for arithmetic in ("float32", "bfloat16") if inputs.device == "cuda" else ("float32",):
             name = f"{len(batch['image'])} images, {len(batch['pair_image'])} pairs, {arithmetic}"
             steps = _steps(stage, batch, inputs, arithmetic == "bfloat16")
-            table += _compared(stage, name, steps, _product_rate(inputs.device, arithmetic), inputs.device)
+            table += _compared(stage, name, steps[:2], _product_rate(inputs.device, arithmetic), inputs.device)
+            table.append(_compiled(stage, steps[1:], inputs.device))
     return table
 
 
-def _compared(stage: str, name: str, steps: tuple[Step, Step], rate: float, device: str) -> Iterator[Row]:
+def _compared(stage: str, name: str, steps: list[Step], rate: float, device: str) -> Iterator[Row]:
     """Return the rows of one step, plain and ours; `rate` is in GFLOP a second."""
     losses = [step() for step in steps]  # and what a first call sets up
     agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
@@ -64,6 +68,14 @@ def _compared(stage: str, name: str, steps: tuple[Step, Step], rate: float, devi
     yield Row(f"{stage} step", "kept for the backward pass", *kept, "MB", kept[0] / kept[1], agreement, device)
 
 
+def _compiled(stage: str, steps: list[Step], device: str) -> Row:
+    """Return the row of our step, as it is and compiled."""
+    losses = [step() for step in steps]  # the first call compiles
+    agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
+    times = [seconds(step, CALLS) for step in steps]
+    return Row(f"{stage} step", "compiled", *times, "s", times[0] / times[1], agreement, device)
+
+
 def _batch(images: Manifest, most: int, device: str) -> dict[str, Tensor]:
     """Return at most `most` photographs, squashed to squares, with their labels and pairs."""
     labels = torch.from_numpy(images.label_matrix())[:most]
@@ -73,8 +85,11 @@ def _batch(images: Manifest, most: int, device: str) -> dict[str, Tensor]:
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> tuple[Step, Step]:
-    """Return the plain step and ours with the same weights; each runs forward and backward and returns its loss."""
+def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> list[Step]:
+    """Return the plain step, ours, and ours compiled, of equal weights; each runs forward and backward.
+
+    A step returns its loss.
+    """
     torch.manual_seed(0)
     classes = inputs.images().classes
     sentences = [f"a photo of {text}." for text in classes.texts]
@@ -83,7 +98,9 @@ def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> 
     generator = build_generator("weaktr", len(classes), "deit_small_patch16_224").to(inputs.device)
     bank = PromptBank(len(classes), LENGTH, guide.width).to(inputs.device)
     plain = PlainSteps(generator, guide, clip.to(inputs.device), sentences, bank, WEIGHTS)
-    task = _task(stage, generator, bank, guide, sentences).eval()
+    task, compiled = (_task(stage, generator, bank, guide, sentences).eval() for _ in range(2))
+    compile_steps(compiled, checkpointing=False)
+    (padded,) = compiled.parts(batch, 1, pad=True)
 
     def step(loss_of: Callable[[], Tensor]) -> float:
         with torch.autocast(inputs.device, torch.bfloat16, enabled=half):
@@ -91,11 +108,12 @@ def _steps(stage: str, batch: dict[str, Tensor], inputs: Inputs, half: bool) -> 
         loss.backward()
         return loss.item()
 
-    def ours() -> Tensor:
-        with quick_steps(torch.device(inputs.device)):  # as semples.training.loop has it
+    def ours(task: nn.Module, batch: dict[str, Tensor], is_compiled: bool) -> Tensor:
+        with quick_steps(torch.device(inputs.device), is_compiled):  # as semples.training.loop has it
             return task(batch)["loss"]
 
-    return lambda: step(lambda: getattr(plain, stage)(batch)), lambda: step(ours)
+    losses = [partial(getattr(plain, stage), batch), partial(ours, task, batch, False)]
+    return [partial(step, loss) for loss in (*losses, partial(ours, compiled, padded, True))]
 
 
 def _task(stage: str, generator, bank: PromptBank, guide: Guide, sentences: list[str]) -> MaskTask | PromptTask:

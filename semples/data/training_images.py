@@ -67,7 +67,8 @@ def _read_masks(paths: dict[str, list[str]], shapes: list[tuple[int, int]], inde
 class TrainingImages(Dataset):
     """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives.
 
-    With `features` also these, float16 (channels, rows, columns), and without `decode` no image.
+    With `features` also these, float16 (channels, rows, columns); with `backgrounds` also `pair_backgrounds`, float32
+    (present, width); without `decode` no image.
     Erased pixels are noise that leaves [0, 1] (data.augment.RandomErasing).
     """
 
@@ -82,6 +83,8 @@ class TrainingImages(Dataset):
     """Yield decoded images; call `augment_batch` after moving them."""
     features: Callable[[int, int], Tensor] | None = None
     """Gives the features of image `index`, mirrored where `transform` mirrors it under an augmentation seed."""
+    backgrounds: Callable[[int, int], Tensor] | None = None
+    """Gives the embeddings of the backgrounds of image `index`, of its mirror image where `features` are mirrored."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,6 +100,8 @@ class TrainingImages(Dataset):
         targets = self.targets(index)
         if self.features:
             targets = {**targets, "features": self.features(index, seed)}
+        if self.backgrounds:
+            targets = {**targets, "pair_backgrounds": self.backgrounds(index, seed)}
         if self.decode is None:
             return targets
         image = torch.from_numpy(self.decode(index)).permute(2, 0, 1)
@@ -124,33 +129,35 @@ class EpochBatches(Sampler):
 
     A last incomplete batch is left out unless it is the only one. A resumed run sets `first`, the batch it goes on
     with; each of `ranks` processes takes its share of every batch. `epoch` is an attribute and no `set_epoch`, which
-    Fabric calls with its own count, from 0 in a resumed run.
+    Fabric calls with its own count, from 0 in a resumed run. With `in_order` all images come, in their order.
     """
 
-    def __init__(self, length: int, batch: int, seed: int) -> None:
-        self.length, self.batch, self.seed = length, batch, seed
+    def __init__(self, length: int, batch: int, seed: int, in_order: bool = False) -> None:
+        self.length, self.batch, self.seed, self.in_order = length, batch, seed, in_order
         self.epoch, self.first, self.rank, self.ranks = 0, 0, 0, 1
 
     def __len__(self) -> int:
-        return max(1, self.length // self.batch)
+        return -(-self.length // self.batch) if self.in_order else max(1, self.length // self.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
-        order = torch.randperm(self.length, generator=generator).tolist()
+        shuffled = torch.randperm(self.length, generator=generator)
+        order = list(range(self.length)) if self.in_order else shuffled.tolist()
         for start in range(self.first * self.batch, len(self) * self.batch, self.batch):
             mine = order[start : start + self.batch][self.rank :: self.ranks]
             yield [(index, seed_of(self.seed, self.epoch, index)) for index in mine]
 
 
 class TrainingBatches:
-    """The shuffled, augmented batches of a run: data set, sampler and loader.
+    """The shuffled, augmented batches of a run, or those of all images in their order: data set, sampler and loader.
 
     A batch has what the items have, stacked: `image` (batch, 3, size, size), `features`, the targets; with labels also
-    `pair_image` and `pair_class`, the pairs of `present_pairs`, and `pair_maps` (pairs, size, size) in their order.
+    `pair_image` and `pair_class`, the pairs of `present_pairs`, and in their order `pair_maps` (pairs, size, size) and
+    `pair_backgrounds` (pairs, width).
     """
 
-    def __init__(self, dataset: TrainingImages, batch: int, seed: int, workers: int) -> None:
-        self.dataset, self.sampler = dataset, EpochBatches(len(dataset), batch, seed)
+    def __init__(self, dataset: TrainingImages, batch: int, seed: int, workers: int, in_order: bool = False) -> None:
+        self.dataset, self.sampler = dataset, EpochBatches(len(dataset), batch, seed, in_order)
         if workers and isinstance(item := dataset[0, 0], dict):
             size = batch * sum(value.nbytes for value in item.values() if isinstance(value, Tensor))
             workers = workers_that_fit(workers, READY_BATCHES * size)
@@ -202,7 +209,7 @@ def _collate(items: list[Any]) -> dict[str, Any] | SemplesError:
         return errors[0]
     columns: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
     for key in columns.keys() - {"raw", "seed"}:  # decoded images have sizes of their own
-        columns[key] = (torch.cat if key == "pair_maps" else torch.stack)(columns[key])
+        columns[key] = (torch.cat if key.startswith("pair_") else torch.stack)(columns[key])
     if "labels" in columns:
         columns["pair_image"], columns["pair_class"] = present_pairs(columns["labels"])
     return columns

@@ -27,7 +27,7 @@ def labelled_parts(
 
     Args:
         batch: `labels`, `image` or `features` or both, `pair_image` and `pair_class` (pairs,), sorted by image; and
-            `pair_maps`, if any.
+            `pair_maps` or `pair_backgrounds`, if any.
         class_weights: Weights of the pairs by their class.
         pad: Add pairs without weight, up to a number of `padded_size`, so that few shapes occur.
     Returns:

@@ -2,8 +2,8 @@
 
 A batch is a dict: `image` RGB in [0, 1] (batch, 3, h, w), `labels` (batch, classes), and the present pairs
 `pair_image`, `pair_class`, each (pairs,). With cached features of a frozen backbone it has `features`, and for the
-classifier no `image`. The losses of the parts of a batch (`parts`) add up to those of the batch. `learner` is the
-module that learns and the only one that is saved.
+classifier no `image`; with cached embeddings it has `pair_backgrounds` and neither. The losses of the parts of a batch
+(`parts`) add up to those of the batch. `learner` is the module that learns and the only one that is saved.
 """
 
 from typing import Any
@@ -159,8 +159,9 @@ class MaskTask(GeneratorTask):
 class PromptTask(LabelTask):
     """cpl: the prompts learn from the backgrounds that the frozen generator leaves.
 
-    Without a generator the batch has the maps of the pairs, `pair_maps` (pairs, h, w). The arguments are those of
-    `MaskTask`, `final_period` of `Guide.encode_prompts`, and as `terms` `w_text` and `text_term` of `prompt_loss`.
+    Without a generator the batch has the maps of the pairs, `pair_maps` (pairs, h, w). A batch with the embeddings of
+    the backgrounds, `pair_backgrounds`, needs neither maps nor images. The arguments are those of `MaskTask`,
+    `final_period` of `Guide.encode_prompts`, and as `terms` `w_text` and `text_term` of `prompt_loss`.
     """
 
     texts: Tensor
@@ -192,12 +193,16 @@ class PromptTask(LabelTask):
         return self
 
     def losses(self, batch: Batch) -> Losses:
-        with torch.no_grad():
-            pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
-            mask = self.guide.masks(self._pair_maps(batch), self.eps)
-            back = self.guide.encode_image(masked_view(pixels, 1 - mask, self.guide.fill))
+        back = batch["pair_backgrounds"] if "pair_backgrounds" in batch else self.backgrounds(batch)
         prompts = self.learner.encode(self.guide, self.final_period)
         return prompt_losses(prompts, back, self.texts, batch, **self.terms)
+
+    @torch.no_grad()
+    def backgrounds(self, batch: Batch) -> Backgrounds:
+        """Return the embeddings of the backgrounds that the masks of the pairs leave."""
+        pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
+        mask = self.guide.masks(self._pair_maps(batch), self.eps)
+        return self.guide.encode_image(masked_view(pixels, 1 - mask, self.guide.fill))
 
     def _pair_maps(self, batch: Batch) -> Float[Tensor, "pairs h w"]:
         if self.generator is None:

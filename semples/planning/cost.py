@@ -235,11 +235,21 @@ def _training_work(stage: str, settings: Settings, size: Size, network: Network,
             (1, LIVE_ACTIVATIONS * guide.largest) if stage == "cpl" else (4 + 2 * again, 2 * guide.outputs)
         )
         image += passes * size.labels * guide.gflop
+        if stage == "cpl":
+            views = settings.cpl.cached_views()
+            once, image = (once + views * image, 0.0) if views else (once, image)
+            image += _prompts_work(settings, size, guide)
         outputs *= GUIDE_BYTES[width] * (CHECKPOINTED if again and stage != "cpl" else 1)
         megabytes += size.labels * (outputs + 4 * PAIR_VALUES)
         frozen += guide.parameters + learned
     images = math.ceil(training.batch / training.accumulate)
     return size.train * (once + training.epochs * image), 16 * learned + 4 * frozen + images * megabytes
+
+
+def _prompts_work(settings: Settings, size: Size, guide: Network) -> float:
+    """Return the GFLOP that prompts take in cpl, per image: the text encoder with gradients, once a step."""
+    sentences, steps = 1 if settings.cpl.shared else size.classes, max(1, size.train // settings.cpl.batch)
+    return 3 * TEXT_SHARE * guide.gflop * sentences * steps / size.train
 
 
 def _attention_mb(settings: Settings, pixels: float) -> float:

@@ -14,6 +14,7 @@ from semples.files import write_text
 from semples.models.guide import Guide
 from semples.models.tasks import PromptTask
 from semples.provenance import machine, provenance
+from semples.training.background_cache import with_backgrounds
 from semples.training.job import LearningJob, adamw, class_weights, learn, used_settings
 from semples.training.prompts import learned_embeddings, new_bank, write_prompts
 from semples.weights import guide_folder
@@ -76,7 +77,7 @@ def _learned(
     bank = new_bank(cpl, len(images.classes), model)
     terms = cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})
     task = PromptTask(bank, frozen, model, texts, class_weights=class_weights(cpl.class_weights, images), **terms)
-    batches = job.batches(images, frozen, cams)
+    batches = with_backgrounds(job, task, job.batches(images, frozen, cams), images)
     used = used_settings(settings, "guide", "generator", "cpl")
     learn(job, task, batches, adamw(bank, cpl), used, inputs | {"start": origin})
     return learned_embeddings(bank, model, cpl), origin

@@ -101,6 +101,7 @@ def coco_lists(shared, tmp_path) -> dict[str, list[int]]:
     return present
 
 
+@pytest.mark.slow
 def test_coco(coco_lists, tmp_path):
     stubs(tmp_path / "train2014", [f"{name}.jpg" for name in coco_lists], (640, 480))
     measure("coco", tmp_path, tmp_path / "out")

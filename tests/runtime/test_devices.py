@@ -83,7 +83,10 @@ def losses(folder: Path) -> list[dict]:
     return [{key: value for key, value in row.items() if key not in left_out} for row in rows]
 
 
-@pytest.mark.parametrize("stage", ["classify", "slm", "cpl", "joint"])
+SLOW = [pytest.param(stage, marks=pytest.mark.slow) for stage in ("cpl", "joint")]
+
+
+@pytest.mark.parametrize("stage", ["classify", "slm", *SLOW])
 def test_two_processes_learn_what_one_does(start, tmp_path, stage):
     section = "csr" if stage == "joint" else stage
     for devices in (1, 2):  # the two have three images and two, in three parts and two
@@ -102,7 +105,7 @@ def test_two_processes_learn_what_one_does(start, tmp_path, stage):
 
 
 def test_two_processes_stop_on_sigterm_together_and_resume(start, tmp_path):
-    settings = {"classify": {**BASE["classify"], "epochs": 30}}
+    settings = {"classify": {**BASE["classify"], "epochs": 12}}
     flags = (*stage_flags("classify", start), "--out", tmp_path)
     process = subprocess.Popen(command("classify", 2, flags, **settings), stderr=subprocess.PIPE, text=True)
     running, end = tmp_path / "checkpoints/metrics.jsonl", time.monotonic() + 120
@@ -119,5 +122,5 @@ def test_two_processes_stop_on_sigterm_together_and_resume(start, tmp_path):
     assert not Path(f"/proc/{children[0]}/cmdline").exists() or not Path(f"/proc/{children[0]}/cmdline").read_text()
     done = subprocess.run(command("classify", 2, flags, **settings), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"at step {step} of 150" in done.stderr
-    assert len(losses(tmp_path)) == 30
+    assert f"at step {step} of 60" in done.stderr
+    assert len(losses(tmp_path)) == 12

@@ -135,6 +135,11 @@ class Prompts(Training):
         """Return the path of another method's CAMs in `start`, "" where it names none."""
         return "" if self.start in ("slm", "classify", "guide") else self.start
 
+    def cached_views(self) -> int:
+        """Return how many views of an image are embedded once for all epochs: itself, its mirror image; 0 for none."""
+        views = 2 if self.augment.flip else 1
+        return views if self.epochs > views and not self.augment.changes() else 0
+
 
 class Refinement(SegmentLabel):
     """Class-associated semantic refinement: the loss of slm plus `- w_prompt log(1 - s(X_fg, p))`."""

@@ -5,7 +5,6 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from open_clip import create_model, get_tokenizer
 from torch import Tensor, nn
 
 from semples.errors import SemplesError
@@ -189,6 +188,8 @@ def load_guide(
     Raises:
         SemplesError: open_clip cannot load the model or its weights.
     """
+    from open_clip import create_model, get_tokenizer  # imported late: it takes a second, and most stages load no guide
+
     try:
         clip, tokenizer = create_model(model, pretrained=pretrained, precision="fp32"), get_tokenizer(model)
     except (RuntimeError, FileNotFoundError, OSError, ValueError) as error:

@@ -50,7 +50,7 @@ demo: env
 
 test: env
 	@echo "== pytest"
-	@pytest --numprocesses 2 --dist loadfile
+	@pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: env
 	@echo "== pytest: faults of machines, bad files, hostile inputs"

@@ -32,6 +32,11 @@ settings.load_profile("tests")
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that run whole workflows first: side by side with all others they end sooner than after them."""
+    items.sort(key=lambda item: item.path.parent.name not in ("workflow", "runtime"))
+
+
 @pytest.fixture(autouse=True)
 def cached_speeds(monkeypatch, tmp_path_factory) -> Path:
     """The folder of measured speeds, instead of the user's: empty, so that estimates are those of any machine."""

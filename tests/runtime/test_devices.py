@@ -83,10 +83,10 @@ def losses(folder: Path) -> list[dict]:
     return [{key: value for key, value in row.items() if key not in left_out} for row in rows]
 
 
-SLOW = [pytest.param(stage, marks=pytest.mark.slow) for stage in ("cpl", "joint")]
+SLOW = [pytest.param(stage, marks=pytest.mark.slow) for stage in ("slm", "cpl", "joint")]
 
 
-@pytest.mark.parametrize("stage", ["classify", "slm", *SLOW])
+@pytest.mark.parametrize("stage", ["classify", *SLOW])
 def test_two_processes_learn_what_one_does(start, tmp_path, stage):
     section = "csr" if stage == "joint" else stage
     for devices in (1, 2):  # the two have three images and two, in three parts and two

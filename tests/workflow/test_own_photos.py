@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 from PIL import Image
 
@@ -32,6 +33,7 @@ def rules(text: str) -> set[str]:
     return set(re.findall(r"^(\w+)\s+\d+$", text, flags=re.MULTILINE)) - {"total"}
 
 
+@pytest.mark.slow
 def test_odd_photographs_without_masks_from_end_to_end(tmp_path, odd_files, snakemake):
     write_config(tmp_path, odd_files, unreadable="left_out")
     assert not rules(snakemake(tmp_path, "--cores", 1, "--dry-run")) & EVALUATION

@@ -2,6 +2,8 @@
 
 import csv
 
+import pytest
+
 from semples.config.load import load
 from semples.planning.graph import StageGraph, fingerprint, stages_of
 from semples.planning.targets import Targets
@@ -40,6 +42,7 @@ def test_a_row_of_true_masks_is_made_and_tabled(workflow_folder, snakemake):
     assert (folder / "results/tiny/figures/panel.png").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_validation_photograph_costs_no_training(workflow_folder, snakemake):
     segment = {"epochs": 1, "batch": 4, "labels": "truth", "curve_images": 0, **NETWORK}
     folder = workflow_folder(experiments={"truth": {}}, segment=segment, name="tiny", run={"threads": 1})

@@ -56,9 +56,7 @@ def rows(inputs: Inputs) -> list[Row]:
 
 def _compared(stage: str, name: str, steps: list[Step], rate: float, device: str) -> Iterator[Row]:
     """Return the rows of one step, plain and ours; `rate` is in GFLOP a second."""
-    losses = [step() for step in steps]  # and what a first call sets up
-    agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
-    times = [seconds(step, CALLS) for step in steps]
+    times, agreement = _timed(steps)
     work = [_gflop(step) for step in steps]
     kept = [_kept_mb(step) for step in steps]
     reached = [100 * gflop / time / rate for gflop, time in zip(work, times, strict=True)]
@@ -70,10 +68,15 @@ def _compared(stage: str, name: str, steps: list[Step], rate: float, device: str
 
 def _compiled(stage: str, steps: list[Step], device: str) -> Row:
     """Return the row of our step, as it is and compiled."""
-    losses = [step() for step in steps]  # the first call compiles
-    agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
-    times = [seconds(step, CALLS) for step in steps]
+    times, agreement = _timed(steps)
     return Row(f"{stage} step", "compiled", *times, "s", times[0] / times[1], agreement, device)
+
+
+def _timed(steps: list[Step]) -> tuple[list[float], str]:
+    """Return the seconds of two steps after a first call, which compiles, and how far their losses differ."""
+    losses = [step() for step in steps]
+    agreement = f"losses differ by {abs(losses[0] - losses[1]) / abs(losses[0]):.1e} of their value"
+    return [seconds(step, CALLS) for step in steps], agreement
 
 
 def _batch(images: Manifest, most: int, device: str) -> dict[str, Tensor]:

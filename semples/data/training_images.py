@@ -140,12 +140,14 @@ class EpochBatches(Sampler):
         return -(-self.length // self.batch) if self.in_order else max(1, self.length // self.batch)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
-        shuffled = torch.randperm(self.length, generator=generator)
-        order = list(range(self.length)) if self.in_order else shuffled.tolist()
+        order = list(range(self.length)) if self.in_order else self._shuffled()
         for start in range(self.first * self.batch, len(self) * self.batch, self.batch):
             mine = order[start : start + self.batch][self.rank :: self.ranks]
             yield [(index, seed_of(self.seed, self.epoch, index)) for index in mine]
+
+    def _shuffled(self) -> list[int]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        return torch.randperm(self.length, generator=generator).tolist()
 
 
 class TrainingBatches:

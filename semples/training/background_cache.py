@@ -4,7 +4,7 @@ They can be kept where the augmentation shows every image whole in every epoch, 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -67,7 +67,7 @@ def _embeddings(job: LearningJob, task: PromptTask, dataset: TrainingImages, mir
             yield task.backgrounds(batch).float().cpu()
 
 
-def _whole(job: LearningJob, mirrored: bool):
+def _whole(job: LearningJob, mirrored: bool) -> Callable:
     """Return the augmentation that shows an image whole, or its mirror image."""
     return label_transform(job.settings.generator.image_size, (1, 1), float(mirrored), randaugment=0, erasing=0)
 

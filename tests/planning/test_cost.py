@@ -103,6 +103,23 @@ def test_stored_features_cost_one_pass_and_the_head():
     assert gigaflop(10, "/fast", erasing=0.2) == pytest.approx(10 * network.gflop)
 
 
+def test_backgrounds_that_are_kept_cost_their_passes_once():
+    size = Size(1000, 0, 50_000, 1.5, 20)
+
+    def gigaflop(epochs: int, **augment) -> float:
+        chosen = {"epochs": epochs, "augment": {"crop_scale": [1, 1], "flip": 0.5, **augment}}
+        return work("cpl", load({"preset": "voc12", "cpl": chosen}), size, count_network)[0] / size.train
+
+    generator, guide = (count_network(kind, load({"preset": "voc12"}), 20) for kind in ("generator", "guide"))
+    each_pass = generator.gflop + 1.5 * guide.gflop
+    prompts = gigaflop(20) / 20 - 2 * each_pass / 20  # of an epoch
+    assert 0 < prompts < each_pass / 2
+    assert gigaflop(60) == pytest.approx(2 * each_pass + 60 * prompts)
+    assert gigaflop(60, flip=0) == pytest.approx(each_pass + 60 * prompts)
+    assert gigaflop(60, crop_scale=[0.5, 1]) == pytest.approx(60 * (each_pass + prompts))
+    assert gigaflop(2) == pytest.approx(2 * (each_pass + prompts))
+
+
 def test_shards_share_the_time():
     size = Size(1_000_000, 100, 277_000, 2.9, 80)
     one, four = (load({"preset": "voc12", "run": {"shards": shards}}) for shards in (1, 4))

@@ -10,7 +10,7 @@ from semples.cli import main
 from semples.models.tasks import PromptTask
 from semples.training import background_cache
 
-EPOCHS, IMAGES, BATCH = 4, 4, 3  # of an epoch one batch is taken, and all images are embedded in two
+EPOCHS, BATCH = 4, 3  # of the four images, an epoch takes one batch; two batches hold all
 WHOLE = {"crop_scale": [1, 1], "flip": 0.5, "randaugment": 0, "erasing": 0}
 STAGE = {"epochs": 1, "batch": BATCH, "lr": 1e-3, "augment": WHOLE}
 BASE = {

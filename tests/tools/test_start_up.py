@@ -50,6 +50,12 @@ def test_a_command_imports_no_more_than_it_uses(command, absent, folder):
     assert not set(done.stderr.split()) & absent
 
 
+@pytest.mark.parametrize("stage", ["classify", "cams", "segment", "segment_masks"])
+def test_a_stage_without_a_guide_does_not_import_open_clip(stage):
+    program = f"import sys, semples.stages.{stage}; sys.exit(bool({{'open_clip', 'transformers'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
 def test_help_imports_the_standard_library_alone():
     program = "import sys, json; from semples.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     program += "sys.stderr.write(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"

@@ -125,7 +125,6 @@ def test_learning_and_inference_ask_for_one_gpu(with_gpu):
     assert gpus(with_gpu) == {rule: ["--gpus=1"] if rule in GPU_JOBS else [] for rule in ASKED}
 
 
-@pytest.mark.slow
 def test_device_cpu_asks_for_no_gpu(without_gpu):
     assert gpus(without_gpu) == {rule: [] for rule in ASKED}
 

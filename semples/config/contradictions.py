@@ -47,6 +47,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "cpl.source", "manual` with `masks_from: joint", "learned; csr for prompts written by hand"
     if settings.masks_from == "csr" and cpl.source == "manual" and not (cpl.manual or cpl.manual_by_class):
         yield "cpl.source", "manual` without a word", "words in `cpl.manual` or `cpl.manual_by_class`"
+    if cpl.source == "embedding" and cpl.initial:
+        yield "cpl.source", f"embedding` with `cpl.initial: {cpl.initial}", "learned, or no initial words"
     longest = LONGEST.get(settings.guide.model, 71)
     prompted = settings.masks_from in ("csr", "joint") and cpl.source == "learned" and segment.labels == "pseudo"
     if prompted and cpl.length > longest and not settings.guide.model.startswith(("hf-hub:", "local-dir:")):

@@ -1,6 +1,7 @@
-"""The prompt bank."""
+"""The prompt banks."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -31,6 +32,27 @@ class PromptBank(nn.Module):
     def encode(self, guide: Guide, final_period: FinalPeriod) -> Float[Tensor, "classes width"]:
         """Return the L2-normalised embeddings of the prompts."""
         return guide.encode_prompts(self.vectors, final_period).expand(self.classes, -1).contiguous()
+
+
+class EmbeddingBank(nn.Module):
+    """One learned embedding per class, without a text encoder: `vectors` (classes, width), random at the start.
+
+    Args:
+        classes, width: Number of classes, and components of the guide's embeddings.
+        shared: All classes share one embedding; `vectors` is (1, width).
+    """
+
+    def __init__(self, classes: int, width: int, shared: bool = False) -> None:
+        super().__init__()
+        self.classes = classes
+        self.vectors = nn.Parameter(F.normalize(torch.randn(1 if shared else classes, width), dim=-1))
+
+    def encode(self, _guide: Guide, _final_period: FinalPeriod) -> Float[Tensor, "classes width"]:
+        """Return the vectors, L2-normalised."""
+        return F.normalize(self.vectors, dim=-1).expand(self.classes, -1).contiguous()
+
+
+Bank = PromptBank | EmbeddingBank
 
 
 def word_cosines(prompts: Float[Tensor, "classes width"], words: Words) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from semples.models.guide import FinalPeriod, Guide
 from semples.models.losses import area, prompt_loss, refinement_loss, segment_label_loss, weighted_mean
 from semples.models.masking import masked_view, masked_views
 from semples.models.parts import Batch, ClassWeights, labelled_parts
-from semples.models.prompts import PromptBank
+from semples.models.prompts import Bank
 
 Losses = dict[str, Tensor]
 Embeddings = Float[Tensor, "classes width"]
@@ -168,7 +168,7 @@ class PromptTask(LabelTask):
 
     def __init__(
         self,
-        bank: PromptBank,
+        bank: Bank,
         generator: MaskGenerator | None,
         guide: Guide,
         texts: Embeddings,
@@ -218,7 +218,7 @@ class JointTask(MaskTask):
     `w_text` and `text_term`.
     """
 
-    def __init__(self, generator: MaskGenerator, bank: PromptBank, guide: Guide, texts: Embeddings, **others) -> None:
+    def __init__(self, generator: MaskGenerator, bank: Bank, guide: Guide, texts: Embeddings, **others) -> None:
         prompt_terms, final_period = others.pop("prompt_terms"), others.pop("final_period")
         super().__init__(generator, guide, texts, **others)
         self.prompt_terms, self.final_period = prompt_terms, final_period

@@ -18,7 +18,6 @@ from semples.inference.cams import batches_of_scores
 from semples.inference.segmentation import predict
 from semples.models.generators import MaskGenerator
 from semples.models.guide import Guide
-from semples.models.prompts import PromptBank
 from semples.models.segment_task import SegmentTask
 from semples.models.segmenters import Segmenter
 from semples.models.tasks import ClassifyTask, MaskTask, PromptTask
@@ -26,6 +25,7 @@ from semples.planning.network_counts import bare_guide
 from semples.runtime.cpu import quick_steps
 from semples.runtime.devices import make_fabric
 from semples.training.job import LearningJob, adamw
+from semples.training.prompts import new_bank
 from semples.weights.generators import bare_generator
 
 
@@ -80,7 +80,7 @@ def _task(stage: str, settings: Settings, generator: MaskGenerator, texts: list[
     guide = _guide(settings)
     embeddings = guide.encode_text(texts)
     if stage == "cpl":
-        bank = PromptBank(len(texts), settings.cpl.length, guide.width, None, settings.cpl.shared)
+        bank = new_bank(settings.cpl, embeddings, guide)
         terms = settings.cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})
         return PromptTask(bank, generator, guide, embeddings, **terms)
     section = settings.slm if stage == "slm" else settings.csr

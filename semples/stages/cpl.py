@@ -74,7 +74,7 @@ def _learned(
     else:
         cams, origin = source, cams_digest(source.path)
     torch.manual_seed(job.seed)
-    bank = new_bank(cpl, len(images.classes), model)
+    bank = new_bank(cpl, texts, model)
     terms = cpl.model_dump(include={"w_text", "text_term", "eps", "final_period"})
     task = PromptTask(bank, frozen, model, texts, class_weights=class_weights(cpl.class_weights, images), **terms)
     batches = with_backgrounds(job, task, job.batches(images, frozen, cams), images)

@@ -11,21 +11,28 @@ from semples.data.csv_file import write_csv
 from semples.data.manifest import Classes
 from semples.errors import SemplesError
 from semples.models.guide import Guide
-from semples.models.prompts import PromptBank, word_cosines
+from semples.models.prompts import Bank, EmbeddingBank, PromptBank, word_cosines
 from semples.weights.tensor_file import read_tensors, save_tensors
 
 WORDS_LISTED = 10
 COLUMNS = ["class", "list", "rank", "word", "cosine", "lift"]
 
 
-def new_bank(settings: Prompts, classes: int, guide: Guide) -> PromptBank:
-    """Return untrained prompts, one per class or one that all classes share."""
+def new_bank(settings: Prompts, texts: Tensor, guide: Guide) -> Bank:
+    """Return untrained prompts, one per class or one that all classes share.
+
+    Args:
+        texts: Embeddings of the class names, (classes, width).
+    """
+    classes, width = texts.shape
+    if settings.source == "embedding":
+        return EmbeddingBank(classes, width, settings.shared)
     initial = guide.token_vectors(settings.initial) if settings.initial else None
     return PromptBank(classes, settings.length, guide.width, initial, settings.shared)
 
 
 @torch.no_grad()
-def learned_embeddings(bank: PromptBank, guide: Guide, settings: Prompts) -> Tensor:
+def learned_embeddings(bank: Bank, guide: Guide, settings: Prompts) -> Tensor:
     """Return the embeddings (classes, 1, width) of learned prompts; bank and guide move to the CPU."""
     return bank.cpu().encode(guide.cpu(), settings.final_period).unsqueeze(1)
 

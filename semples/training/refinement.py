@@ -36,7 +36,7 @@ def refine(job: LearningJob, guide: Path, start: Path, prompts: Path | None = No
         inputs["prompts"] = digest_tensors({"embeddings": terms["prompts"]})
     if joint:
         torch.manual_seed(job.seed)
-        bank = new_bank(cpl, len(images.classes), model)
+        bank = new_bank(cpl, texts["texts"], model)
         terms |= {"final_period": cpl.final_period, "prompt_terms": cpl.model_dump(include={"w_text", "text_term"})}
         task: MaskTask = JointTask(generator, bank, model, texts["texts"], **terms)
         optimizer = AdamW(adamw(generator, stage).param_groups + adamw(bank, cpl).param_groups, eps=1e-8, fused=True)

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 import semples
-from semples.models.prompts import PromptBank, word_cosines
+from semples.models.prompts import EmbeddingBank, PromptBank, word_cosines
 
 
 def test_cosine_and_lift_by_hand():
@@ -70,3 +72,24 @@ def test_a_shared_bank_has_one_prompt_for_all_classes(tiny_guide):
     assert encoded.shape[0] == 3
     assert encoded.is_contiguous()  # safetensors takes no other
     assert torch.equal(encoded[0], encoded[2])
+
+
+def test_an_embedding_of_a_class_learns_the_embedding_of_its_backgrounds(tiny_guide):
+    """Without the text encoder the loss has its minimum where the prompt is the background."""
+    bank, backgrounds = EmbeddingBank(3, 8), F.normalize(torch.randn(3, 8), dim=-1)
+    optimizer = torch.optim.SGD(bank.parameters(), lr=1.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (1 - (bank.encode(tiny_guide, "end_of_word") * backgrounds).sum(-1)).sum().backward()
+        optimizer.step()
+    learned = bank.encode(tiny_guide, "end_of_word")
+    assert (learned * backgrounds).sum(-1).min() > 0.999
+    assert learned.norm(dim=-1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_a_shared_embedding_is_that_of_all_classes(tiny_guide):
+    bank = EmbeddingBank(3, 8, shared=True)
+    encoded = bank.encode(tiny_guide, "end_of_word")
+    assert bank.vectors.shape == (1, 8)
+    assert encoded.is_contiguous()
+    assert torch.equal(encoded, encoded[:1].expand(3, -1))

@@ -81,8 +81,9 @@ def test_published_generators_run_from_classify_to_cams(made, miniature, tmp_pat
     assert rows[0]["skipped"] == 0
 
 
-def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path):
-    assert semples("joint", *start_flags(made, miniature), "--out", tmp_path) == 0
+@pytest.mark.parametrize("source", ["learned", "embedding"])
+def test_joint_writes_a_generator_and_its_prompts(made, miniature, tmp_path, source):
+    assert semples("joint", *start_flags(made, miniature), "--out", tmp_path, cpl={"source": source}) == 0
     state = load_file(tmp_path / "model.safetensors")
     build_generator("conv_cam", 6, "").load_state_dict(state, strict=True)
     assert load_file(tmp_path / "prompts.safetensors")["embeddings"].shape[:2] == (6, 1)
@@ -145,6 +146,19 @@ def test_the_own_generator_of_the_docs_learns(made, miniature, tmp_path):
     assert load_file(tmp_path / "classify/model.safetensors")["scores.weight"].shape == (6, 6, 1, 1)
     start = ("--guide", made / "guide", "--start", tmp_path / "classify/model.safetensors")
     assert semples("slm", "--manifest", miniature, *start, "--out", tmp_path / "slm", generator=generator) == 0
+
+
+def test_an_embedding_of_each_class_learns_in_the_place_of_words(made, miniature, tmp_path):
+    flags = ("--manifest", miniature, "--guide", made / "guide", "--generator", made / "classify/model.safetensors")
+    chosen = {"source": "embedding", "lr": 0.1, "epochs": 12}
+    assert semples("cpl", *flags, "--out", tmp_path / "cpl", cpl=chosen) == 0
+    learned = load_file(tmp_path / "cpl/prompts.safetensors")["embeddings"][:, 0]
+    vectors = load_file(tmp_path / "cpl/model.safetensors")["vectors"]
+    assert torch.allclose(learned, torch.nn.functional.normalize(vectors, dim=-1), atol=1e-6)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "cpl/metrics.jsonl").read_text().splitlines()]
+    assert losses[-1] < 0.5 * losses[0]
+    start = ("--start", made / "classify/model.safetensors", "--prompts", tmp_path / "cpl/prompts.safetensors")
+    assert semples("csr", *flags[:4], *start, "--out", tmp_path / "csr") == 0
 
 
 @pytest.mark.parametrize("kind", ["present", "all"])

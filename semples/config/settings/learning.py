@@ -103,19 +103,21 @@ class Prompts(Training):
     """Images per step."""
     augment: Augment = Augment()
     """Augmentation of the images."""
-    source: Literal["learned", "manual"] = "learned"
-    """`learned`, or `manual`: the words of `manual` and `manual_by_class`. CLIMS has such words, and another loss."""
+    source: Literal["learned", "embedding", "manual"] = "learned"
+    """`learned`: vectors in the place of words; `embedding`: an embedding per class, without the text encoder, with the
+    same loss; `manual`: the words of `manual` and `manual_by_class`. CLIMS has such words, and another loss."""
     start: Annotated[types.FilePath, types.path_or("slm", "classify", "guide")] = "slm"
     """Maps that show the backgrounds: those of `slm` or `classify`, the guide's own (`guide`; section `guide_maps`),
     or CAMs of another method (path; docs/generators.md)."""
     start_maps: Literal["auto", "all"] = "auto"
     """CAMs of another method: `all` says that arrays hold every class, where they could hold background and labels."""
     length: types.Few = 30
-    """Number of learned vectors in a prompt."""
+    """`learned` only: number of learned vectors in a prompt."""
     shared: bool = False
     """Learn one prompt for all classes, instead of one per class."""
     initial: str = ""
-    """Words whose token embeddings initialise the vectors, repeated up to `length`. Empty: uniform in [0, 1)."""
+    """`learned` only: words whose token embeddings initialise the vectors, repeated up to `length`. Empty: uniform in
+    [0, 1)."""
     final_period: Literal["end_of_word", "bare"] = "end_of_word"
     """Token of the final ".": `end_of_word` is the tokenizer's own (id 269), `bare` the published code's (13)."""
     class_weights: Literal["equal", "balanced"] = "equal"

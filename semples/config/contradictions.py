@@ -60,6 +60,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if not re.fullmatch(ENCODERS[segment.network], segment.encoder):
         expected = "an encoder of this network, as docs/segmentation.md lists them"
         yield "segment.encoder", f"{segment.encoder}` with `segment.network: {segment.network}", expected
+    if settings.run.decode_on == "device" and settings.run.augment_on == "loader":
+        yield "run.decode_on", "device` with `run.augment_on: loader", "`loader`, or augmentation on the device, too"
     for stage in ("classify", "slm", "cpl", "csr", "segment"):
         training, devices = getattr(settings, stage), settings.run.devices
         if training.batch < devices:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from semples.data.images import read_image
+from semples.data.jpeg import Jpeg, decode, read_jpeg
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.files import digest
@@ -18,15 +19,23 @@ from semples.files import digest
 log = logging.getLogger(__name__)
 
 
-def decoder(images: Manifest, memory_gb: float, folder: Path | None) -> Callable[[int], np.ndarray]:
+def decoder(
+    images: Manifest, memory_gb: float, folder: Path | None, encoded: bool = False
+) -> Callable[[int], np.ndarray | Jpeg]:
     """Return the function that gives image `index`, RGB uint8 (height, width, 3).
 
     Args:
         memory_gb: Every process that decodes keeps the images in memory if they need at most this many GB.
         folder: Folder of the file that holds a larger set for all processes; None decodes each time.
+        encoded: Give images that would be decoded each time as JPEG files, where they are plain ones.
     """
-    read = in_memory(partial(_read, list(images.table["image"])), images, memory_gb)
-    return read if folder is None or isinstance(read, _InMemory) else DecodedFile(folder, images)
+    paths = list(images.table["image"])
+    read = in_memory(partial(_read, paths), images, memory_gb)
+    if isinstance(read, _InMemory):
+        return read
+    if folder is not None:
+        return DecodedFile(folder, images)
+    return partial(_read_encoded, paths) if encoded else read
 
 
 def in_memory(read: Callable[[int], Any], images: Manifest, memory_gb: float) -> Callable[[int], Any]:
@@ -56,8 +65,14 @@ def require_room(folder: Path, size: int, content: str, remedy: str) -> None:
         raise SemplesError("run.cache_folder", problem, expected, remedy)
 
 
+def _read_encoded(paths: list[str], index: int) -> np.ndarray | Jpeg:
+    path = Path(paths[index])
+    return read_jpeg(path) or read_image(path)
+
+
 def _read(paths: list[str], index: int) -> np.ndarray:
-    return read_image(Path(paths[index]))
+    image = _read_encoded(paths, index)
+    return decode([image])[0].permute(1, 2, 0).numpy() if isinstance(image, Jpeg) else image
 
 
 class _InMemory(dict):

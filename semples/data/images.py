@@ -55,6 +55,12 @@ def read_image(path: Path, white: float | None = None) -> np.ndarray:
         return _to_8_bits(grey, white or WHITE)
 
 
+def is_plain_jpeg(path: Path) -> bool:
+    """Return whether a file is a JPEG, grey or RGB, whose EXIF data say that it is upright."""
+    with _opened(path) as image:
+        return image.format == "JPEG" and image.mode in ("L", "RGB") and image.getexif().get(ORIENTATION, 1) == 1
+
+
 def is_deep(path: Path) -> bool:
     """Return whether a picture has more than 8 bits a channel."""
     with _opened(path) as image:

@@ -18,6 +18,7 @@ from semples.data.cam_file import CamFile
 from semples.data.decoded_cache import image_shapes, in_memory
 from semples.data.foreign_maps import CamFolder, maps_of
 from semples.data.images import read_mask, resize_map
+from semples.data.jpeg import Jpeg, decode
 from semples.data.manifest import Manifest
 from semples.errors import SemplesError
 from semples.runtime.parallel import workers_that_fit
@@ -68,19 +69,19 @@ class TrainingImages(Dataset):
     """Augmented images and their targets: `image` float32 (3, size, size) in [0, 1], and what `targets` gives.
 
     With `features` also these, float16 (channels, rows, columns); with `backgrounds` also `pair_backgrounds`, float32
-    (present, width); without `decode` no image.
+    (present, width); without `read` no image.
     Erased pixels are noise that leaves [0, 1] (data.augment.RandomErasing).
     """
 
     ids: Sequence[str]
-    decode: Callable[[int], np.ndarray] | None
-    """Gives image `index`, RGB uint8 (height, width, 3): data.decoded_cache.decoder."""
+    read: Callable[[int], np.ndarray | Jpeg] | None
+    """Gives image `index`, RGB uint8 (height, width, 3) or a JPEG file: data.decoded_cache.decoder."""
     targets: Callable[[int], dict[str, Tensor]]
     """Gives the targets of image `index` by name; a tv_tensors.Mask is augmented with the image."""
     transform: Callable
     """Augmentation of an image uint8 (3, height, width), or of an image and the masks among its targets."""
     augment_on_device: bool = False
-    """Yield decoded images; call `augment_batch` after moving them."""
+    """Yield images as `read` gives them; call `augment_batch` after moving them."""
     features: Callable[[int, int], Tensor] | None = None
     """Gives the features of image `index`, mirrored where `transform` mirrors it under an augmentation seed."""
     backgrounds: Callable[[int, int], Tensor] | None = None
@@ -102,19 +103,24 @@ class TrainingImages(Dataset):
             targets = {**targets, "features": self.features(index, seed)}
         if self.backgrounds:
             targets = {**targets, "pair_backgrounds": self.backgrounds(index, seed)}
-        if self.decode is None:
+        if self.read is None:
             return targets
-        image = torch.from_numpy(self.decode(index)).permute(2, 0, 1)
+        image: Any = self.read(index)
+        if not isinstance(image, Jpeg):
+            image = torch.from_numpy(image).permute(2, 0, 1)
         if self.augment_on_device:
             return {"raw": image, "seed": seed, **targets}
         masks = {name: target for name, target in targets.items() if isinstance(target, tv_tensors.Mask)}
         image, *moved = self._augment(image, seed, *masks.values())
         return {"image": image, **targets, **dict(zip(masks, moved, strict=True))}
 
-    def augment_batch(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Return the batch with its images augmented one by one on the device where they lie, if they are not yet."""
+    def augment_batch(self, batch: dict[str, Any], device: torch.device | str) -> dict[str, Tensor]:
+        """Return the batch with its images decoded together and augmented one by one on the device, if they are not."""
         if "raw" in batch:
-            pairs = zip(batch.pop("raw"), batch.pop("seed"), strict=True)
+            raw = batch.pop("raw")
+            decoded = iter(decode([image for image in raw if isinstance(image, Jpeg)], device))
+            images = [next(decoded) if isinstance(image, Jpeg) else image for image in raw]
+            pairs = zip(images, batch.pop("seed"), strict=True)
             batch["image"] = torch.stack([self._augment(image, seed)[0] for image, seed in pairs])
         return batch
 
@@ -186,7 +192,7 @@ class TrainingBatches:
             for batch in self.loader:
                 if isinstance(batch, SemplesError):
                     raise batch
-                yield self.dataset.augment_batch(move_data_to_device(batch, torch.device(device)))
+                yield self.dataset.augment_batch(move_data_to_device(batch, torch.device(device)), device)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise

@@ -71,12 +71,14 @@ class LearningJob:
         transform = label_transform(size, augment.crop_scale, augment.flip, augment.randaugment, augment.erasing)
         folder = Path(run.cache_folder) if run.cache_folder else None
         cuda = run.device in ("auto", "cuda") and torch.cuda.is_available()
-        on_device = run.augment_on == "device" or (run.augment_on == "auto" and cuda)
+        encoded = run.decode_on == "device"
+        on_device = run.augment_on == "device" or (run.augment_on == "auto" and (cuda or encoded))
         on_device &= cams is None  # maps are cropped with their image, as it is decoded
         features = cached_features(generator, images, self.settings, augment)
-        decode = None if features and self.stage == "classify" else decoder(images, run.cache_gb, folder)
+        pictures = not (features and self.stage == "classify")
+        read = decoder(images, run.cache_gb, folder, encoded and on_device) if pictures else None
         ids, targets = list(images.table["id"]), label_targets(images, cams)
-        dataset = TrainingImages(ids, decode, targets, transform, on_device, features)
+        dataset = TrainingImages(ids, read, targets, transform, on_device, features)
         return TrainingBatches(dataset, self.training.batch, self.seed, run.workers)
 
 

@@ -71,7 +71,8 @@ generator: {name: weektr}|generator: {options: {a: 1}}|guide: {template: a photo
 guide: {words: [' ']}|guide: {sha256: abc}|guide: {model: ''}|cpl: {start: csr}|cpl: {length: 60}
 cpl: {source: manual}|masks_from: joint, cpl: {source: manual}|data: {train: 'a;b'}|data: {train: nope}
 data: {root: x}|data: {val_fraction: 1}|segment: {confidence: true}|preset: ../tables/mini|preset: [mini]|recipe: x
-segment: {network: none, labels: truth}
+segment: {network: none, labels: truth}|run: {decode_on: device, augment_on: loader}
+cpl: {source: embedding, initial: sky}|cpl: {source: picture}
 1: 2|no: x|~: x|classify: {epochs: 1, epochs: 2}|name: !!timestamp x|x: !!int ''|x: =|? [1]: 2
 """
 

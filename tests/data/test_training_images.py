@@ -25,8 +25,8 @@ from semples.runtime.seeds import seeded
 
 
 def dataset_of(manifest: Manifest, transform, memory_gb: float = 1.0, folder=None, **options) -> TrainingImages:
-    decode = decoder(manifest, memory_gb, folder)
-    return TrainingImages(list(manifest.table["id"]), decode, label_targets(manifest), transform, **options)
+    read = decoder(manifest, memory_gb, folder)
+    return TrainingImages(list(manifest.table["id"]), read, label_targets(manifest), transform, **options)
 
 
 def batches(dataset: TrainingImages, workers: int = 0) -> list[dict]:
@@ -69,7 +69,7 @@ def test_cached_images_are_the_files_own(odd_photos):
         dataset = dataset_of(manifest, lambda image: image.clone(), limit)
         first, again = dataset[1, 0]["image"], dataset[1, 0]["image"]
         assert torch.equal(first, again)
-        assert isinstance(dataset.decode, dict) == (limit > 0)  # a dictionary of the images that were read
+        assert isinstance(dataset.read, dict) == (limit > 0)  # a dictionary of the images that were read
 
 
 def drawn(seed: int, epoch: int, **places: int) -> list[list[tuple[int, int]]]:

@@ -47,7 +47,7 @@ class Pictures(torch.utils.data.Dataset):
         }
         return {name: item[name] for name in ("image", *self.targets)}
 
-    def augment_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def augment_batch(self, batch: dict[str, torch.Tensor], _device: torch.device) -> dict[str, torch.Tensor]:
         return batch
 
 

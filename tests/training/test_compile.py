@@ -37,7 +37,7 @@ class Pictures(torch.utils.data.Dataset):
         labels = torch.tensor([1.0, float(key[0] > 2), 0.0]).roll(key[0])
         return {"image": torch.rand(3, 32, 32, generator=draw), "labels": labels}
 
-    def augment_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def augment_batch(self, batch: dict[str, torch.Tensor], _device: torch.device) -> dict[str, torch.Tensor]:
         return batch
 
 

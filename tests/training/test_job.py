@@ -89,18 +89,19 @@ def test_a_rate_by_epochs_is_an_epoch_late(settings):
 
 
 @pytest.mark.parametrize(
-    ("place", "device", "gpu", "on_device"),
+    ("places", "device", "gpu", "on_device"),
     [
-        ("auto", "auto", True, True),
-        ("auto", "auto", False, False),
-        ("auto", "cpu", True, False),
-        ("loader", "cuda", True, False),
-        ("device", "cpu", False, True),
+        ({"augment_on": "auto"}, "auto", True, True),
+        ({"augment_on": "auto"}, "auto", False, False),
+        ({"augment_on": "auto"}, "cpu", True, False),
+        ({"augment_on": "loader"}, "cuda", True, False),
+        ({"augment_on": "device"}, "cpu", False, True),
+        ({"decode_on": "device"}, "cpu", False, True),
     ],
 )
-def test_a_gpu_augments_unless_the_settings_say_otherwise(odd_photos, monkeypatch, place, device, gpu, on_device):
+def test_a_gpu_augments_unless_the_settings_say_otherwise(odd_photos, monkeypatch, places, device, gpu, on_device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    settings = load({"preset": "mini", "run": {"device": device, "augment_on": place}})
+    settings = load({"preset": "mini", "run": {"device": device, **places}})
     images = read_manifest(odd_photos)
     batches = LearningJob(settings, "classify", 0, odd_photos, odd_photos.parent).batches(images, None)
     assert batches.dataset.augment_on_device == on_device

@@ -32,7 +32,7 @@ class Numbers(Dataset):
         with seeded(drawn[1]):
             return {"image": torch.full((2,), drawn[0] / 12) + 0.1 * torch.rand(2)}
 
-    def augment_batch(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def augment_batch(self, batch: dict[str, torch.Tensor], _device: torch.device) -> dict[str, torch.Tensor]:
         return batch
 
 

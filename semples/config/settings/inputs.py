@@ -27,6 +27,9 @@ class Run(types.Section):
     """Jobs that share the images of cams and crf; a failed job reruns alone. Changing it reruns both stages."""
     augment_on: Literal["auto", "loader", "device"] = "auto"
     """Where training images are augmented: in the loader, or on the device. `auto`: on the device if it is CUDA."""
+    decode_on: Literal["loader", "device"] = "loader"
+    """Where JPEG files are decoded that are not kept decoded: in the loader, or on the device, in training with
+    augmentation there. CUDA decodes them with nvJPEG, whose pixels may differ in rounding."""
     cache_gb: types.Weight = 2.0
     """Gigabytes of decoded training images that each decoding process keeps in memory."""
     cache_folder: types.FilePath = ""

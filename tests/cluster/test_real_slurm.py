@@ -1,4 +1,5 @@
-"""A real Slurm: the miniature in two shards with GPU requests, and training that is cancelled or preempted.
+"""A real Slurm: the miniature in two shards with GPU requests, stages that share a job, and training that is cancelled
+or preempted.
 
 Run by `make cluster-test`. Needs a Slurm that answers, whose nodes see this folder and the temporary one, with a GPU (a
 counted one will do: training runs on whatever is there). The partition is `main`, or what SEMPLES_PARTITION names; the
@@ -17,7 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
@@ -101,10 +104,11 @@ class Workflow:
         return text
 
 
-def on_slurm(folder: Path, config: dict, *targets: object, partition: str = PARTITION) -> Workflow:
+def on_slurm(folder: Path, config: dict, *targets: object, partition: str = PARTITION, options: tuple = ()) -> Workflow:
     """The workflow under the profile of this repository."""
     profile = ("--workflow-profile", ROOT / "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", 5)
-    return Workflow(folder, config, *profile, "--default-resources", f"slurm_partition={partition}", "--", *targets)
+    place = ("--default-resources", f"slurm_partition={partition}")
+    return Workflow(folder, config, *profile, *options, *place, "--", *targets)
 
 
 def until(true: Callable[[], bool], what: str) -> None:
@@ -133,6 +137,20 @@ def test_two_shards_finish_with_no_more_gpu_jobs_than_gpus(tmp_path, gpus):
     assert 1 <= max(seen) <= gpus
     assert len(list((tmp_path / "results/tiny/cams/csr-learned/seed0/shards").glob("*.h5"))) == 2
     assert (tmp_path / "results/tiny/tables/results.md").read_text().count("| csr-learned ") == 1
+
+
+def test_learning_stages_in_one_job_learn_the_same(tmp_path):
+    trained = Path("results/tiny/csr/csr-learned/seed0/model.safetensors")
+    folders = [tmp_path / name for name in ("grouped", "alone")]
+    for folder in folders:
+        folder.mkdir()
+    together = ("--groups", *(f"{stage}=learning" for stage in ("classify", "slm", "cpl", "csr")))
+    on_slurm(folders[0], WHOLE, trained, options=together).wait()
+    submitted = [job["Comment"] for job in jobs() if job["WorkDir"] == str(folders[0])]
+    assert sorted(submitted) == ["rule_data", "rule_guide_wildcards_csr-learned", "rule_learning_classify_cpl_csr_slm"]
+    Workflow(folders[1], WHOLE, "--cores", 1, "--", trained).wait()
+    grouped, alone = (load_file(folder / trained) for folder in folders)
+    assert all(map(torch.equal, grouped.values(), alone.values()))
 
 
 @pytest.fixture(scope="module")

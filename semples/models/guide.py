@@ -126,36 +126,6 @@ class Guide(nn.Module):
         """Return the embeddings of the tokens of `words`."""
         return self.clip.token_embedding(torch.tensor(self.tokenizer.encode(words), device=self.mean.device))
 
-    def patch_cosines(self, pixels: Pixels, embeddings: Float[Tensor, "embeddings width"]) -> Tensor:
-        """Return the cosine, clamped at 0, of every embedding with every patch: (batch, embeddings, rows, columns).
-
-        A patch's embedding is its last token through the final norm and projection, as the class token's is. Pixels are
-        normalised, embeddings L2-normalised.
-
-        Raises:
-            SemplesError: The image tower is no vision transformer.
-        """
-        features, grid = self._patch_features(pixels)
-        cosines = (_centred(features, self.image_centre) @ embeddings.T).clamp(min=0)  # batch, patches, embeddings
-        return cosines.transpose(1, 2).unflatten(2, grid)
-
-    def _patch_features(self, pixels: Pixels) -> tuple[Float[Tensor, "batch patches width"], tuple[int, int]]:
-        """Return projected patch tokens and their grid, of open_clip's transformers and of timm's."""
-        visual = self.clip.visual
-        trunk: Any = getattr(visual, "trunk", None)
-        if hasattr(trunk, "num_prefix_tokens") and hasattr(trunk, "fc_norm"):
-            tokens = trunk.forward_features(pixels)[:, trunk.num_prefix_tokens :]
-            return visual.head(trunk.head(trunk.fc_norm(tokens))), trunk.patch_embed.grid_size
-        if not (hasattr(visual, "output_tokens") and hasattr(visual, "grid_size")):
-            shown, expected = "an image tower without patch tokens", "a vision transformer (ViT-B-32, ViT-L-14, ...)"
-            raise SemplesError(f"guide {type(visual).__name__}", shown, expected, "name another `guide.model`")
-        visual.output_tokens = True
-        try:
-            _, tokens = visual(pixels)  # batch, patches, width of the tower; past the final norm
-        finally:
-            visual.output_tokens = False
-        return tokens if visual.proj is None else tokens @ visual.proj, visual.grid_size
-
     def _prompt_tokens(self, length: int, final_period: str) -> tuple[Int[Tensor, "1 context"], int]:
         """Return token ids of "a photo of {length placeholders}." and the position of the first placeholder."""
         if (key := (length, final_period, self.mean.device)) in self._tokens:

@@ -37,7 +37,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "segment": ("data", "precision", "cams", "segment"),
     "segment_masks": ("data", "precision", "cams", "segment", "figures"),
     "figures": ("figures",),
-    "heatmap": ("data", "guide", "figures"),
+    "heatmap": ("data", "guide", "guide_maps", "figures"),
 }
 
 UNTRAINED = {  # sections of `cams` where no stage trains a generator

@@ -3,7 +3,6 @@
 import open_clip
 import pytest
 import torch
-from open_clip.model import CLIP
 
 from semples.data.training_images import present_pairs
 from semples.errors import SemplesError
@@ -56,41 +55,8 @@ def test_one_step_of_each_stage(guide):
     assert bank.vectors.grad is not None
 
 
-@torch.no_grad()
-def test_heat_of_a_patch_is_its_own_cosine(guide):
-    pixels, embeddings = torch.rand(1, 3, 224, 224), guide.encode_text(["a photo of dog.", "a photo of sea."])
-    if not hasattr(guide.clip.visual, "grid_size"):
-        with pytest.raises(SemplesError, match="without patch tokens"):
-            guide.patch_cosines(pixels, embeddings)
-        return
-    found = guide.patch_cosines(pixels, embeddings)
-    rows, columns = guide.clip.visual.grid_size
-    assert found.shape == (1, 2, rows, columns)
-    assert (found >= 0).all()
-    output = guide.clip.visual.forward_intermediates(pixels, indices=1, normalize_intermediates=True)
-    patch = output["image_intermediates"][-1][0, :, 0, 1] @ guide.clip.visual.proj
-    expected = torch.nn.functional.cosine_similarity(patch[None], embeddings).clamp(min=0)
-    assert torch.allclose(found[0, :, 0, 1], expected, atol=1e-5)
-    assert guide.clip.visual.output_tokens is False
-
-
 def test_a_text_tower_of_another_kind_is_one_clear_error():
     config = open_clip.get_model_config("ViT-B-32")
     clip = open_clip.CustomTextCLIP(8, {**config["vision_cfg"], "layers": 1}, {**config["text_cfg"], "layers": 1})
     with pytest.raises(SemplesError, match="standard text transformer"):
         Guide(clip, open_clip.SimpleTokenizer())
-
-
-@torch.no_grad()
-def test_patches_of_a_timm_tower_go_the_way_of_its_class_token():
-    vision = {"timm_model_name": "deit_tiny_patch16_224", "timm_pool": "token", "timm_proj": "", "image_size": 224}
-    clip = CLIP(16, vision, {"context_length": 24, "width": 16, "heads": 2, "layers": 1}).eval()
-    clip.visual.image_mean, clip.visual.image_std = (0.5,) * 3, (0.2,) * 3
-    guide = Guide(clip, open_clip.SimpleTokenizer(context_length=24))
-    pixels = torch.rand(2, 3, 224, 224)
-    features, grid = guide._patch_features(pixels)
-    assert (features.shape, grid) == ((2, 196, 16), (14, 14))
-    clip.visual.trunk.num_prefix_tokens = 0  # then the class token is the first of the patches
-    every, _ = guide._patch_features(pixels)
-    assert torch.allclose(every[:, 1:], features)
-    assert torch.allclose(every[:, 0], clip.encode_image(pixels), atol=1e-6)

@@ -58,9 +58,6 @@ def test_features_equal_the_published(golden, golden_guide, agrees):
     agrees("features of images", golden_guide.encode_image(pixels), unit("image_features"), 3e-6)
     prompts = golden_guide.encode_prompts(torch.from_numpy(z["prompts"]), "bare")
     agrees("features of prompts", prompts, unit("prompt_features"), 2e-6)
-    ours = golden_guide.patch_cosines(pixels, unit("text_features")).flatten(2).transpose(1, 2)
-    patches = (unit("patch_features") @ unit("text_features").T).clamp(min=0)
-    agrees("cosines of patches and sentences", ours, patches, 5e-6)
 
 
 @pytest.mark.parametrize("clamped", [False, True], ids=["plain", "clamped"])

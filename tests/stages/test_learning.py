@@ -14,11 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from semples.cli import main
 from semples.config.load import check
 from semples.config.settings import Generator, Settings
-from semples.data.images import read_image
+from semples.data.images import read_image, read_mask
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.inference.views import as_batch
 from semples.models.generators import build_generator
+from semples.stages.heatmap import heat_maps
 from semples.training.selection import best_miou, epoch_score, margin, training_images
 from semples.weights import guide_folder
 from semples.weights.generators import bare_generator, load_weights
@@ -263,8 +264,6 @@ class Painted(torch.nn.Module):
 
 
 def test_true_masks_score_higher_than_their_opposite(made, miniature):
-    from semples.data.images import read_mask
-
     settings = settings_with(cams={"batch": 100, "stride": 1})
     images = read_manifest(miniature).split("train").with_labels()
     truth = np.stack([read_mask(path) for path in images.table["mask"]])
@@ -316,6 +315,19 @@ def test_heat_maps_are_a_picture(made, miniature, tmp_path):
     )
     with Image.open(tmp_path / "h.png") as picture:
         assert len(set(picture.convert("L").getdata())) > 10
+
+
+def test_heat_maps_of_class_names_are_higher_on_objects_than_beside_them(made, miniature):
+    images = read_manifest(miniature).split("train").with_labels()
+    model, classes, _ = guide_folder.open_folder(made / "guide", settings_with(), images.classes)
+    higher = []
+    for row, labels in zip(images.table.itertuples(), images.label_matrix(), strict=True):
+        image, mask, (k, *_) = read_image(Path(row.image)), read_mask(Path(row.mask)), labels.nonzero()[0]
+        heats = heat_maps(model, image, classes["texts"], affinity_blocks=8)
+        assert heats.shape == (6, *mask.shape)
+        assert 0 <= heats.min() < 0.1 < 0.8 < heats.max() <= 1
+        higher.append(heats[k][mask == k + 1].mean() - heats[k][mask == 0].mean())
+    assert np.mean(higher) > 0.04
 
 
 @pytest.fixture(params=["mini", "narrow tokens"])

@@ -104,6 +104,7 @@ def test_two_processes_learn_what_one_does(start, tmp_path, stage):
     assert first == pytest.approx(second, abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_on_sigterm_together_and_resume(start, tmp_path):
     settings = {"classify": {**BASE["classify"], "epochs": 12}}
     flags = (*stage_flags("classify", start), "--out", tmp_path)

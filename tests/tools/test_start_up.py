@@ -50,10 +50,12 @@ def test_a_command_imports_no_more_than_it_uses(command, absent, folder):
     assert not set(done.stderr.split()) & absent
 
 
-@pytest.mark.parametrize("stage", ["classify", "cams", "segment", "segment_masks"])
-def test_a_stage_without_a_guide_does_not_import_open_clip(stage):
-    program = f"import sys, semples.stages.{stage}; sys.exit(bool({{'open_clip', 'transformers'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+def test_stages_without_a_guide_do_not_import_open_clip():
+    stages = ", ".join(f"semples.stages.{stage}" for stage in ("classify", "cams", "segment", "segment_masks"))
+    program = f"import sys, {stages}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "semples.stages.segment_masks" in done.stdout.split()
+    assert not {"open_clip", "transformers"} & set(done.stdout.split())
 
 
 def test_help_imports_the_standard_library_alone():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from semples.config.load import load
 from semples.data import jpeg
 from semples.data.augment import label_transform
 from semples.data.decoded_cache import decoder
@@ -16,6 +17,7 @@ from semples.data.images import read_image
 from semples.data.manifest import Classes, Manifest, read_manifest, write_manifest
 from semples.data.training_images import TrainingBatches, TrainingImages, label_targets
 from semples.errors import SemplesError
+from semples.training.job import LearningJob
 
 PLAIN = {
     "baseline": ("RGB", {}),
@@ -92,6 +94,14 @@ def test_only_files_that_are_not_kept_decoded_leave_the_loader_encoded(photograp
 
     assert encoded() == [True, False, False, True]
     assert encoded(memory_gb=1) == encoded(folder=tmp_path / "decoded") == [False] * 4
+
+
+@pytest.mark.parametrize("place", ["loader", "device"])
+def test_the_setting_says_where_a_training_decodes(photographs, tmp_path, place):
+    settings = load({"preset": "mini", "run": {"device": "cpu", "decode_on": place, "cache_gb": 0}})
+    job = LearningJob(settings, "classify", 0, tmp_path / "manifest.csv", tmp_path / "out")
+    image = job.batches(photographs, None).dataset.read(0)
+    assert isinstance(image, jpeg.Jpeg) == (place == "device")
 
 
 def test_files_that_a_device_cannot_decode_come_from_pillow_with_a_warning(photographs, monkeypatch, caplog):

@@ -14,11 +14,12 @@ from torch.utils.checkpoint import checkpoint
 from semples.cli import main
 from semples.config.load import check
 from semples.config.settings import Generator, Settings
-from semples.data.images import read_image, read_mask
+from semples.data.images import read_image, read_mask, resize_map
 from semples.data.manifest import read_manifest
 from semples.errors import SemplesError
 from semples.inference.views import as_batch
 from semples.models.generators import build_generator
+from semples.models.guide_maps import label_maps
 from semples.stages.heatmap import heat_maps
 from semples.training.selection import best_miou, epoch_score, margin, training_images
 from semples.weights import guide_folder
@@ -326,6 +327,10 @@ def test_heat_maps_of_class_names_are_higher_on_objects_than_beside_them(made, m
         heats = heat_maps(model, image, classes["texts"], affinity_blocks=8)
         assert heats.shape == (6, *mask.shape)
         assert 0 <= heats.min() < 0.1 < 0.8 < heats.max() <= 1
+        pixels = model.normalise(as_batch([image], torch.device("cpu")))
+        drawn = label_maps(model, pixels, classes["texts"], classes["texts"][:0], "gradcam", "cosine", 8)[0].numpy()
+        span = np.maximum(np.ptp(drawn, axis=(1, 2), keepdims=True), 1e-8)
+        assert np.allclose(heats, resize_map((drawn - drawn.min((1, 2), keepdims=True)) / span, *mask.shape), atol=1e-5)
         higher.append(heats[k][mask == k + 1].mean() - heats[k][mask == 0].mean())
     assert np.mean(higher) > 0.04
 

@@ -36,15 +36,15 @@ def rows(inputs: Inputs) -> list[Row]:
         raise RuntimeError("the file of decoded images changes a batch")
     plain = _plain(list(images.table["image"]))
     with seeded(SEED):
-        times = [1e3 * seconds(lambda e=epoch: list(map(len, e())), CALLS) for epoch in (plain, first, later)]
+        times = [1e3 * seconds(lambda epoch=epoch: list(map(len, epoch())), CALLS) for epoch in (plain, first, later)]
     count = sum(map(len, first()))
-    one, each_time, kept = (time / count for time in times)
-    equal = "the same distribution, each with draws of its own"
-    times_with = {"decoded each time": (each_time, equal)}
-    times_with["kept decoded"] = (kept, f"{equal}; file of {int(file.starts[-1]) / 1e9:.2f} GB")
+    plain_ms, decoded_ms, kept_ms = (time / count for time in times)
+    agreement = "the same distribution, each with draws of its own"
+    size = f"; file of {int(file.starts[-1]) / 1e9:.2f} GB"
+    ways = [("decoded each time", decoded_ms, agreement), ("kept decoded", kept_ms, agreement + size)]
     return [
-        Row("loader", f"{count} images, {how}: an image", one, ours, "ms", one / ours, agreement, "cpu")
-        for how, (ours, agreement) in times_with.items()
+        Row("loader", f"{count} images, {way}: an image", plain_ms, ours_ms, "ms", plain_ms / ours_ms, agreed, "cpu")
+        for way, ours_ms, agreed in ways
     ]
 
 

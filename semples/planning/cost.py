@@ -248,6 +248,8 @@ def _training_work(stage: str, settings: Settings, size: Size, network: Network,
 
 def _prompts_work(settings: Settings, size: Size, guide: Network) -> float:
     """Return the GFLOP that prompts take in cpl, per image: the text encoder with gradients, once a step."""
+    if settings.cpl.source == "embedding":
+        return 0.0
     sentences, steps = 1 if settings.cpl.shared else size.classes, max(1, size.train // settings.cpl.batch)
     return 3 * TEXT_SHARE * guide.gflop * sentences * steps / max(1, size.train)
 

@@ -107,8 +107,8 @@ class Workflow:
 def on_slurm(folder: Path, config: dict, *targets: object, partition: str = PARTITION, options: tuple = ()) -> Workflow:
     """The workflow under the profile of this repository."""
     profile = ("--workflow-profile", ROOT / "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", 5)
-    place = ("--default-resources", f"slurm_partition={partition}")
-    return Workflow(folder, config, *profile, *options, *place, "--", *targets)
+    resources = ("--default-resources", f"slurm_partition={partition}")
+    return Workflow(folder, config, *profile, *options, *resources, "--", *targets)
 
 
 def until(true: Callable[[], bool], what: str) -> None:

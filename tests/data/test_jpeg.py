@@ -55,10 +55,10 @@ def photographs(tmp_path) -> Manifest:
     return read_manifest(tmp_path / "manifest.csv")
 
 
-def batch_of(images: Manifest, encoded: bool, workers: int = 0, **kept) -> dict[str, torch.Tensor]:
+def batch_of(images: Manifest, encoded: bool, workers: int = 0) -> dict[str, torch.Tensor]:
     """Return the only batch of an epoch, decoded in the loader, or after it (`encoded`)."""
     transform = label_transform(16, (0.1, 1), 0.5, 9, 0.5)
-    read = decoder(images, kept.get("memory_gb", 0), kept.get("folder"), encoded)
+    read = decoder(images, 0, None, encoded)
     dataset = TrainingImages(
         list(images.table["id"]), read, label_targets(images), transform, augment_on_device=encoded
     )
@@ -82,14 +82,14 @@ def test_other_files_are_left_to_pillow(tmp_path, kind):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_decoded_after_the_loader_is_that_of_the_loader(photographs, workers):
-    here, there = batch_of(photographs, False), batch_of(photographs, True, workers)
-    assert here.keys() == there.keys()
-    assert torch.equal(here["image"], there["image"])
+    from_loader, from_device = batch_of(photographs, False), batch_of(photographs, True, workers)
+    assert from_loader.keys() == from_device.keys()
+    assert torch.equal(from_loader["image"], from_device["image"])
 
 
 def test_only_files_that_are_not_kept_decoded_leave_the_loader_encoded(photographs, tmp_path):
-    def encoded(**kept) -> list[bool]:
-        read = decoder(photographs, kept.get("memory_gb", 0), kept.get("folder"), encoded=True)
+    def encoded(memory_gb: float = 0, folder: Path | None = None) -> list[bool]:
+        read = decoder(photographs, memory_gb, folder, encoded=True)
         return [isinstance(read(index), jpeg.Jpeg) for index in range(4)]
 
     assert encoded() == [True, False, False, True]

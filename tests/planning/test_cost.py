@@ -106,9 +106,9 @@ def test_stored_features_cost_one_pass_and_the_head():
 def test_backgrounds_that_are_kept_cost_their_passes_once():
     size = Size(1000, 0, 50_000, 1.5, 20)
 
-    def gigaflop(epochs: int, **augment) -> float:
-        chosen = {"epochs": epochs, "augment": {"crop_scale": [1, 1], "flip": 0.5, **augment}}
-        return work("cpl", load({"preset": "voc12", "cpl": chosen}), size, count_network)[0] / size.train
+    def gigaflop(epochs: int, source: str = "learned", **augment) -> float:
+        cpl = {"epochs": epochs, "source": source, "augment": {"crop_scale": [1, 1], "flip": 0.5, **augment}}
+        return work("cpl", load({"preset": "voc12", "cpl": cpl}), size, count_network)[0] / size.train
 
     generator, guide = (count_network(kind, load({"preset": "voc12"}), 20) for kind in ("generator", "guide"))
     each_pass = generator.gflop + 1.5 * guide.gflop
@@ -118,6 +118,7 @@ def test_backgrounds_that_are_kept_cost_their_passes_once():
     assert gigaflop(60, flip=0) == pytest.approx(each_pass + 60 * prompts)
     assert gigaflop(60, crop_scale=[0.5, 1]) == pytest.approx(60 * (each_pass + prompts))
     assert gigaflop(1) == pytest.approx(each_pass + prompts)
+    assert gigaflop(60, "embedding") == pytest.approx(2 * each_pass)  # no text encoder
 
 
 def test_shards_share_the_time():

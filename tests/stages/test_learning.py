@@ -152,8 +152,8 @@ def test_the_own_generator_of_the_docs_learns(made, miniature, tmp_path):
 
 def test_an_embedding_of_each_class_learns_in_the_place_of_words(made, miniature, tmp_path):
     flags = ("--manifest", miniature, "--guide", made / "guide", "--generator", made / "classify/model.safetensors")
-    chosen = {"source": "embedding", "lr": 0.1, "epochs": 12}
-    assert semples("cpl", *flags, "--out", tmp_path / "cpl", cpl=chosen) == 0
+    embedding = {"source": "embedding", "lr": 0.1, "epochs": 12}
+    assert semples("cpl", *flags, "--out", tmp_path / "cpl", cpl=embedding) == 0
     learned = load_file(tmp_path / "cpl/prompts.safetensors")["embeddings"][:, 0]
     vectors = load_file(tmp_path / "cpl/model.safetensors")["vectors"]
     assert torch.allclose(learned, torch.nn.functional.normalize(vectors, dim=-1), atol=1e-6)

@@ -119,7 +119,8 @@ class Prompts(Training):
     """`learned` only: words whose token embeddings initialise the vectors, repeated up to `length`. Empty: uniform in
     [0, 1)."""
     final_period: Literal["end_of_word", "bare"] = "end_of_word"
-    """Token of the final ".": `end_of_word` is the tokenizer's own (id 269), `bare` the published code's (13)."""
+    """`learned` only: token of the final ".": `end_of_word` is the tokenizer's own (id 269), `bare` the published
+    code's (13)."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """`balanced` weighs rare classes more, so that all classes have the same total weight."""
     w_text: types.Weight = 0.02

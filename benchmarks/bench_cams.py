@@ -1,4 +1,5 @@
-"""Two scales and their mirror images of every photograph, in float32. *Plain* processes one image and one view at a
+"""Two scales and their mirror images of every photograph, in float32; in the last row, ours has the precision that
+`precision: auto` takes on this device. *Plain* processes one image and one view at a
 time. It decodes, computes and writes in sequence, all cores share every operation, and it writes a float32 .npy file
 per image with the values that the package stores (stride 4; in the second row full size, as published). *Ours* is
 `semples cams`."""
@@ -15,6 +16,7 @@ from benchmarks.maps import SCALES, generator, generator_file, settings
 from semples.data.cam_file import CamFile
 from semples.data.images import read_image
 from semples.inference.views import stored_size
+from semples.runtime.devices import Precision, computes_in_bfloat16
 from semples.stages import cams
 
 STRIDE = 4
@@ -24,15 +26,27 @@ def rows(inputs: Inputs) -> list[Row]:
     """Measure images a second and the largest difference of a score."""
     count, table = len(inputs.images()), []
     out = inputs.folder / "cams.h5"
-    config = settings(inputs, scales=SCALES, flip=True, stride=STRIDE, dtype="float32", border="cut")
-    ours = seconds(lambda: cams.run(config, inputs.manifest, inputs.split, generator_file(inputs), out))
+    ours = seconds(lambda: semples_cams(inputs, "32-true", out))
     for what, stride in (("at equal results", STRIDE), ("published size, full resolution", 1)):
         folder = inputs.folder / f"plain cams {stride}"
         plain = seconds(lambda: one_at_a_time(inputs, stride, folder))  # noqa: B023 - called at once
         agreement = f"largest difference {difference(out, folder):.1e}" if stride == STRIDE else "other resolution"
         speeds = (count / plain, count / ours)
         table.append(Row("cams", what, *speeds, "images/s", plain / ours, agreement, inputs.device))
+    if computes_in_bfloat16(inputs.device):
+        half = seconds(lambda: semples_cams(inputs, "auto", out))
+        agreement = f"largest difference {difference(out, inputs.folder / f'plain cams {STRIDE}'):.1e}"
+        speeds = (table[0].plain, count / half)
+        table.append(
+            Row("cams", "ours in bfloat16", *speeds, "images/s", speeds[1] / speeds[0], agreement, inputs.device)
+        )
     return table
+
+
+def semples_cams(inputs: Inputs, precision: Precision, out: Path) -> None:
+    """Run our stage, as in the command `semples cams`."""
+    config = settings(inputs, precision, scales=SCALES, flip=True, stride=STRIDE, dtype="float32", border="cut")
+    cams.run(config, inputs.manifest, inputs.split, generator_file(inputs), out)
 
 
 @torch.inference_mode()

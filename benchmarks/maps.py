@@ -10,17 +10,18 @@ from semples.config.settings import Cams, Crf, Generator, Run, Settings
 from semples.data.cam_file import CamFile
 from semples.files import require
 from semples.models.generators import MaskGenerator
+from semples.runtime.devices import Precision
 from semples.stages import cams
 from semples.weights.generators import bare_generator, save_module, trained_generator
 
 SCALES = [1.0, 1.2]
 
 
-def settings(inputs: Inputs, **cams_settings) -> Settings:
-    """Return settings of a DeiT-Tiny `vit_cam` in float32, with `cams_settings` for `cams`."""
+def settings(inputs: Inputs, precision: Precision = "32-true", **cams_settings) -> Settings:
+    """Return settings of a DeiT-Tiny `vit_cam`, in float32 if not said otherwise, with `cams_settings` for `cams`."""
     return Settings(
         run=Run(device=inputs.device, threads=inputs.threads),
-        precision="32-true",
+        precision=precision,
         masks_from="classify",
         generator=Generator(name="vit_cam", backbone="deit_tiny_patch16_224", weights="none"),
         cams=Cams(**cams_settings),

@@ -21,6 +21,8 @@ from semples.models.masking import masked_view, masked_views
 from semples.models.parts import Batch, ClassWeights, labelled_parts
 from semples.models.prompts import Bank
 
+CPU_PART = 16  # images or pairs: larger tensors take longer to allocate than to fill
+
 Losses = dict[str, Tensor]
 Embeddings = Float[Tensor, "classes width"]
 Phrases = Float[Tensor, "classes phrases width"]
@@ -200,14 +202,19 @@ class PromptTask(LabelTask):
     @torch.no_grad()
     def backgrounds(self, batch: Batch) -> Backgrounds:
         """Return the embeddings of the backgrounds that the masks of the pairs leave."""
-        pixels = self.guide.normalise(batch["image"])[batch["pair_image"]]
-        mask = self.guide.masks(self._pair_maps(batch), self.eps)
-        return self.guide.encode_image(masked_view(pixels, 1 - mask, self.guide.fill))
+        pixels, maps = self.guide.normalise(batch["image"]), self._pair_maps(batch)
+        backgrounds = []
+        for image, part in zip(_parts(batch["pair_image"]), _parts(maps), strict=True):
+            view = masked_view(pixels[image], 1 - self.guide.masks(part, self.eps), self.guide.fill)
+            backgrounds.append(self.guide.encode_image(view))
+        return torch.cat(backgrounds)
 
     def _pair_maps(self, batch: Batch) -> Float[Tensor, "pairs h w"]:
         if self.generator is None:
             return batch["pair_maps"]
-        return _maps(self.generator, batch).cams[batch["pair_image"], batch["pair_class"]]
+        name = "features" if "features" in batch else "image"
+        maps = torch.cat([_maps(self.generator, {name: part}).cams for part in _parts(batch[name])])
+        return maps[batch["pair_image"], batch["pair_class"]]
 
 
 class JointTask(MaskTask):
@@ -241,6 +248,11 @@ def prompt_losses(prompts: Embeddings, back: Backgrounds, texts: Embeddings, bat
     text = (texts * prompts).sum(1)[batch["pair_class"]]
     loss = prompt_loss(background, text, weight=batch["pair_weight"], **terms)
     return _with_means(loss, {"s_bg": background, "s_text": text}, batch)
+
+
+def _parts(values: Tensor) -> tuple[Tensor, ...]:
+    """Return the parts of a batch that pass frozen networks one after another; more than one on a CPU alone."""
+    return values.split(CPU_PART) if values.device.type == "cpu" else (values,)
 
 
 def _maps(generator: Any, batch: Batch) -> Maps:

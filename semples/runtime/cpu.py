@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from itertools import product as pairs
 
@@ -89,7 +89,7 @@ class OneDnn(TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if any(isinstance(value, Tensor) or value for value in (kwargs or {}).values()):  # a mask, or dropout
+        if _has_options(kwargs):
             return function(*args, **kwargs)
         replacement = self._replacement_for(function, args)
         return function(*args, **kwargs or {}) if replacement is None else replacement(*args)
@@ -102,17 +102,34 @@ class OneDnn(TorchFunctionMode):
         return _headed_product if function is Tensor.matmul and all(map(_is_headed_inference, args)) else None
 
 
+class PlainAttention(TorchFunctionMode):
+    """Compute attention by two products and a softmax in the block and its thread, at any precision.
+
+    PyTorch's own plain attention also looks for rows of which a mask hides every token; ours have none.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.scaled_dot_product_attention and not _has_options(kwargs) and _adds(args[3:]):
+            return _plain_attention(*args)
+        return function(*args, **kwargs or {})
+
+
 @contextmanager
 def quick_steps(device: torch.device, plain: bool = False) -> Iterator[None]:
     """Run training steps in this block: on a CPU by the faster library, and with plain attention.
 
     On short sequences the backward pass of plain attention takes half the time of the fused one. With `plain`,
-    PyTorch's own library multiplies: compiled steps choose themselves, and where a backward pass computes again, for
-    activation checkpointing, PyTorch has left `OneDnn`.
+    everything is PyTorch's own: compiled steps choose themselves, and where a backward pass computes again, for
+    activation checkpointing, PyTorch has left our modes.
     """
-    on_cpu = device.type == "cpu"
-    attention = sdpa_kernel(SDPBackend.MATH) if on_cpu else nullcontext()
-    with attention, OneDnn() if on_cpu and not plain and uses_onednn() else nullcontext():
+    if device.type != "cpu":
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if not plain:
+            stack.enter_context(PlainAttention())
+            stack.enter_context(OneDnn() if uses_onednn() else nullcontext())
         yield
 
 
@@ -152,6 +169,17 @@ class _Linear(torch.autograd.Function):
         return rows_gradient, weight_gradient, flat.sum(dim=0) if to_bias else None
 
 
+def _plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return `F.scaled_dot_product_attention` of (batch, heads, tokens, width) each; a mask is added to the scores.
+
+    Under autocast the softmax too has the precision of the scores, as in PyTorch's own.
+    """
+    scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
+    with torch.autocast("cpu", enabled=False):
+        weights = (scores if mask is None else scores + mask.to(scores.dtype)).softmax(dim=-1)
+    return weights @ value
+
+
 def _attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Return `F.scaled_dot_product_attention` of (batch, heads, tokens, width) each, one block of queries at a time."""
     query, key = query.contiguous() * query.shape[-1] ** -0.5, key.contiguous()  # oneDNN is slow on strided rows
@@ -177,6 +205,16 @@ def _headed_product(left: Tensor, right: Tensor) -> Tensor:
 def _product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
     """Multiply (..., width) by (columns, width), packed or not: (..., columns); `activation` may be `gelu`."""
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], "none")
+
+
+def _has_options(named: dict[str, object] | None) -> bool:
+    """Return whether any named argument is set: a mask, dropout, causality."""
+    return any(isinstance(value, Tensor) or value for value in (named or {}).values())
+
+
+def _adds(rest: tuple) -> bool:
+    """Return whether an attention's arguments after query, key and value are at most a mask that is added."""
+    return len(rest) == 0 or (len(rest) == 1 and (rest[0] is None or rest[0].is_floating_point()))
 
 
 def _is_float32_cpu(tensor: Tensor) -> bool:

@@ -28,9 +28,7 @@ def make_fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
     computes in bfloat16, else 32-true.
     """
     if precision == "auto":
-        cuda = device != "cpu" and torch.cuda.is_available()
-        has_bf16 = torch.cuda.is_bf16_supported(False) if cuda else torch.cpu.get_capabilities().get("avx512_bf16")
-        precision = "bf16-mixed" if has_bf16 else "32-true"
+        precision = "bf16-mixed" if computes_in_bfloat16(device) else "32-true"
     # some parameters have no part in a loss (WeakTr's final norm); buffers are equal in all processes
     strategy = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
     processes = LightningEnvironment()  # a scheduler's variables do not decide on them
@@ -40,6 +38,13 @@ def make_fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
         if not fabric.is_global_zero:
             _end_with_parent()
     return fabric
+
+
+def computes_in_bfloat16(device: str) -> bool:
+    """Return whether the GPU, or the CPU if `device` is `cpu` or there is no GPU, has instructions for bfloat16."""
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def sync_batch_norm(fabric: Fabric, task: nn.Module) -> nn.Module:

@@ -6,19 +6,27 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
+from open_clip.transformer import QuickGELU
 from torch import nn
 
-from semples.models.fast_clip import PatchEmbedding, SelfAttention, encode_embedded, encode_image, speed_up
+from semples.models.fast_clip import (
+    PatchEmbedding,
+    QuickGelu,
+    SelfAttention,
+    encode_embedded,
+    encode_image,
+    speed_up,
+)
 from semples.models.guide import Guide
 
 
-@pytest.fixture(scope="module")
-def pair() -> tuple[CLIP, CLIP]:
+@pytest.fixture(scope="module", params=[False, True], ids=["gelu", "quickgelu"])
+def pair(request) -> tuple[CLIP, CLIP]:
     """open_clip's model, and the same with faster modules."""
     torch.manual_seed(0)
     vision = {"layers": 3, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32}
     text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
-    stock = CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text).eval()
+    stock = CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text, quick_gelu=request.param).eval()
     stock.visual.image_mean, stock.visual.image_std = (0.5,) * 3, (0.25,) * 3
     return stock, speed_up(copy.deepcopy(stock))
 
@@ -29,6 +37,8 @@ def test_modules_are_replaced_and_weights_keep_their_names(pair):
     assert kinds.count(SelfAttention) == 5
     assert kinds.count(PatchEmbedding) == 1
     assert nn.MultiheadAttention not in kinds
+    assert QuickGELU not in kinds
+    assert kinds.count(QuickGelu) == [type(part) for part in stock.modules()].count(QuickGELU)
     assert list(stock.state_dict()) == list(fast.state_dict())
 
 
@@ -42,6 +52,18 @@ def test_images_have_the_same_embeddings_and_gradients(pair):
         found.append((features, pixels.grad))
     for one, two in zip(*found, strict=True):
         assert torch.allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quickgelu_is_open_clips(dtype):
+    values = torch.linspace(-9, 9, 4001)
+    exact, found = [], []
+    for module, results, number in ((QuickGELU(), exact, torch.float64), (QuickGelu(), found, dtype)):
+        inputs = values.to(number).requires_grad_()
+        module(inputs).square().sum().backward()
+        results += [module(inputs).double(), inputs.grad.double()]
+    for one, two in zip(exact, found, strict=True):
+        assert ((one - two).abs() < 16 * torch.finfo(dtype).eps * one.abs().clamp(min=1)).all()
 
 
 class Opaque(nn.Module):

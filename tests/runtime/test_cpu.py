@@ -1,6 +1,7 @@
 """Products by oneDNN equal PyTorch's own up to rounding; which library multiplies is decided once per machine."""
 
 import errno
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +54,36 @@ def test_attention_with_a_mask_is_pytorchs_own():
     with OneDnn():
         found = F.scaled_dot_product_attention(query, query, query, attn_mask=mask)
     assert torch.allclose(found, query)
+
+
+OPTIONS = {
+    "none": ((), {}),
+    "added mask": ((torch.full((5, 5), -torch.inf).triu(1),), {}),
+    "logical mask": ((torch.ones(5, 5, dtype=torch.bool).tril(),), {}),
+    "named mask": ((), {"attn_mask": torch.full((5, 5), -torch.inf).triu(1)}),
+    "causal": ((), {"is_causal": True}),
+    "scale": ((), {"scale": 0.3}),
+}
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_attention_of_a_step_and_its_gradients_are_pytorchs(name, half, monkeypatch):
+    torch.manual_seed(0)
+    calls, plain = [], cpu._plain_attention
+    monkeypatch.setattr(cpu, "_plain_attention", lambda *args: calls.append(args) or plain(*args))
+    (more, named), tensors = OPTIONS[name], torch.randn(3, 2, 2, 5, 4)
+    found = []
+    for block in (nullcontext(), quick_steps(torch.device("cpu"))):
+        parts = tensors.clone().requires_grad_()
+        with block, torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = F.scaled_dot_product_attention(*parts, *more, **named)
+        out.float().square().sum().backward()
+        found.append((out, parts.grad))
+    assert len(calls) == (name in ("none", "added mask"))
+    assert found[1][0].dtype == found[0][0].dtype == (torch.bfloat16 if half else torch.float32)
+    for one, two in zip(*found, strict=True):
+        assert torch.allclose(one, two, atol=0.1 if half else 1e-5)
 
 
 def gradients(layer: nn.Module, rows: torch.Tensor) -> list[torch.Tensor]:

@@ -8,6 +8,7 @@ CUDA itself, the work spaces of its libraries, and what fragmentation wastes. No
 """
 
 import argparse
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -72,8 +73,9 @@ class Live(TorchDispatchMode):
 
 @contextmanager
 def cuda_rules() -> Iterator[None]:
-    """Compute norms and softmax in float32 in this block, as CUDA's autocast does and a CPU's does not."""
+    """Compute as on CUDA in this block: norms and softmax in float32 under autocast, a batch in one part."""
     with ExitStack() as stack:
+        stack.enter_context(patch("semples.models.tasks.CPU_PART", sys.maxsize))
         for owner, name in FLOAT32:
             stack.enter_context(patch.object(owner, name, _in_float32(getattr(owner, name))))
         yield

@@ -12,10 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from semples.data.importers import mini
 from semples.data.manifest import write_manifest
+from semples.runtime.devices import make_fabric
 
 AUGMENT = {"crop_scale": [0.3, 1], "flip": 0.5, "randaugment": 5, "erasing": 0.5}
 STAGE = {"epochs": 1, "batch": 5, "lr": 1e-3, "augment": AUGMENT, "class_weights": "balanced"}
@@ -37,6 +39,12 @@ BASE = {
     "cpl": {**STAGE, "lr": 2e-4, "length": 4},
 }
 TOLERANCE = 1e-5
+
+
+@pytest.mark.parametrize(("capabilities", "precision"), [({"avx512_bf16": True}, "bf16-mixed"), ({}, "32-true")])
+def test_auto_is_mixed_precision_where_the_processor_has_bfloat16(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert make_fabric("cpu", "auto")._precision.precision == precision
 
 
 def command(name: str, devices: int, flags: tuple, **settings) -> list[str]:

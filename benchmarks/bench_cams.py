@@ -1,8 +1,8 @@
-"""Two scales and their mirror images of every photograph, in float32; in the last row, ours has the precision that
-`precision: auto` takes on this device. *Plain* processes one image and one view at a
+"""Two scales and their mirror images of every photograph, in float32. *Plain* processes one image and one view at a
 time. It decodes, computes and writes in sequence, all cores share every operation, and it writes a float32 .npy file
 per image with the values that the package stores (stride 4; in the second row full size, as published). *Ours* is
-`semples cams`."""
+`semples cams`. In the row *ours in bfloat16*, plain stays in float32, and ours has mixed precision, which
+`precision: auto` takes on a device with bfloat16."""
 
 from pathlib import Path
 
@@ -34,17 +34,15 @@ def rows(inputs: Inputs) -> list[Row]:
         speeds = (count / plain, count / ours)
         table.append(Row("cams", what, *speeds, "images/s", plain / ours, agreement, inputs.device))
     if computes_in_bfloat16(inputs.device):
-        half = seconds(lambda: semples_cams(inputs, "auto", out))
+        speeds = (table[0].plain, count / seconds(lambda: semples_cams(inputs, "auto", out)))
         agreement = f"largest difference {difference(out, inputs.folder / f'plain cams {STRIDE}'):.1e}"
-        speeds = (table[0].plain, count / half)
-        table.append(
-            Row("cams", "ours in bfloat16", *speeds, "images/s", speeds[1] / speeds[0], agreement, inputs.device)
-        )
+        ratio = speeds[1] / speeds[0]
+        table.append(Row("cams", "ours in bfloat16", *speeds, "images/s", ratio, agreement, inputs.device))
     return table
 
 
 def semples_cams(inputs: Inputs, precision: Precision, out: Path) -> None:
-    """Run our stage, as in the command `semples cams`."""
+    """Run the stage behind the command `semples cams`."""
     config = settings(inputs, precision, scales=SCALES, flip=True, stride=STRIDE, dtype="float32", border="cut")
     cams.run(config, inputs.manifest, inputs.split, generator_file(inputs), out)
 

@@ -6,8 +6,8 @@ uses the matrix products that PyTorch chooses; ours uses oneDNN where it is fast
 counted. *Of the matrix-product rate* is the fraction of the speed of one large matrix product, by the faster of the two
 libraries in the same run. Memory is what the step keeps for its backward pass. In the rows *compiled*, *plain* is our
 step as above and *ours* the same step as `run.compile: true` has it: by torch.compile, with the pairs padded. In the
-rows *ours in bfloat16*, ours has mixed precision, which `precision: auto` takes on a CPU with bfloat16. Plain stays in
-float32: in mixed precision its slm step took 11.4 s in place of 9.6."""
+rows *ours in bfloat16*, plain stays in float32. Ours has mixed precision, which `precision: auto` takes on a CPU with
+bfloat16."""
 
 import copy
 import math
@@ -53,10 +53,10 @@ def rows(inputs: Inputs) -> list[Row]:
             name = f"{len(batch['image'])} images, {len(batch['pair_image'])} pairs, {arithmetic}"
             steps = _steps(stage, batch, inputs, arithmetic == "bfloat16")
             table += _compared(stage, name, steps[:2], _product_rate(inputs.device, arithmetic), inputs.device)
-            table.append(_compiled(stage, steps[1:], inputs.device))
+            table.append(_of_times(stage, "compiled", steps[1:], inputs.device))
         if inputs.device == "cpu" and computes_in_bfloat16("cpu"):
             ours = _steps(stage, batch, inputs, half=True)[1]
-            table.append(_in_bfloat16(stage, [steps[0], ours]))
+            table.append(_of_times(stage, "ours in bfloat16", [steps[0], ours], "cpu"))
     return table
 
 
@@ -72,16 +72,10 @@ def _compared(stage: str, name: str, steps: list[Step], rate: float, device: str
     yield Row(f"{stage} step", "kept for the backward pass", *kept, "MB", kept[0] / kept[1], agreement, device)
 
 
-def _compiled(stage: str, steps: list[Step], device: str) -> Row:
-    """Return the row of our step, as it is and compiled."""
+def _of_times(stage: str, measured: str, steps: list[Step], device: str) -> Row:
+    """Return the row of the times of two steps."""
     times, agreement = _timed(steps)
-    return Row(f"{stage} step", "compiled", *times, "s", times[0] / times[1], agreement, device)
-
-
-def _in_bfloat16(stage: str, steps: list[Step]) -> Row:
-    """Return the row of the plain step in float32 and ours in mixed precision."""
-    times, agreement = _timed(steps)
-    return Row(f"{stage} step", "ours in bfloat16", *times, "s", times[0] / times[1], agreement, "cpu")
+    return Row(f"{stage} step", measured, *times, "s", times[0] / times[1], agreement, device)
 
 
 def _timed(steps: list[Step]) -> tuple[list[float], str]:

@@ -109,7 +109,7 @@ class PlainAttention(TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is F.scaled_dot_product_attention and not _has_options(kwargs) and _adds(args[3:]):
+        if function is F.scaled_dot_product_attention and not _has_options(kwargs) and _is_at_most_added_mask(args[3:]):
             return _plain_attention(*args)
         return function(*args, **kwargs or {})
 
@@ -212,7 +212,7 @@ def _has_options(named: dict[str, object] | None) -> bool:
     return any(isinstance(value, Tensor) or value for value in (named or {}).values())
 
 
-def _adds(rest: tuple) -> bool:
+def _is_at_most_added_mask(rest: tuple) -> bool:
     """Return whether an attention's arguments after query, key and value are at most a mask that is added."""
     return len(rest) == 0 or (len(rest) == 1 and (rest[0] is None or rest[0].is_floating_point()))
 

@@ -57,13 +57,13 @@ def test_images_have_the_same_embeddings_and_gradients(pair):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_quickgelu_is_open_clips(dtype):
     values = torch.linspace(-9, 9, 4001)
-    exact, found = [], []
-    for module, results, number in ((QuickGELU(), exact, torch.float64), (QuickGelu(), found, dtype)):
-        inputs = values.to(number).requires_grad_()
+    results = []
+    for module, precision in ((QuickGELU(), torch.float64), (QuickGelu(), dtype)):
+        inputs = values.to(precision).requires_grad_()
         module(inputs).square().sum().backward()
-        results += [module(inputs).double(), inputs.grad.double()]
-    for one, two in zip(exact, found, strict=True):
-        assert ((one - two).abs() < 16 * torch.finfo(dtype).eps * one.abs().clamp(min=1)).all()
+        results.append((module(inputs).double(), inputs.grad.double()))
+    for theirs, ours in zip(*results, strict=True):
+        assert ((theirs - ours).abs() < 16 * torch.finfo(dtype).eps * theirs.abs().clamp(min=1)).all()
 
 
 class Opaque(nn.Module):

@@ -86,14 +86,14 @@ def test_cpl_changes_the_prompts_only(tiny_guide, texts, batch):
 
 
 def test_backgrounds_in_parts_are_those_of_the_whole_batch(tiny_guide, texts, batch, monkeypatch):
-    generator, seen = build_generator("conv_cam", 3, ""), []
-    generator.register_forward_pre_hook(lambda _module, images: seen.append(len(images[0])))
+    generator, sizes = build_generator("conv_cam", 3, ""), []
+    generator.register_forward_pre_hook(lambda _module, images: sizes.append(len(images[0])))
     bank = PromptBank(3, 4, tiny_guide.width)
     task = PromptTask(bank, generator, tiny_guide, texts, w_text=0.1, text_term="log", eps=1e-4).eval()
     whole = task.backgrounds(batch)
     monkeypatch.setattr("semples.models.tasks.CPU_PART", 2)
     assert torch.allclose(task.backgrounds(batch), whole, atol=1e-6)
-    assert seen == [3, 2, 1]
+    assert sizes == [3, 2, 1]
 
 
 def test_csr_equals_a_loop_over_pairs(tiny_guide, texts, batch):

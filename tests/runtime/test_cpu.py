@@ -72,18 +72,18 @@ def test_attention_of_a_step_and_its_gradients_are_pytorchs(name, half, monkeypa
     torch.manual_seed(0)
     calls, plain = [], cpu._plain_attention
     monkeypatch.setattr(cpu, "_plain_attention", lambda *args: calls.append(args) or plain(*args))
-    (more, named), tensors = OPTIONS[name], torch.randn(3, 2, 2, 5, 4)
-    found = []
+    (options, keywords), tensors = OPTIONS[name], torch.randn(3, 2, 2, 5, 4)
+    outputs, input_gradients = [], []
     for block in (nullcontext(), quick_steps(torch.device("cpu"))):
-        parts = tensors.clone().requires_grad_()
+        query_key_value = tensors.clone().requires_grad_()
         with block, torch.autocast("cpu", torch.bfloat16, enabled=half):
-            out = F.scaled_dot_product_attention(*parts, *more, **named)
-        out.float().square().sum().backward()
-        found.append((out, parts.grad))
+            outputs.append(F.scaled_dot_product_attention(*query_key_value, *options, **keywords))
+        outputs[-1].float().square().sum().backward()
+        input_gradients.append(query_key_value.grad)
     assert len(calls) == (name in ("none", "added mask"))
-    assert found[1][0].dtype == found[0][0].dtype == (torch.bfloat16 if half else torch.float32)
-    for one, two in zip(*found, strict=True):
-        assert torch.allclose(one, two, atol=0.1 if half else 1e-5)
+    assert [output.dtype for output in outputs] == [torch.bfloat16 if half else torch.float32] * 2
+    for theirs, ours in (outputs, input_gradients):
+        assert torch.allclose(theirs, ours, atol=0.1 if half else 1e-5)
 
 
 def gradients(layer: nn.Module, rows: torch.Tensor) -> list[torch.Tensor]:
